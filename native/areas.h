@@ -1,0 +1,13 @@
+// What each area of the addon adds to the module.
+#pragma once
+
+#include <napi.h>
+
+namespace nodevfio {
+
+void registerHandle(Napi::Env env, Napi::Object exports);
+void registerEvent(Napi::Env env, Napi::Object exports);
+void registerMemory(Napi::Env env, Napi::Object exports);
+void registerVfio(Napi::Env env, Napi::Object exports);
+
+}  // namespace nodevfio

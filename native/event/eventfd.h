@@ -1,0 +1,37 @@
+// An eventfd, and who watches it: an event is taken by one party only, so the claim is kept with the object, where
+// every Worker sees it.
+#pragma once
+
+#include <napi.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "support/object.h"
+
+namespace nodevfio {
+
+class EventFd : public File {
+ public:
+  static constexpr Kind kKind = Kind::kEventFd;
+
+  explicit EventFd(int fd) : File(kKind, fd) {}
+
+  // Adds to the counter: 0, or an errno (EAGAIN: the counter is full).
+  int signal(uint64_t value) const;
+  // Takes the counter and leaves 0 (or takes 1, for a semaphore). A counter of 0 is no error: `value` is 0 then.
+  int drain(uint64_t& value) const;
+
+  // Whoever reads the counter claims it first. False when somebody else has.
+  bool claimReader() { return !claimed_.exchange(true, std::memory_order_acq_rel); }
+  void releaseReader() { claimed_.store(false, std::memory_order_release); }
+  bool claimed() const { return claimed_.load(std::memory_order_acquire); }
+
+ private:
+  std::atomic<bool> claimed_{false};
+};
+
+void registerEventFd(Napi::Env env, Napi::Object exports);
+
+}  // namespace nodevfio

@@ -1,0 +1,266 @@
+// The only file that includes libuv's header, which is outside Node-API's promise of a stable ABI: uv_poll is the one
+// way to wait on a descriptor without a thread of one's own.
+#include "event/poller.h"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <cerrno>
+#include <memory>
+#include <unordered_map>
+
+#include "event/eventfd.h"
+#include "support/arguments.h"
+#include "support/operation.h"
+
+namespace nodevfio {
+
+namespace {
+
+constexpr uint32_t kRingSize = 1024;
+
+// What a wake leaves for JavaScript: `slots[i]` fired and its counter was `counts[i]`. Both live in one ArrayBuffer that
+// V8 owns; the poller keeps it referenced.
+struct Ring {
+  double* counts = nullptr;
+  uint32_t* slots = nullptr;
+};
+
+class Poller : public Object {
+ public:
+  static constexpr Kind kKind = Kind::kPoller;
+
+  Poller() : Object(kKind) {}
+  ~Poller() override = default;
+
+  int open(napi_env env, napi_value buffer, napi_value dispatch);
+  // Ends the watch. libuv frees the handle on its next turn; the C++ object stays until then.
+  void close();
+  void environmentEnds() override { close(); }
+
+  int add(const std::shared_ptr<EventFd>& eventFd, uint32_t slot);
+  int remove(uint32_t slot);
+  void setReferenced(bool referenced);
+
+ private:
+  static void onReadable(uv_poll_t* handle, int status, int events);
+  static void onEnvironmentEnd(napi_async_cleanup_hook_handle hook, void* data);
+  uint32_t drain();
+  void deliver(uint32_t count);
+  void forgetJavaScript();
+
+  napi_env env_ = nullptr;
+  int epollFd_ = -1;
+  // Owns itself until libuv has closed it.
+  uv_poll_t* poll_ = nullptr;
+  napi_async_cleanup_hook_handle hook_ = nullptr;
+  napi_ref dispatch_ = nullptr;
+  napi_ref buffer_ = nullptr;
+  napi_async_context context_ = nullptr;
+  Ring ring_;
+  std::unordered_map<uint32_t, std::shared_ptr<EventFd>> watched_;
+  // Keeps the object while its uv handle lives.
+  std::shared_ptr<Object> self_;
+};
+
+int Poller::open(napi_env env, napi_value buffer, napi_value dispatch) {
+  env_ = env;
+  void* data = nullptr;
+  size_t length = 0;
+  napi_get_arraybuffer_info(env, buffer, &data, &length);
+  ring_.counts = static_cast<double*>(data);
+  ring_.slots = reinterpret_cast<uint32_t*>(static_cast<char*>(data) + kRingSize * sizeof(double));
+
+  uv_loop_t* loop = nullptr;
+  if (napi_get_uv_event_loop(env, &loop) != napi_ok) return EINVAL;
+  epollFd_ = epoll_create1(EPOLL_CLOEXEC);
+  if (epollFd_ < 0) return errno;
+  poll_ = new uv_poll_t;
+  int error = uv_poll_init(loop, poll_, epollFd_);
+  if (error != 0) {
+    delete poll_;
+    poll_ = nullptr;
+    ::close(epollFd_);
+    epollFd_ = -1;
+    return -error;
+  }
+  poll_->data = this;
+  self_ = shared_from_this();
+  napi_value name = nullptr;
+  napi_create_string_utf8(env, "SignalPoller", NAPI_AUTO_LENGTH, &name);
+  napi_async_init(env, nullptr, name, &context_);
+  napi_create_reference(env, dispatch, 1, &dispatch_);
+  napi_create_reference(env, buffer, 1, &buffer_);
+  // A plain cleanup hook cannot wait for libuv to close the handle, and an open one aborts a Worker at its end.
+  napi_add_async_cleanup_hook(env, onEnvironmentEnd, this, &hook_);
+  error = uv_poll_start(poll_, UV_READABLE, onReadable);
+  uv_unref(reinterpret_cast<uv_handle_t*>(poll_));
+  if (error != 0) close();
+  return -error;
+}
+
+void Poller::onEnvironmentEnd(napi_async_cleanup_hook_handle, void* data) { static_cast<Poller*>(data)->close(); }
+
+void Poller::forgetJavaScript() {
+  if (dispatch_ != nullptr) napi_delete_reference(env_, dispatch_);
+  if (buffer_ != nullptr) napi_delete_reference(env_, buffer_);
+  if (context_ != nullptr) napi_async_destroy(env_, context_);
+  dispatch_ = nullptr;
+  buffer_ = nullptr;
+  context_ = nullptr;
+  ring_ = {};
+}
+
+void Poller::close() {
+  if (poll_ == nullptr) return;
+  for (const auto& [slot, eventFd] : watched_) {
+    epoll_ctl(epollFd_, EPOLL_CTL_DEL, eventFd->fd(), nullptr);
+    eventFd->releaseReader();
+  }
+  watched_.clear();
+  uv_poll_stop(poll_);
+  auto* const handle = reinterpret_cast<uv_handle_t*>(poll_);
+  poll_ = nullptr;
+  forgetJavaScript();
+  uv_close(handle, [](uv_handle_t* closed) {
+    auto* poller = static_cast<Poller*>(closed->data);
+    ::close(poller->epollFd_);
+    poller->epollFd_ = -1;
+    delete reinterpret_cast<uv_poll_t*>(closed);
+    if (poller->hook_ != nullptr) napi_remove_async_cleanup_hook(poller->hook_);
+    // The last reference may be this one.
+    const auto self = std::move(poller->self_);
+  });
+}
+
+int Poller::add(const std::shared_ptr<EventFd>& eventFd, uint32_t slot) {
+  if (poll_ == nullptr) return EBADF;
+  if (!eventFd->claimReader()) return EBUSY;
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  event.data.u32 = slot;
+  if (epoll_ctl(epollFd_, EPOLL_CTL_ADD, eventFd->fd(), &event) != 0) {
+    const int error = errno;
+    eventFd->releaseReader();
+    return error;
+  }
+  watched_[slot] = eventFd;
+  return 0;
+}
+
+int Poller::remove(uint32_t slot) {
+  const auto found = watched_.find(slot);
+  if (found == watched_.end()) return 0;
+  epoll_ctl(epollFd_, EPOLL_CTL_DEL, found->second->fd(), nullptr);
+  found->second->releaseReader();
+  watched_.erase(found);
+  return 0;
+}
+
+void Poller::setReferenced(bool referenced) {
+  if (poll_ == nullptr) return;
+  auto* const handle = reinterpret_cast<uv_handle_t*>(poll_);
+  if (referenced) {
+    uv_ref(handle);
+  } else {
+    uv_unref(handle);
+  }
+}
+
+// Level-triggered epoll rotates its ready list, so that with more ready than the ring holds the rest comes first next
+// time: no eventfd starves another.
+uint32_t Poller::drain() {
+  epoll_event events[kRingSize];
+  const int ready = epoll_wait(epollFd_, events, kRingSize, 0);
+  uint32_t count = 0;
+  for (int i = 0; i < ready; ++i) {
+    const uint32_t slot = events[i].data.u32;
+    const auto found = watched_.find(slot);
+    if (found == watched_.end()) continue;
+    uint64_t value = 0;
+    // Empty when somebody read it by hand in between: no event then.
+    if (found->second->drain(value) != 0 || value == 0) continue;
+    ring_.slots[count] = slot;
+    ring_.counts[count] = static_cast<double>(value);
+    ++count;
+  }
+  return count;
+}
+
+void Poller::deliver(uint32_t count) {
+  napi_handle_scope scope = nullptr;
+  if (napi_open_handle_scope(env_, &scope) != napi_ok) return;
+  napi_value dispatch = nullptr;
+  napi_value receiver = nullptr;
+  napi_value argument = nullptr;
+  if (napi_get_reference_value(env_, dispatch_, &dispatch) == napi_ok &&
+      napi_get_global(env_, &receiver) == napi_ok && napi_create_uint32(env_, count, &argument) == napi_ok &&
+      napi_make_callback(env_, context_, receiver, dispatch, 1, &argument, nullptr) == napi_pending_exception) {
+    // The dispatcher catches what handlers throw; what comes out here is a termination, or a throw of the ticks that
+    // ran after it.
+    napi_value exception = nullptr;
+    if (napi_get_and_clear_last_exception(env_, &exception) == napi_ok) napi_fatal_exception(env_, exception);
+  }
+  napi_close_handle_scope(env_, scope);
+}
+
+void Poller::onReadable(uv_poll_t* handle, int status, int) {
+  auto* poller = static_cast<Poller*>(handle->data);
+  if (status != 0 || poller->poll_ == nullptr) return;
+  const std::shared_ptr<Object> keep = poller->self_;
+  const uint32_t count = poller->drain();
+  if (count != 0) poller->deliver(count);
+}
+
+// pollerOpen(buffer, dispatch): the ring's ArrayBuffer and the function that a wake calls with the number of entries.
+Napi::Value pollerOpen(const Napi::CallbackInfo& info) {
+  if (!info[0].IsArrayBuffer() ||
+      info[0].As<Napi::ArrayBuffer>().ByteLength() < kRingSize * (sizeof(double) + sizeof(uint32_t))) {
+    throw Napi::TypeError::New(info.Env(), "buffer must be an ArrayBuffer with room for the ring");
+  }
+  if (!info[1].IsFunction()) throw Napi::TypeError::New(info.Env(), "dispatch must be a function");
+  auto poller = std::make_shared<Poller>();
+  const int error = poller->open(info.Env(), info[0], info[1]);
+  if (error != 0) throw Failure(error, "epoll_create1");
+  return Handle::wrap(info.Env(), std::move(poller));
+}
+
+Napi::Value pollerClose(const Napi::CallbackInfo& info) {
+  Handle& handle = Handle::from(info[0], "poller");
+  if (handle.kind() != Kind::kPoller) throw Napi::TypeError::New(info.Env(), "poller is another handle");
+  if (!handle.released()) static_cast<Poller*>(handle.object().get())->close();
+  handle.release();
+  return info.Env().Undefined();
+}
+
+// pollerAdd(poller, eventfd, slot)
+Napi::Value pollerAdd(const Napi::CallbackInfo& info) {
+  const auto poller = take<Poller>(info[0], "poller");
+  const int error = poller->add(take<EventFd>(info[1], "eventfd"), uint32Of(info[2], "slot"));
+  if (error != 0) throw Failure(error, "epoll_ctl");
+  return info.Env().Undefined();
+}
+
+Napi::Value pollerRemove(const Napi::CallbackInfo& info) {
+  take<Poller>(info[0], "poller")->remove(uint32Of(info[1], "slot"));
+  return info.Env().Undefined();
+}
+
+Napi::Value pollerReference(const Napi::CallbackInfo& info) {
+  take<Poller>(info[0], "poller")->setReferenced(booleanOf(info[1], "referenced"));
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+void registerPoller(Napi::Env env, Napi::Object exports) {
+  define<pollerOpen>(env, exports, "pollerOpen");
+  define<pollerClose>(env, exports, "pollerClose");
+  define<pollerAdd>(env, exports, "pollerAdd");
+  define<pollerRemove>(env, exports, "pollerRemove");
+  define<pollerReference>(env, exports, "pollerReference");
+  exports.Set("pollerRingSize", kRingSize);
+}
+
+}  // namespace nodevfio

@@ -1,0 +1,94 @@
+// The memory area's functions for JavaScript: creating memory, adopting it, and lending windows on it.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "areas.h"
+#include "memory/guard.h"
+#include "memory/memory.h"
+#include "memory/registers.h"
+#include "support/arguments.h"
+#include "support/operation.h"
+
+namespace nodevfio {
+
+namespace {
+
+// memoryCreate(size, hugePageBits)
+Napi::Value memoryCreate(const Napi::CallbackInfo& info) {
+  const auto size = static_cast<uint64_t>(safeInteger(info[0], "size"));
+  const uint32_t bits = uint32Of(info[1], "hugePageBits");
+  if (bits > 40) throw Napi::RangeError::New(info.Env(), "hugePageBits must be at most 40");
+  int error = 0;
+  auto memory = Memory::create(size, bits, error);
+  if (memory == nullptr) throw Failure(error, "memfd_create");
+  return Handle::wrap(info.Env(), std::move(memory));
+}
+
+// memoryFromFd(fd): adopts a memfd or another file that can be mapped shared; its size is the file's.
+Napi::Value memoryFromFd(const Napi::CallbackInfo& info) {
+  const int32_t fd = int32Of(info[0], "fd");
+  struct stat status = {};
+  struct statfs fileSystem = {};
+  if (fstat(fd, &status) != 0) throw Failure(errno, "fstat");
+  if (fstatfs(fd, &fileSystem) != 0) throw Failure(errno, "fstatfs");
+  if (!S_ISREG(status.st_mode)) throw Failure(ENODEV, "mmap");
+  constexpr long kHugetlbfsMagic = 0x958458f6;
+  const auto page = static_cast<uint64_t>(
+      fileSystem.f_type == kHugetlbfsMagic ? fileSystem.f_bsize : sysconf(_SC_PAGESIZE));
+  return Handle::wrap(info.Env(), std::make_shared<Memory>(fd, static_cast<uint64_t>(status.st_size), page));
+}
+
+Napi::Value memoryInfo(const Napi::CallbackInfo& info) {
+  const auto memory = take<Memory>(info[0], "memory");
+  auto result = Napi::Object::New(info.Env());
+  result.Set("size", static_cast<double>(memory->size()));
+  result.Set("pageSize", static_cast<double>(memory->pageSize()));
+  return result;
+}
+
+// memoryWindow(memory, offset, length): an ArrayBuffer over part of the memory.
+Napi::Value memoryWindow(const Napi::CallbackInfo& info) {
+  const auto memory = take<Memory>(info[0], "memory");
+  const auto offset = static_cast<uint64_t>(safeInteger(info[1], "offset"));
+  const auto length = static_cast<uint64_t>(safeInteger(info[2], "length"));
+  if (length == 0 || length > memory->size() || offset > memory->size() - length) {
+    throw Napi::RangeError::New(info.Env(), "offset and length must lie inside the memory");
+  }
+  const uint64_t page = memory->pageSize();
+  const uint64_t start = offset / page * page;
+  const uint64_t end = (offset + length + page - 1) / page * page;
+  int error = 0;
+  const int flags = fcntl(memory->fd(), F_GETFL);
+  const int protection = (flags & O_ACCMODE) == O_RDONLY ? PROT_READ : PROT_READ | PROT_WRITE;
+  // A read-only descriptor still gives V8 memory that a script may store to: such stores would fault. Refuse instead.
+  if (protection == PROT_READ) throw Failure(EACCES, "mmap");
+  auto mapping = Mapping::create(memory->fd(), start, end - start, protection, error);
+  if (mapping == nullptr) throw Failure(error, "mmap");
+  std::shared_ptr<Window> window;
+  const auto buffer = Window::wrap(info.Env(), std::move(mapping), offset - start, length, window);
+  Handle::from(info[0], "memory").lend(window);
+  return buffer;
+}
+
+Napi::Value pageSize(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(sysconf(_SC_PAGESIZE)));
+}
+
+Napi::Value guardState(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), guardIntact()); }
+
+}  // namespace
+
+void registerMemory(Napi::Env env, Napi::Object exports) {
+  define<memoryCreate>(env, exports, "memoryCreate");
+  define<memoryFromFd>(env, exports, "memoryFromFd");
+  define<memoryInfo>(env, exports, "memoryInfo");
+  define<memoryWindow>(env, exports, "memoryWindow");
+  define<pageSize>(env, exports, "pageSize");
+  define<guardState>(env, exports, "guardIntact");
+  registerRegisters(env, exports);
+}
+
+}  // namespace nodevfio

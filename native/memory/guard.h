@@ -1,0 +1,49 @@
+// The SIGBUS guard: a mapped BAR whose device stops answering (memory decoding off, D3, unplugged) reads as all ones
+// instead of killing the process. The handler touches only what is async-signal-safe: a lock-free registry that is
+// never freed, and one mmap.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "memory/mapping.h"
+
+namespace nodevfio {
+
+// The state of one guarded range. `faults` counts hits, `acknowledged` is what it was at the last successful remap: they
+// differ while any page of the range is a stand-in. Counting, rather than a flag, keeps a fault that happens during a
+// remap.
+struct GuardMark {
+  std::atomic<uintptr_t> start{0};  // 0: the entry is free
+  std::atomic<uintptr_t> end{0};
+  std::atomic<uint32_t> faults{0};
+  std::atomic<uint32_t> acknowledged{0};
+
+  bool faulted() const {
+    return faults.load(std::memory_order_relaxed) != acknowledged.load(std::memory_order_relaxed);
+  }
+};
+
+// A BAR mapping under the guard. The handler is installed with the first and removed with the last.
+class GuardedMapping : public Mapping {
+ public:
+  static std::shared_ptr<GuardedMapping> create(int fd, uint64_t offset, uint64_t size, int protection, int& error);
+
+  GuardedMapping(void* address, size_t size, uint64_t offset, int protection, GuardMark* mark)
+      : Mapping(address, size), offset_(offset), protection_(protection), mark_(mark) {}
+  ~GuardedMapping() override;
+
+  const GuardMark& mark() const { return *mark_; }
+  // Puts the device's pages back over stand-ins. Returns an errno.
+  int remap(int fd);
+
+ private:
+  const uint64_t offset_;
+  const int protection_;
+  GuardMark* const mark_;
+};
+
+// Whether SIGBUS still comes to the guard; false when somebody replaced the handler after it was installed.
+bool guardIntact();
+
+}  // namespace nodevfio

@@ -1,0 +1,50 @@
+// memfd creation and the home mapping.
+#include "memory/memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace nodevfio {
+
+std::shared_ptr<Memory> Memory::create(uint64_t size, uint32_t hugePageBits, int& error) {
+  // The kernel shares this encoding with mmap; libc names only the latter.
+  constexpr unsigned kHugeShift = MAP_HUGE_SHIFT;
+  unsigned flags = MFD_CLOEXEC;
+  uint64_t pageSize = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  if (hugePageBits != 0) {
+    flags |= MFD_HUGETLB | (hugePageBits << kHugeShift);
+    pageSize = uint64_t{1} << hugePageBits;
+  }
+  const int fd = memfd_create("node-vfio", flags);
+  if (fd < 0) {
+    error = errno;
+    return nullptr;
+  }
+  auto memory = std::make_shared<Memory>(fd, size, pageSize);
+  if (ftruncate(fd, static_cast<off_t>(size)) != 0 ||
+      (hugePageBits != 0 && fallocate(fd, 0, 0, static_cast<off_t>(size)) != 0)) {
+    error = errno;
+    return nullptr;
+  }
+  error = 0;
+  return memory;
+}
+
+std::shared_ptr<Mapping> Memory::home(bool writable, int& error) {
+  const std::lock_guard lock(mutex_);
+  error = 0;
+  if (home_ == nullptr || (writable && !homeWritable_)) {
+    const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    auto mapping = Mapping::create(fd(), 0, size_, protection, error);
+    if (mapping == nullptr) return nullptr;
+    // A mapping that the IOMMU was given stays alive through its DMA record even when a writable one replaces it here.
+    home_ = std::move(mapping);
+    homeWritable_ = writable;
+  }
+  return home_;
+}
+
+}  // namespace nodevfio

@@ -1,0 +1,37 @@
+// What one JavaScript environment (the main thread or a Worker) holds: its live handles, so that its end releases
+// them, and the constructor of its VfioError.
+#pragma once
+
+#include <node_api.h>
+
+#include <memory>
+#include <unordered_set>
+
+namespace nodevfio {
+
+class Handle;
+
+class Environment {
+ public:
+  explicit Environment(napi_env env) : env_(env) {}
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+
+  // Creates the state of `env` and ties it to the environment's end. Called once, by the module's entry.
+  static void attach(napi_env env);
+  static std::shared_ptr<Environment> of(napi_env env);
+
+  void add(Handle* handle) { handles_.insert(handle); }
+  void remove(Handle* handle) { handles_.erase(handle); }
+
+  // Releases every handle: the backstop of a Worker that ends with objects open.
+  void releaseAll();
+
+  napi_ref errorFactory = nullptr;
+
+ private:
+  napi_env env_;
+  std::unordered_set<Handle*> handles_;
+};
+
+}  // namespace nodevfio

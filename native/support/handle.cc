@@ -1,0 +1,164 @@
+// Handles: wrapping, unwrapping, release, and sharing between environments by token.
+#include "support/handle.h"
+
+#include <poll.h>
+
+#include <string>
+
+#include "support/arguments.h"
+#include "support/failure.h"
+#include "support/liveness.h"
+#include "support/operation.h"
+
+namespace nodevfio {
+
+namespace {
+
+constexpr napi_type_tag kHandleTag = {0x6e6f64652d766669, 0x6f2d68616e646c65};
+
+}  // namespace
+
+Handle::Handle(std::shared_ptr<Environment> environment, std::shared_ptr<Object> object)
+    : environment_(std::move(environment)),
+      slot_(std::make_shared<Slot>(std::move(object))),
+      inFlight_(std::make_shared<std::atomic<int>>(0)),
+      kind_(slot_->object->kind()) {
+  environment_->add(this);
+}
+
+Handle::~Handle() {
+  environment_->remove(this);
+  // Not left to the slot: a function that outlives the handle must not keep the file open.
+  release();
+}
+
+void Handle::release() { slot_->object.reset(); }
+
+void Handle::lend(const std::shared_ptr<Window>& window) {
+  std::erase_if(windows_, [](const std::weak_ptr<Window>& each) { return each.expired(); });
+  windows_.push_back(window);
+}
+
+void Handle::park(napi_env env) {
+  for (const std::weak_ptr<Window>& each : windows_) {
+    if (const auto window = each.lock()) window->park(env);
+  }
+  windows_.clear();
+}
+
+Napi::Value Handle::wrap(Napi::Env env, std::shared_ptr<Object> object) {
+  auto handle = std::make_unique<Handle>(Environment::of(env), std::move(object));
+  napi_value value = nullptr;
+  const auto finalize = [](napi_env, void* data, void*) { delete static_cast<Handle*>(data); };
+  if (napi_create_external(env, handle.get(), finalize, nullptr, &value) != napi_ok) throw Napi::Error::New(env);
+  handle.release();
+  if (napi_type_tag_object(env, value, &kHandleTag) != napi_ok) throw Napi::Error::New(env);
+  return {env, value};
+}
+
+Handle& Handle::from(const Napi::Value& value, const char* name) {
+  bool tagged = false;
+  void* data = nullptr;
+  if (!value.IsExternal() || napi_check_object_type_tag(value.Env(), value, &kHandleTag, &tagged) != napi_ok ||
+      !tagged || napi_get_value_external(value.Env(), value, &data) != napi_ok) {
+    throw Napi::TypeError::New(value.Env(), std::string(name) + " is not a handle of node-vfio");
+  }
+  return *static_cast<Handle*>(data);
+}
+
+std::shared_ptr<Object> objectOf(const Napi::Value& value, Kind kind, const char* name) {
+  const Handle& handle = Handle::from(value, name);
+  if (handle.kind() != kind) {
+    throw Napi::TypeError::New(value.Env(), std::string(name) + " is a handle of " + nameOf(handle.kind()) +
+                                                ", expected one of " + nameOf(kind));
+  }
+  if (handle.released()) throw Failure(EBADF, kClosed);
+  return handle.object();
+}
+
+namespace {
+
+// Waits, where asked, until no call runs on behalf of the handle, then lets go. Destroying the object may itself take
+// long (the release of a device resets it): the asynchronous form exists for that.
+Napi::Value release(const Napi::CallbackInfo& info) {
+  Handle& handle = Handle::from(info[0], "handle");
+  const bool wait = booleanOf(info[1], "wait");
+  if (wait) {
+    while (handle.inFlight()->load(std::memory_order_acquire) != 0) {
+      if (!javascriptMayRun(info.Env())) return info.Env().Undefined();
+      poll(nullptr, 0, 1);
+    }
+  }
+  handle.release();
+  return info.Env().Undefined();
+}
+
+// The release off the main thread. The handle is empty at once; only the destruction happens elsewhere.
+class Destroy : public OperationOn<Object> {
+ public:
+  static constexpr const char* kSyscall = "close";
+
+  explicit Destroy(const Napi::CallbackInfo& info) : OperationOn(Handle::from(info[0], "handle").object()) {
+    Handle::from(info[0], "handle").release();
+  }
+  int run() {
+    object_.reset();
+    return 0;
+  }
+  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+};
+
+// Takes back the memory lent through the handle; its ArrayBuffers are detached.
+Napi::Value parkWindows(const Napi::CallbackInfo& info) {
+  Handle::from(info[0], "handle").park(info.Env());
+  return info.Env().Undefined();
+}
+
+Napi::Value shareToken(const Napi::CallbackInfo& info) {
+  const Handle& handle = Handle::from(info[0], "handle");
+  if (handle.released()) throw Failure(EBADF, kClosed);
+  return Napi::Number::New(info.Env(), static_cast<double>(handle.object()->shareToken()));
+}
+
+Napi::Value claimToken(const Napi::CallbackInfo& info) {
+  const auto token = static_cast<uint64_t>(safeInteger(info[0], "token"));
+  auto object = Object::byToken(token);
+  if (object == nullptr) throw Failure(ENOENT, "claim");
+  return Handle::wrap(info.Env(), std::move(object));
+}
+
+Napi::Value fdOf(const Napi::CallbackInfo& info) {
+  const Handle& handle = Handle::from(info[0], "handle");
+  if (handle.released()) throw Failure(EBADF, kClosed);
+  const int fd = handle.kind() == Kind::kRegisters || handle.kind() == Kind::kDmaMapping
+                     ? -1
+                     : static_cast<const File*>(handle.object().get())->fd();
+  return Napi::Number::New(info.Env(), fd);
+}
+
+Napi::Value kindOf(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), nameOf(Handle::from(info[0], "handle").kind()));
+}
+
+Napi::Value setErrorFactory(const Napi::CallbackInfo& info) {
+  const auto state = Environment::of(info.Env());
+  if (!info[0].IsFunction()) throw Napi::TypeError::New(info.Env(), "factory must be a function");
+  if (state->errorFactory != nullptr) napi_delete_reference(info.Env(), state->errorFactory);
+  napi_create_reference(info.Env(), info[0], 1, &state->errorFactory);
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+void registerHandle(Napi::Env env, Napi::Object exports) {
+  define<release>(env, exports, "handleRelease");
+  define<asynchronously<Destroy>>(env, exports, "handleDestroy");
+  define<parkWindows>(env, exports, "handlePark");
+  define<shareToken>(env, exports, "handleShare");
+  define<claimToken>(env, exports, "handleClaim");
+  define<fdOf>(env, exports, "handleFd");
+  define<kindOf>(env, exports, "handleKind");
+  define<setErrorFactory>(env, exports, "setErrorFactory");
+}
+
+}  // namespace nodevfio

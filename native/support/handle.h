@@ -1,0 +1,66 @@
+// A JavaScript environment's hold on a kernel object: an external value, type-tagged, that can be released before it
+// is collected. Calls in flight keep the object itself, and are counted so that a release can wait for them.
+#pragma once
+
+#include <napi.h>
+
+#include <atomic>
+#include <memory>
+
+#include "memory/window.h"
+#include "support/environment.h"
+#include "support/object.h"
+
+namespace nodevfio {
+
+// Calls that run off the main thread on behalf of one handle.
+using InFlight = std::shared_ptr<std::atomic<int>>;
+
+// Where a handle keeps its object. Hot functions share it, so that a closed handle's functions find it empty.
+struct Slot {
+  std::shared_ptr<Object> object;
+};
+
+class Handle {
+ public:
+  Handle(std::shared_ptr<Environment> environment, std::shared_ptr<Object> object);
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  ~Handle();
+
+  static Napi::Value wrap(Napi::Env env, std::shared_ptr<Object> object);
+  // Throws a TypeError for anything that is not a handle.
+  static Handle& from(const Napi::Value& value, const char* name);
+
+  Kind kind() const { return kind_; }
+  bool released() const { return slot_->object == nullptr; }
+  const std::shared_ptr<Object>& object() const { return slot_->object; }
+  const std::shared_ptr<Slot>& slot() const { return slot_; }
+  const InFlight& inFlight() const { return inFlight_; }
+
+  // The memory lent to JavaScript through this handle.
+  void lend(const std::shared_ptr<Window>& window);
+  void park(napi_env env);
+
+  // Lets go of the object; the last holder's release destroys it.
+  void release();
+
+ private:
+  std::shared_ptr<Environment> environment_;
+  std::shared_ptr<Slot> slot_;
+  InFlight inFlight_;
+  Windows windows_;
+  const Kind kind_;
+};
+
+// The object behind a handle argument; a TypeError when it is of another kind, EBADF when it was closed.
+std::shared_ptr<Object> objectOf(const Napi::Value& value, Kind kind, const char* name);
+
+template <class T>
+std::shared_ptr<T> take(const Napi::Value& value, const char* name) {
+  return std::static_pointer_cast<T>(objectOf(value, T::kKind, name));
+}
+
+void registerHandle(Napi::Env env, Napi::Object exports);
+
+}  // namespace nodevfio

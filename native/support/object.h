@@ -1,0 +1,60 @@
+// Kernel objects as the process owns them: one reference-counted C++ object each, whichever number of JavaScript
+// environments (main thread, Workers) hold a handle to it. Knows nothing of Node-API.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+namespace nodevfio {
+
+enum class Kind : uint8_t {
+  kEventFd,
+  kContainer,
+  kGroup,
+  kDevice,
+  kMemory,
+  kDmaMapping,
+  kRegisters,
+  kPoller,
+};
+
+const char* nameOf(Kind kind);
+
+class Object : public std::enable_shared_from_this<Object> {
+ public:
+  explicit Object(Kind kind) : kind_(kind) {}
+  Object(const Object&) = delete;
+  Object& operator=(const Object&) = delete;
+  virtual ~Object() = default;
+
+  Kind kind() const { return kind_; }
+
+  // The environment that holds this object ends: give up what only its thread uses. Overridden where a handle's release
+  // is not enough, because functions that JavaScript can no longer call hold the object too.
+  virtual void environmentEnds() {}
+
+  // A name by which another environment can find this object for as long as somebody holds it. The name itself holds
+  // nothing, so a token that is never claimed leaks nothing.
+  uint64_t shareToken();
+  static std::shared_ptr<Object> byToken(uint64_t token);
+
+ private:
+  const Kind kind_;
+  std::atomic<uint64_t> token_{0};
+};
+
+// An object that is one open file. The file is closed by the destructor, that is when the last handle, the last
+// running call and the last object derived from it have let go: a call in flight never meets a recycled number.
+class File : public Object {
+ public:
+  File(Kind kind, int fd) : Object(kind), fd_(fd) {}
+  ~File() override;
+
+  int fd() const { return fd_; }
+
+ private:
+  const int fd_;
+};
+
+}  // namespace nodevfio

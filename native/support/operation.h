@@ -1,0 +1,136 @@
+// One kernel operation, two ways to call it. An operation is a class with
+//   static constexpr const char* kSyscall     the uAPI name its failure carries
+//   explicit Op(const Napi::CallbackInfo&)    reads and checks the arguments, takes hold of the objects
+//   int run()                                 the kernel call, without Node-API; 0 or an errno
+//   void letGo()                              gives up the objects, still on the thread that ran the call
+//   Napi::Value result(Napi::Env)             the value for JavaScript
+// `synchronously<Op>` runs it on the spot, `asynchronously<Op>` on libuv's pool behind a promise.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <optional>
+
+#include "support/failure.h"
+#include "support/handle.h"
+
+namespace nodevfio {
+
+// The usual base: one object that the call works on.
+template <class T>
+class OperationOn {
+ public:
+  void letGo() { object_.reset(); }
+
+ protected:
+  explicit OperationOn(std::shared_ptr<T> object) : object_(std::move(object)) {}
+
+  std::shared_ptr<T> object_;
+};
+
+// The border of every cold function: a Failure leaves as the environment's VfioError.
+template <Napi::Value (*function)(const Napi::CallbackInfo&)>
+Napi::Value guarded(const Napi::CallbackInfo& info) {
+  try {
+    return function(info);
+  } catch (const Failure& failure) {
+    throwFailure(info.Env(), failure);
+    return {};
+  } catch (const std::bad_alloc&) {
+    throwFailure(info.Env(), Failure(ENOMEM, "malloc"));
+    return {};
+  }
+}
+
+template <Napi::Value (*function)(const Napi::CallbackInfo&)>
+void define(Napi::Env env, Napi::Object exports, const char* name) {
+  exports.Set(name, Napi::Function::New<guarded<function>>(env, name));
+}
+
+template <class Op>
+Napi::Value synchronously(const Napi::CallbackInfo& info) {
+  Op operation(info);
+  const int error = operation.run();
+  if (error != 0) throw Failure(error, Op::kSyscall);
+  return operation.result(info.Env());
+}
+
+template <class Op>
+class Work {
+ public:
+  static Napi::Value start(const Napi::CallbackInfo& info) {
+    const napi_env env = info.Env();
+    auto work = std::unique_ptr<Work>(new Work(info));
+    // The first argument is the handle on whose behalf the call runs, by the convention of ts/native.ts.
+    work->inFlight_ = Handle::from(info[0], "handle").inFlight();
+    napi_value promise = nullptr;
+    napi_value name = nullptr;
+    if (napi_create_promise(env, &work->deferred_, &promise) != napi_ok ||
+        napi_create_string_utf8(env, Op::kSyscall, NAPI_AUTO_LENGTH, &name) != napi_ok ||
+        napi_create_async_work(env, nullptr, name, execute, complete, work.get(), &work->work_) != napi_ok) {
+      throw Napi::Error::New(env);
+    }
+    work->inFlight_->fetch_add(1, std::memory_order_relaxed);
+    if (napi_queue_async_work(env, work->work_) != napi_ok) {
+      work->inFlight_->fetch_sub(1, std::memory_order_release);
+      throw Napi::Error::New(env);
+    }
+    work.release();
+    return {env, promise};
+  }
+
+ private:
+  explicit Work(const Napi::CallbackInfo& info) : operation_(std::in_place, info) {}
+
+  static void execute(napi_env, void* data) {
+    auto* work = static_cast<Work*>(data);
+    work->error_ = work->operation_->run();
+    // Before the count falls: who waits for it to be zero expects the files to be closed then.
+    work->operation_->letGo();
+    work->inFlight_->fetch_sub(1, std::memory_order_release);
+  }
+
+  // Runs on the environment's thread, also when the environment is ending: then every Node-API call below fails
+  // quietly and only the clean-up counts.
+  static void complete(napi_env env, napi_status status, void* data) {
+    const std::unique_ptr<Work> work(static_cast<Work*>(data));
+    if (status == napi_cancelled) work->inFlight_->fetch_sub(1, std::memory_order_release);
+    napi_handle_scope scope = nullptr;
+    if (napi_open_handle_scope(env, &scope) == napi_ok) {
+      work->settle(env, status);
+      napi_close_handle_scope(env, scope);
+    }
+    napi_delete_async_work(env, work->work_);
+  }
+
+  void settle(napi_env env, napi_status status) {
+    const int error = status == napi_cancelled ? ECANCELED : error_;
+    if (error != 0) {
+      napi_value reason = makeError(env, Failure(error, Op::kSyscall));
+      if (reason != nullptr) napi_reject_deferred(env, deferred_, reason);
+      return;
+    }
+    try {
+      napi_resolve_deferred(env, deferred_, operation_->result(env));
+    } catch (const Napi::Error& thrown) {
+      napi_reject_deferred(env, deferred_, thrown.Value());
+    } catch (const Failure& failure) {
+      napi_value reason = makeError(env, failure);
+      if (reason != nullptr) napi_reject_deferred(env, deferred_, reason);
+    }
+  }
+
+  std::optional<Op> operation_;
+  InFlight inFlight_;
+  int error_ = 0;
+  napi_deferred deferred_ = nullptr;
+  napi_async_work work_ = nullptr;
+};
+
+template <class Op>
+Napi::Value asynchronously(const Napi::CallbackInfo& info) {
+  return Work<Op>::start(info);
+}
+
+}  // namespace nodevfio

@@ -1,0 +1,484 @@
+// The VFIO area's functions for JavaScript: one per kernel call. Information comes back as the kernel's own bytes; what
+// they mean is read in TypeScript.
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <type_traits>
+#include <vector>
+
+#include "areas.h"
+#include "event/eventfd.h"
+#include "memory/memory.h"
+#include "memory/registers.h"
+#include "support/arguments.h"
+#include "support/operation.h"
+#include "uapi/vfio.h"
+#include "vfio/container.h"
+#include "vfio/device.h"
+#include "vfio/group.h"
+
+namespace nodevfio {
+
+namespace {
+
+Napi::Value undefined(const Napi::CallbackInfo& info) { return info.Env().Undefined(); }
+
+Napi::Value bytes(Napi::Env env, const std::vector<uint8_t>& data) {
+  auto array = Napi::Uint8Array::New(env, data.size());
+  memcpy(array.Data(), data.data(), data.size());
+  return array;
+}
+
+// The argsz protocol: a structure that is too small for the kernel's capabilities comes back with the size it wants.
+template <class Request>
+std::vector<uint8_t> queryWithCapabilities(int fd, unsigned long request, Request head, const char* syscall) {
+  std::vector<uint8_t> buffer(sizeof head);
+  head.argsz = sizeof head;
+  memcpy(buffer.data(), &head, sizeof head);
+  for (;;) {
+    if (ioctl(fd, request, buffer.data()) != 0) throw Failure(errno, syscall);
+    uint32_t wanted = 0;
+    memcpy(&wanted, buffer.data(), sizeof wanted);
+    if (wanted <= buffer.size()) return buffer;
+    buffer.assign(wanted, 0);
+    head.argsz = wanted;
+    memcpy(buffer.data(), &head, sizeof head);
+  }
+}
+
+// -- container --
+
+Napi::Value containerOpen(const Napi::CallbackInfo& info) {
+  const std::string path = stringOf(info[0], "path");
+  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) throw Failure(errno, "open");
+  return Handle::wrap(info.Env(), std::make_shared<Container>(fd));
+}
+
+Napi::Value containerFromFd(const Napi::CallbackInfo& info) {
+  const int32_t fd = int32Of(info[0], "fd");
+  // Answers only on a container, and changes nothing.
+  const int version = ioctl(fd, uapi::kGetApiVersion);
+  if (version < 0) throw Failure(errno, "VFIO_GET_API_VERSION");
+  return Handle::wrap(info.Env(), std::make_shared<Container>(fd));
+}
+
+Napi::Value containerGetApiVersion(const Napi::CallbackInfo& info) {
+  const int version = ioctl(take<Container>(info[0], "container")->fd(), uapi::kGetApiVersion);
+  if (version < 0) throw Failure(errno, "VFIO_GET_API_VERSION");
+  return Napi::Number::New(info.Env(), version);
+}
+
+Napi::Value containerCheckExtension(const Napi::CallbackInfo& info) {
+  const int answer =
+      ioctl(take<Container>(info[0], "container")->fd(), uapi::kCheckExtension, uint32Of(info[1], "extension"));
+  if (answer < 0) throw Failure(errno, "VFIO_CHECK_EXTENSION");
+  return Napi::Number::New(info.Env(), answer);
+}
+
+Napi::Value containerSetIommu(const Napi::CallbackInfo& info) {
+  if (ioctl(take<Container>(info[0], "container")->fd(), uapi::kSetIommu, uint32Of(info[1], "type")) != 0) {
+    throw Failure(errno, "VFIO_SET_IOMMU");
+  }
+  return undefined(info);
+}
+
+Napi::Value containerGetInfo(const Napi::CallbackInfo& info) {
+  const auto container = take<Container>(info[0], "container");
+  return bytes(info.Env(), queryWithCapabilities(container->fd(), uapi::kIommuGetInfo, uapi::Type1Info{},
+                                                 "VFIO_IOMMU_GET_INFO"));
+}
+
+// containerMapDma(container, memory, offset, size, iova, flags)
+class MapDma : public OperationOn<Container> {
+ public:
+  static constexpr const char* kSyscall = "VFIO_IOMMU_MAP_DMA";
+
+  explicit MapDma(const Napi::CallbackInfo& info)
+      : OperationOn(take<Container>(info[0], "container")),
+        memory_(take<Memory>(info[1], "memory")),
+        offset_(static_cast<uint64_t>(safeInteger(info[2], "offset"))),
+        size_(static_cast<uint64_t>(safeInteger(info[3], "size"))),
+        iova_(uint64Of(info[4], "iova")),
+        flags_(uint32Of(info[5], "flags")) {
+    if (size_ == 0 || size_ > memory_->size() || offset_ > memory_->size() - size_) {
+      throw Napi::RangeError::New(info.Env(), "offset and size must lie inside the memory");
+    }
+  }
+
+  int run() {
+    constexpr uint32_t kDeviceWrites = 1U << 1;
+    int error = 0;
+    auto mapping = memory_->home((flags_ & kDeviceWrites) != 0, error);
+    if (mapping == nullptr) return error;
+    const auto address = reinterpret_cast<uint64_t>(mapping->address()) + offset_;
+    return object_->map(std::move(mapping), address, size_, iova_, flags_);
+  }
+  void letGo() {
+    OperationOn::letGo();
+    memory_.reset();
+  }
+  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+
+ private:
+  std::shared_ptr<Memory> memory_;
+  const uint64_t offset_;
+  const uint64_t size_;
+  const uint64_t iova_;
+  const uint32_t flags_;
+};
+
+// containerUnmapDma(container, iova, size, flags): the number of bytes that were unmapped.
+class UnmapDma : public OperationOn<Container> {
+ public:
+  static constexpr const char* kSyscall = "VFIO_IOMMU_UNMAP_DMA";
+
+  explicit UnmapDma(const Napi::CallbackInfo& info)
+      : OperationOn(take<Container>(info[0], "container")),
+        iova_(uint64Of(info[1], "iova")),
+        size_(uint64Of(info[2], "size")),
+        flags_(uint32Of(info[3], "flags")) {}
+
+  int run() { return object_->unmap(iova_, size_, flags_, unmapped_); }
+  Napi::Value result(Napi::Env env) { return Napi::BigInt::New(env, unmapped_); }
+
+ private:
+  const uint64_t iova_;
+  const uint64_t size_;
+  const uint32_t flags_;
+  uint64_t unmapped_ = 0;
+};
+
+// containerGap(container, start, last, size, alignment): a free range's start, or null.
+Napi::Value containerGap(const Napi::CallbackInfo& info) {
+  const auto container = take<Container>(info[0], "container");
+  const uint64_t start = uint64Of(info[1], "start");
+  const uint64_t last = uint64Of(info[2], "last");
+  const uint64_t size = uint64Of(info[3], "size");
+  const uint64_t alignment = uint64Of(info[4], "alignment");
+  if (size == 0 || alignment == 0) throw Napi::RangeError::New(info.Env(), "size and alignment must not be 0");
+  const auto found = container->gap(start, last, size, alignment);
+  if (!found) return info.Env().Null();
+  return Napi::BigInt::New(info.Env(), *found);
+}
+
+Napi::Value containerMappingCount(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(),
+                           static_cast<double>(take<Container>(info[0], "container")->mappingCount()));
+}
+
+// containerDirtyPages(container, flags): start or stop logging.
+Napi::Value containerDirtyPages(const Napi::CallbackInfo& info) {
+  const auto container = take<Container>(info[0], "container");
+  uapi::Type1DirtyBitmap request = {sizeof request, uint32Of(info[1], "flags")};
+  if ((request.flags & uapi::kDirtyGetBitmap) != 0) {
+    throw Napi::RangeError::New(info.Env(), "flags must be start or stop");
+  }
+  if (ioctl(container->fd(), uapi::kIommuDirtyPages, &request) != 0) throw Failure(errno, "VFIO_IOMMU_DIRTY_PAGES");
+  return undefined(info);
+}
+
+// containerDirtyBitmap(container, iova, size, pageSize): one bit per page, the bitmap's 64-bit words as bytes.
+Napi::Value containerDirtyBitmap(const Napi::CallbackInfo& info) {
+  const auto container = take<Container>(info[0], "container");
+  const uint64_t iova = uint64Of(info[1], "iova");
+  const uint64_t size = uint64Of(info[2], "size");
+  const uint64_t page = uint64Of(info[3], "pageSize");
+  if (page == 0 || size / page > (uint64_t{1} << 34)) {
+    throw Napi::RangeError::New(info.Env(), "size must be at most 2^34 pages");
+  }
+  std::vector<uint64_t> bitmap((size / page + 63) / 64);
+  struct {
+    uapi::Type1DirtyBitmap head;
+    uapi::Type1DirtyBitmapGet get;
+  } request = {{sizeof request, uapi::kDirtyGetBitmap},
+               {iova, size, {page, bitmap.size() * sizeof(uint64_t), reinterpret_cast<uint64_t>(bitmap.data())}}};
+  if (ioctl(container->fd(), uapi::kIommuDirtyPages, &request) != 0) throw Failure(errno, "VFIO_IOMMU_DIRTY_PAGES");
+  auto result = Napi::Uint8Array::New(info.Env(), bitmap.size() * sizeof(uint64_t));
+  memcpy(result.Data(), bitmap.data(), result.ByteLength());
+  return result;
+}
+
+// dmaMappingOwn(container, iova, size): a handle that unmaps the range when its last holder lets go.
+Napi::Value dmaMappingOwn(const Napi::CallbackInfo& info) {
+  return Handle::wrap(info.Env(), std::make_shared<DmaMapping>(take<Container>(info[0], "container"),
+                                                               uint64Of(info[1], "iova"), uint64Of(info[2], "size")));
+}
+
+// dmaMappingUnmap(mapping): unmaps now, whoever else holds it.
+class UnmapOwned : public OperationOn<DmaMapping> {
+ public:
+  static constexpr const char* kSyscall = "VFIO_IOMMU_UNMAP_DMA";
+
+  explicit UnmapOwned(const Napi::CallbackInfo& info) : OperationOn(take<DmaMapping>(info[0], "mapping")) {}
+
+  int run() { return object_->unmap(unmapped_); }
+  Napi::Value result(Napi::Env env) { return Napi::BigInt::New(env, unmapped_); }
+
+ private:
+  uint64_t unmapped_ = 0;
+};
+
+// -- group --
+
+Napi::Value groupOpen(const Napi::CallbackInfo& info) {
+  int error = 0;
+  auto group = Group::open(stringOf(info[0], "path"), error);
+  if (group == nullptr) throw Failure(error, "open");
+  return Handle::wrap(info.Env(), std::move(group));
+}
+
+Napi::Value groupFromFd(const Napi::CallbackInfo& info) {
+  const int32_t fd = int32Of(info[0], "fd");
+  uapi::GroupStatus status = {sizeof status, 0};
+  if (ioctl(fd, uapi::kGroupGetStatus, &status) != 0) throw Failure(errno, "VFIO_GROUP_GET_STATUS");
+  return Handle::wrap(info.Env(), std::make_shared<Group>(fd, ""));
+}
+
+Napi::Value groupGetStatus(const Napi::CallbackInfo& info) {
+  uapi::GroupStatus status = {sizeof status, 0};
+  if (ioctl(take<Group>(info[0], "group")->fd(), uapi::kGroupGetStatus, &status) != 0) {
+    throw Failure(errno, "VFIO_GROUP_GET_STATUS");
+  }
+  return Napi::Number::New(info.Env(), status.flags);
+}
+
+Napi::Value groupSetContainer(const Napi::CallbackInfo& info) {
+  const int error = take<Group>(info[0], "group")->attach(take<Container>(info[1], "container"));
+  if (error != 0) throw Failure(error, "VFIO_GROUP_SET_CONTAINER");
+  return undefined(info);
+}
+
+Napi::Value groupUnsetContainer(const Napi::CallbackInfo& info) {
+  const int error = take<Group>(info[0], "group")->detach();
+  if (error != 0) throw Failure(error, "VFIO_GROUP_UNSET_CONTAINER");
+  return undefined(info);
+}
+
+// groupContainer(group): the container the group is in already, as a handle of this environment, or null.
+Napi::Value groupContainer(const Napi::CallbackInfo& info) {
+  auto container = take<Group>(info[0], "group")->container();
+  if (container == nullptr) return info.Env().Null();
+  return Handle::wrap(info.Env(), std::move(container));
+}
+
+// groupGetDeviceFd(group, name): resets and enables the device, which may take long.
+class GetDeviceFd : public OperationOn<Group> {
+ public:
+  static constexpr const char* kSyscall = "VFIO_GROUP_GET_DEVICE_FD";
+
+  explicit GetDeviceFd(const Napi::CallbackInfo& info)
+      : OperationOn(take<Group>(info[0], "group")), name_(stringOf(info[1], "name")) {}
+
+  int run() {
+    const int fd = ioctl(object_->fd(), uapi::kGroupGetDeviceFd, name_.c_str());
+    if (fd < 0) return errno;
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    device_ = std::make_shared<Device>(fd, object_);
+    return 0;
+  }
+  Napi::Value result(Napi::Env env) { return Handle::wrap(env, std::move(device_)); }
+
+ private:
+  const std::string name_;
+  std::shared_ptr<Device> device_;
+};
+
+// -- device --
+
+// deviceFromFd(fd, owner): adopts a device's descriptor; `owner` (a group's handle or null) is kept as long.
+Napi::Value deviceFromFd(const Napi::CallbackInfo& info) {
+  const int32_t fd = int32Of(info[0], "fd");
+  std::shared_ptr<Object> owner;
+  if (!info[1].IsNull()) owner = take<Group>(info[1], "owner");
+  uapi::DeviceInfo answer = {};
+  answer.argsz = sizeof answer;
+  if (ioctl(fd, uapi::kDeviceGetInfo, &answer) != 0) throw Failure(errno, "VFIO_DEVICE_GET_INFO");
+  return Handle::wrap(info.Env(), std::make_shared<Device>(fd, std::move(owner)));
+}
+
+Napi::Value deviceGetInfo(const Napi::CallbackInfo& info) {
+  const auto device = take<Device>(info[0], "device");
+  return bytes(info.Env(), queryWithCapabilities(device->fd(), uapi::kDeviceGetInfo, uapi::DeviceInfo{},
+                                                 "VFIO_DEVICE_GET_INFO"));
+}
+
+Napi::Value deviceGetRegionInfo(const Napi::CallbackInfo& info) {
+  const auto device = take<Device>(info[0], "device");
+  uapi::RegionInfo request = {};
+  request.index = uint32Of(info[1], "index");
+  return bytes(info.Env(), queryWithCapabilities(device->fd(), uapi::kDeviceGetRegionInfo, request,
+                                                 "VFIO_DEVICE_GET_REGION_INFO"));
+}
+
+Napi::Value deviceGetIrqInfo(const Napi::CallbackInfo& info) {
+  const auto device = take<Device>(info[0], "device");
+  uapi::IrqInfo request = {sizeof request, 0, uint32Of(info[1], "index"), 0};
+  if (ioctl(device->fd(), uapi::kDeviceGetIrqInfo, &request) != 0) throw Failure(errno, "VFIO_DEVICE_GET_IRQ_INFO");
+  std::vector<uint8_t> buffer(sizeof request);
+  memcpy(buffer.data(), &request, sizeof request);
+  return bytes(info.Env(), buffer);
+}
+
+// deviceSetIrqs(device, flags, index, start, count, data): `data` is null (none), a Uint8Array (bools) or an array of
+// eventfd handles, null standing for "no eventfd" (-1).
+Napi::Value deviceSetIrqs(const Napi::CallbackInfo& info) {
+  const auto device = take<Device>(info[0], "device");
+  const uapi::IrqSet head = {0, uint32Of(info[1], "flags"), uint32Of(info[2], "index"), uint32Of(info[3], "start"),
+                             uint32Of(info[4], "count")};
+  std::vector<uint8_t> buffer(sizeof head);
+  // Held until the kernel has taken its own reference.
+  std::vector<std::shared_ptr<EventFd>> held;
+  if (info[5].IsArray()) {
+    const auto array = info[5].As<Napi::Array>();
+    if (array.Length() != head.count) throw Napi::RangeError::New(info.Env(), "data must have count entries");
+    for (uint32_t i = 0; i < array.Length(); ++i) {
+      const Napi::Value entry = array.Get(i);
+      int32_t fd = -1;
+      if (!entry.IsNull()) {
+        held.push_back(take<EventFd>(entry, "eventfd"));
+        fd = held.back()->fd();
+      }
+      const auto* raw = reinterpret_cast<const uint8_t*>(&fd);
+      buffer.insert(buffer.end(), raw, raw + sizeof fd);
+    }
+  } else if (!info[5].IsNull()) {
+    const auto bools = bytesOf(info[5], "data");
+    if (bools.size() != head.count) throw Napi::RangeError::New(info.Env(), "data must have count entries");
+    buffer.insert(buffer.end(), bools.begin(), bools.end());
+  }
+  uapi::IrqSet sized = head;
+  sized.argsz = static_cast<uint32_t>(buffer.size());
+  memcpy(buffer.data(), &sized, sizeof sized);
+  if (ioctl(device->fd(), uapi::kDeviceSetIrqs, buffer.data()) != 0) throw Failure(errno, "VFIO_DEVICE_SET_IRQS");
+  return undefined(info);
+}
+
+class Reset : public OperationOn<Device> {
+ public:
+  static constexpr const char* kSyscall = "VFIO_DEVICE_RESET";
+
+  explicit Reset(const Napi::CallbackInfo& info) : OperationOn(take<Device>(info[0], "device")) {}
+
+  int run() { return ioctl(object_->fd(), uapi::kDeviceReset) != 0 ? errno : 0; }
+  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+};
+
+// deviceFeature(device, flags, data): VFIO_DEVICE_FEATURE with `data` after the header; the data as the kernel left it.
+Napi::Value deviceFeature(const Napi::CallbackInfo& info) {
+  const auto device = take<Device>(info[0], "device");
+  const uint32_t flags = uint32Of(info[1], "flags");
+  const auto data = bytesOf(info[2], "data");
+  std::vector<uint8_t> buffer(sizeof(uapi::DeviceFeature) + data.size());
+  const uapi::DeviceFeature head = {static_cast<uint32_t>(buffer.size()), flags};
+  memcpy(buffer.data(), &head, sizeof head);
+  std::copy(data.begin(), data.end(), buffer.begin() + sizeof head);
+  if (ioctl(device->fd(), uapi::kDeviceFeature, buffer.data()) != 0) throw Failure(errno, "VFIO_DEVICE_FEATURE");
+  return bytes(info.Env(), std::vector<uint8_t>(buffer.begin() + sizeof head, buffer.end()));
+}
+
+// -- regions --
+
+// A region's file is the device's; a memory-backed one serves where there is no device (benchmarks, tests).
+std::shared_ptr<File> regionFile(const Napi::Value& value) {
+  if (Handle::from(value, "file").kind() == Kind::kMemory) return take<Memory>(value, "file");
+  return take<Device>(value, "file");
+}
+
+std::shared_ptr<GuardedMapping> regionMapping(const std::shared_ptr<File>& file, uint64_t offset, uint64_t size,
+                                              int protection, int& error) {
+  if (file->kind() == Kind::kDevice) {
+    return std::static_pointer_cast<Device>(file)->mapping(offset, size, protection, error);
+  }
+  return GuardedMapping::create(file->fd(), offset, size, protection, error);
+}
+
+int protectionOf(bool readable, bool writable) { return (readable ? PROT_READ : 0) | (writable ? PROT_WRITE : 0); }
+
+// regionOpen(file, fileOffset, size, readable, writable, areas): `areas` is a flat list of offset, size pairs to map.
+Napi::Value regionOpen(const Napi::CallbackInfo& info) {
+  const auto file = regionFile(info[0]);
+  const auto fileOffset = static_cast<uint64_t>(safeInteger(info[1], "fileOffset"));
+  const auto size = static_cast<uint64_t>(safeInteger(info[2], "size"));
+  const bool readable = booleanOf(info[3], "readable");
+  const bool writable = booleanOf(info[4], "writable");
+  if (!info[5].IsArray()) throw Napi::TypeError::New(info.Env(), "areas must be an array");
+  const auto areas = info[5].As<Napi::Array>();
+  auto registers = std::make_shared<Registers>(file, fileOffset, size, readable, writable);
+  for (uint32_t i = 0; i + 1 < areas.Length(); i += 2) {
+    const auto start = static_cast<uint64_t>(safeInteger(areas.Get(i), "area offset"));
+    const auto length = static_cast<uint64_t>(safeInteger(areas.Get(i + 1), "area size"));
+    int error = 0;
+    auto mapping = regionMapping(file, fileOffset + start, length, protectionOf(readable, writable), error);
+    if (mapping == nullptr) throw Failure(error, "mmap");
+    uint8_t* const base = mapping->address() - start;
+    // The mapping of a region smaller than a page is the page; accesses end where the region does.
+    registers->addArea({start, std::min(start + length, size), std::move(mapping), base});
+  }
+  return Handle::wrap(info.Env(), std::move(registers));
+}
+
+// regionWindow(file, fileOffset, length, readable, writable): an ArrayBuffer over part of a region, of its own mapping,
+// page-aligned by the caller.
+Napi::Value regionWindow(const Napi::CallbackInfo& info) {
+  const auto file = regionFile(info[0]);
+  const auto offset = static_cast<uint64_t>(safeInteger(info[1], "fileOffset"));
+  const auto length = static_cast<uint64_t>(safeInteger(info[2], "length"));
+  const int protection = protectionOf(booleanOf(info[3], "readable"), booleanOf(info[4], "writable"));
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const uint64_t start = offset / page * page;
+  const uint64_t end = (offset + length + page - 1) / page * page;
+  int error = 0;
+  std::shared_ptr<Mapping> mapping = GuardedMapping::create(file->fd(), start, end - start, protection, error);
+  if (mapping == nullptr) throw Failure(error, "mmap");
+  std::shared_ptr<Window> window;
+  const auto buffer = Window::wrap(info.Env(), std::move(mapping), offset - start, length, window);
+  Handle::from(info[0], "file").lend(window);
+  return buffer;
+}
+
+}  // namespace
+
+void registerVfio(Napi::Env env, Napi::Object exports) {
+  define<containerOpen>(env, exports, "containerOpen");
+  define<containerFromFd>(env, exports, "containerFromFd");
+  define<containerGetApiVersion>(env, exports, "containerGetApiVersion");
+  define<containerCheckExtension>(env, exports, "containerCheckExtension");
+  define<containerSetIommu>(env, exports, "containerSetIommu");
+  define<containerGetInfo>(env, exports, "containerGetInfo");
+  define<synchronously<MapDma>>(env, exports, "containerMapDmaSync");
+  define<asynchronously<MapDma>>(env, exports, "containerMapDma");
+  define<synchronously<UnmapDma>>(env, exports, "containerUnmapDmaSync");
+  define<asynchronously<UnmapDma>>(env, exports, "containerUnmapDma");
+  define<containerGap>(env, exports, "containerGap");
+  define<containerMappingCount>(env, exports, "containerMappingCount");
+  define<containerDirtyPages>(env, exports, "containerDirtyPages");
+  define<containerDirtyBitmap>(env, exports, "containerDirtyBitmap");
+  define<dmaMappingOwn>(env, exports, "dmaMappingOwn");
+  define<synchronously<UnmapOwned>>(env, exports, "dmaMappingUnmapSync");
+  define<asynchronously<UnmapOwned>>(env, exports, "dmaMappingUnmap");
+  define<groupOpen>(env, exports, "groupOpen");
+  define<groupFromFd>(env, exports, "groupFromFd");
+  define<groupGetStatus>(env, exports, "groupGetStatus");
+  define<groupSetContainer>(env, exports, "groupSetContainer");
+  define<groupUnsetContainer>(env, exports, "groupUnsetContainer");
+  define<groupContainer>(env, exports, "groupContainer");
+  define<synchronously<GetDeviceFd>>(env, exports, "groupGetDeviceFdSync");
+  define<asynchronously<GetDeviceFd>>(env, exports, "groupGetDeviceFd");
+  define<deviceFromFd>(env, exports, "deviceFromFd");
+  define<deviceGetInfo>(env, exports, "deviceGetInfo");
+  define<deviceGetRegionInfo>(env, exports, "deviceGetRegionInfo");
+  define<deviceGetIrqInfo>(env, exports, "deviceGetIrqInfo");
+  define<deviceSetIrqs>(env, exports, "deviceSetIrqs");
+  define<synchronously<Reset>>(env, exports, "deviceResetSync");
+  define<asynchronously<Reset>>(env, exports, "deviceReset");
+  define<deviceFeature>(env, exports, "deviceFeature");
+  define<regionOpen>(env, exports, "regionOpen");
+  define<regionWindow>(env, exports, "regionWindow");
+}
+
+}  // namespace nodevfio

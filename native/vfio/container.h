@@ -1,0 +1,60 @@
+// A VFIO container: the group interface's IOMMU address space, with the list of what is mapped in it. The list belongs
+// to the process, not to one environment: Workers that share the space must not pick the same addresses.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "memory/mapping.h"
+#include "support/object.h"
+
+namespace nodevfio {
+
+class Container : public File {
+ public:
+  static constexpr Kind kKind = Kind::kContainer;
+
+  explicit Container(int fd) : File(kKind, fd) {}
+
+  // VFIO_IOMMU_MAP_DMA of `size` bytes at `address`. The mapping is held until it is unmapped.
+  int map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags);
+  // VFIO_IOMMU_UNMAP_DMA; `unmapped` is what the kernel says it did, which on type1 may be less or more than asked.
+  int unmap(uint64_t iova, uint64_t size, uint32_t flags, uint64_t& unmapped);
+
+  // The lowest free range of `size` bytes, aligned, within [start, last].
+  std::optional<uint64_t> gap(uint64_t start, uint64_t last, uint64_t size, uint64_t alignment);
+  size_t mappingCount();
+
+ private:
+  struct Record {
+    uint64_t size;
+    std::shared_ptr<Mapping> mapping;
+  };
+
+  std::mutex mutex_;
+  std::map<uint64_t, Record> records_;
+};
+
+// One mapping owned by a DmaBuffer: unmapped when the last holder lets go.
+class DmaMapping : public Object {
+ public:
+  static constexpr Kind kKind = Kind::kDmaMapping;
+
+  DmaMapping(std::shared_ptr<Container> container, uint64_t iova, uint64_t size)
+      : Object(kKind), container_(std::move(container)), iova_(iova), size_(size) {}
+  ~DmaMapping() override;
+
+  // Unmaps now. Returns an errno; a second call does nothing.
+  int unmap(uint64_t& unmapped);
+
+ private:
+  std::mutex mutex_;
+  std::shared_ptr<Container> container_;
+  const uint64_t iova_;
+  const uint64_t size_;
+};
+
+}  // namespace nodevfio

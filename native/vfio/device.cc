@@ -1,0 +1,18 @@
+// Shared region mappings.
+#include "vfio/device.h"
+
+namespace nodevfio {
+
+Device::~Device() = default;
+
+std::shared_ptr<GuardedMapping> Device::mapping(uint64_t offset, uint64_t size, int protection, int& error) {
+  const std::lock_guard lock(mutex_);
+  error = 0;
+  auto& slot = mappings_[{offset, size}];
+  if (auto held = slot.lock()) return held;
+  auto made = GuardedMapping::create(fd(), offset, size, protection, error);
+  slot = made;
+  return made;
+}
+
+}  // namespace nodevfio

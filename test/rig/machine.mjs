@@ -1,0 +1,112 @@
+// The machine as a table: its devices with their fixed addresses, and the QEMU arguments that build it.
+
+import { join } from 'node:path'
+import { TRACE_ARGUMENTS } from './trace.mjs'
+
+export const IVSHMEM = { size: 1 << 20, vectors: 4 }
+export const DISK_SIZE = 64 << 20
+
+// `id` is what the guest must find at `address`; `bound` says whether vfio-pci has it from the start.
+export const DEVICES = {
+  edu: { address: '0000:00:10.0', id: '1234:11e8', bound: true, model: 'edu' },
+  edu2: { address: '0000:00:11.0', id: '1234:11e8', bound: true, model: 'edu' },
+  testdev: { address: '0000:00:12.0', id: '1b36:0005', bound: true, model: 'pci-testdev' },
+  e1000e: { address: '0000:00:13.0', id: '8086:10d3', bound: true, model: 'e1000e,netdev=net,romfile=' },
+  nvme: { address: '0000:00:14.0', id: '1b36:0010', bound: true, model: 'nvme,drive=disk,serial=rig' },
+  ivshmem: {
+    address: '0000:00:15.0',
+    id: '1af4:1110',
+    bound: true,
+    model: `ivshmem-doorbell,chardev=ivshmem,vectors=${IVSHMEM.vectors}`,
+  },
+  bridgedEdu1: { address: '0000:01:01.0', id: '1234:11e8', bound: true, model: 'edu', bus: 'bridge' },
+  bridgedEdu2: { address: '0000:01:02.0', id: '1234:11e8', bound: true, model: 'edu', bus: 'bridge' },
+  // On its host driver it keeps its group from being viable. iommu_platform sends its DMA through the IOMMU.
+  bridgedRng: {
+    address: '0000:01:03.0',
+    id: '1af4:1044',
+    bound: false,
+    model: 'virtio-rng-pci,disable-legacy=on,iommu_platform=on',
+    bus: 'bridge',
+  },
+}
+
+// Loaded in this order: what the root file system needs, then VFIO, then the host drivers of the devices.
+export const MODULES = [
+  'virtio_pci',
+  '9pnet_virtio',
+  '9p',
+  'overlay',
+  'virtio_console',
+  'vfio',
+  'vfio_iommu_type1',
+  'vfio_pci',
+  'virtio_rng',
+  'e1000e',
+  'nvme',
+]
+
+const GIGABYTE_PAGE_FROM = 3072
+
+const kernelCommandLine = ({ memory, append }) =>
+  [
+    'console=ttyS0 loglevel=4 panic=-1 oops=panic',
+    'mitigations=off init_on_alloc=0 nowatchdog cryptomgr.notests tsc=reliable no_timer_check',
+    // The bridge's hot-plug controller cannot be had beside ACPI's: without this, each boot complains of it.
+    'initcall_blacklist=shpcd_init',
+    'intel_iommu=on iommu=nopt',
+    memory >= GIGABYTE_PAGE_FROM && 'hugepagesz=1G hugepages=1',
+    'hugepagesz=2M hugepages=32',
+    append,
+  ]
+    .filter(Boolean)
+    .join(' ')
+
+const deviceArguments = ({ address, model, bus = 'pcie.0' }) => [
+  '-device',
+  `${model},bus=${bus},addr=${address.slice(-4)}`,
+]
+
+/** Three connected sockets that QEMU inherits, by the name the guest finds them under. */
+export const PORTS = [
+  { name: 'rig.stdout', fd: 3 },
+  { name: 'rig.stderr', fd: 4 },
+  { name: 'rig.control', fd: 5 },
+]
+
+// A comma separates QEMU's options; within a value it is written twice.
+const escaped = (path) => path.replaceAll(',', ',,')
+
+/** QEMU's arguments. `folder` holds this run's initramfs, disk and ivshmem socket. */
+export const qemuArguments = ({ kernel, folder, cpus, memory, append, share, trace }) =>
+  [
+    ['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
+    ['-machine', 'q35,kernel-irqchip=split', '-accel', 'tcg,thread=multi', '-cpu', 'max,-la57'],
+    ['-smp', cpus, '-m', memory],
+    ['-kernel', kernel.image, '-initrd', join(folder, 'initramfs')],
+    ['-append', kernelCommandLine({ memory, append })],
+    ['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
+    ['-device', 'intel-iommu,intremap=on,caching-mode=on,device-iotlb=on'],
+
+    ['-fsdev', 'local,id=host,path=/,security_model=none,readonly=on,multidevs=remap'],
+    // One slot for the rig's own devices: with or without a share, they are one group, and all others keep their number.
+    ['-device', 'virtio-9p-pci,fsdev=host,mount_tag=host,multifunction=on,addr=03.0'],
+    share && ['-fsdev', `local,id=share,path=${escaped(share)},security_model=none,multidevs=remap`],
+    share && ['-device', 'virtio-9p-pci,fsdev=share,mount_tag=share,addr=03.2'],
+
+    ['-device', 'virtio-serial-pci,addr=03.1'],
+    ...PORTS.flatMap(({ name, fd }) => [
+      ['-chardev', `socket,id=${name},fd=${fd}`],
+      ['-device', `virtserialport,chardev=${name},name=${name}`],
+    ]),
+
+    ['-netdev', 'user,id=net,restrict=on'],
+    ['-blockdev', `driver=file,node-name=disk,filename=${escaped(join(folder, 'disk'))}`],
+    ['-chardev', `socket,id=ivshmem,path=${escaped(join(folder, 'ivshmem'))}`],
+    ['-device', 'pcie-pci-bridge,id=bridge,addr=1c.0'],
+    ...Object.values(DEVICES).map(deviceArguments),
+    trace && TRACE_ARGUMENTS,
+  ]
+    .filter(Boolean)
+    .flat()
+    .map(String)

@@ -1,0 +1,107 @@
+// Downloads and unpacks Debian packages without installing them. apt does the work with lists and archives of
+// our own, so that it needs no root, checks signatures, and leaves the system's apt as it was.
+
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { megabytes, RigError, say, warn } from './say.mjs'
+
+const run = (program, args, options = {}) =>
+  new Promise((resolve, reject) => {
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options })
+    let output = ''
+    child.stdout.on('data', (data) => (output += data))
+    child.stderr.on('data', (data) => (output += data))
+    child.on('error', reject)
+    child.on('close', (status) =>
+      status === 0 ? resolve(output) : reject(new RigError(`${program} failed:\n${output.trim()}`)),
+    )
+  })
+
+export class Apt {
+  #folder
+  #options
+
+  /** `folder` holds this apt's lists and archives; nothing outside it is written. */
+  constructor(folder) {
+    this.#folder = folder
+    mkdirSync(join(folder, 'lists', 'partial'), { recursive: true })
+    mkdirSync(join(folder, 'archives', 'partial'), { recursive: true })
+    mkdirSync(join(folder, 'packages'), { recursive: true })
+    // With an empty status file every version comes from the archive, never from what is installed here.
+    writeFileSync(join(folder, 'status'), '')
+    this.#options = [
+      ['Dir::State', folder],
+      ['Dir::State::lists', join(folder, 'lists')],
+      ['Dir::State::status', join(folder, 'status')],
+      ['Dir::Cache', folder],
+      ['APT::Sandbox::User', 'root'],
+      ['Acquire::Languages', 'none'],
+      ['Acquire::Retries', '3'],
+    ].flatMap(([name, value]) => ['-o', `${name}=${value}`])
+  }
+
+  async update() {
+    try {
+      await run('apt-get', [...this.#options, '-q', 'update'])
+    } catch (error) {
+      if (error.code === 'ENOENT')
+        throw new RigError('apt-get is missing: the rig takes its kernel from Debian')
+      // One unreachable source or a hook that wants root is no reason to stop: a missing package is.
+      warn(`${error.message}\nrig: going on with the package lists at hand`)
+    }
+  }
+
+  /** The control fields of the newest version of `name`, or undefined. */
+  describe(name) {
+    let text
+    try {
+      text = execFileSync('apt-cache', [...this.#options, '--no-all-versions', 'show', name], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      })
+    } catch {
+      return undefined
+    }
+    const field = (key) => text.match(new RegExp(`^${key}: (.*)$`, 'm'))?.[1] ?? ''
+    return {
+      name,
+      version: field('Version'),
+      size: Number(field('Size')),
+      depends: [field('Pre-Depends'), field('Depends')]
+        .join(',')
+        .split(',')
+        .map((alternatives) => alternatives.trim().split(/[ |(:]/)[0])
+        .filter(Boolean),
+    }
+  }
+
+  /** Downloads the described packages and unpacks them all over `root`. */
+  async unpack(packages, root) {
+    const place = join(this.#folder, 'packages')
+    const total = packages.reduce((sum, { size }) => sum + size, 0)
+    say(`downloading ${packages.length} packages, ${megabytes(total)} in all:`)
+    for (const { name, version, size } of packages) say(`  ${name} ${version}, ${megabytes(size)}`)
+
+    const present = () =>
+      [place, join(this.#folder, 'archives', 'partial')]
+        .flatMap((folder) => readdirSync(folder).map((entry) => join(folder, entry)))
+        .reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0)
+    const progress = setInterval(() => say(`  ${megabytes(present())} of ${megabytes(total)}`), 3000)
+    try {
+      await run(
+        'apt-get',
+        [...this.#options, '-q', 'download', ...packages.map(({ name, version }) => `${name}=${version}`)],
+        { cwd: place },
+      )
+    } finally {
+      clearInterval(progress)
+    }
+
+    say('unpacking')
+    for (const file of readdirSync(place)) {
+      await run('dpkg-deb', ['-x', join(place, file), root])
+      rmSync(join(place, file))
+    }
+  }
+}

@@ -1,0 +1,105 @@
+// Supervises one boot: starts QEMU and its helper, carries the output, keeps the kernel's last lines, and decides
+// how the run ended. Whatever happens, no process and no temporary file stays behind.
+
+import { spawn } from 'node:child_process'
+import { createWriteStream } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { IVSHMEM, PORTS } from './machine.mjs'
+import { RigError } from './say.mjs'
+
+const KERNEL_LINES = 60
+const BOOT_SECONDS = 120
+const GOODBYE_MILLISECONDS = 5000
+
+const startIvshmemServer = (folder) =>
+  new Promise((resolve, reject) => {
+    const program = fileURLToPath(new URL('ivshmem-server.py', import.meta.url))
+    const server = spawn('python3', [program, join(folder, 'ivshmem'), IVSHMEM.size, IVSHMEM.vectors], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    server.on('error', () => reject(new RigError('python3 is missing: it serves the ivshmem device')))
+    server.on('close', (status) => reject(new RigError(`the ivshmem server ended with status ${status}`)))
+    server.stdout.once('data', () => resolve(server))
+  })
+
+const lines = (stream, use) => createInterface({ input: stream, crlfDelay: Infinity }).on('line', use)
+
+/**
+ * Boots once. Resolves to { ending, status, log }: `ending` is 'exited', 'timed out', 'stopped', 'died booting',
+ * 'kernel died' or 'QEMU died'; `status` is the command's when it exited; `log` holds the kernel's last lines.
+ */
+export const boot = async ({ qemu, qemuArgs, folder, timeout, kernelLog, trace, stdout, stderr, signal }) => {
+  const server = await startIvshmemServer(folder)
+  const child = spawn(qemu, qemuArgs, {
+    stdio: ['ignore', 'pipe', 'pipe', ...PORTS.map(() => 'pipe')],
+    // In its own process group, so that a Ctrl-C reaches only the rig, which then ends it and says so.
+    detached: true,
+  })
+
+  const log = []
+  let panicked = false
+  const remember = (text) => {
+    log.push(text)
+    if (log.length > KERNEL_LINES) log.shift()
+  }
+  const file = createWriteStream(kernelLog)
+  lines(child.stdout, (line) => {
+    // The firmware clears the screen.
+    // eslint-disable-next-line no-control-regex
+    const text = line.replace(/\x1b(\[[\d;?=]*[A-Za-z]|c)/g, '')
+    file.write(`${text}\n`)
+    if (text) remember(text)
+    panicked ||= text.includes('Kernel panic')
+  })
+  lines(child.stderr, (line) => {
+    if (!trace?.take(line)) remember(`qemu: ${line}`)
+  })
+
+  const [out, err, control] = child.stdio.slice(3)
+  // QEMU's end is reset when it is killed, which the run's ending already says.
+  for (const stream of [out, err, control]) stream.on('error', () => {})
+  out.pipe(stdout, { end: false })
+  err.pipe(stderr, { end: false })
+
+  let up = false
+  let status
+  let ending
+  const end = (how) => {
+    ending ??= how
+    child.kill('SIGKILL')
+  }
+  const deadline = setTimeout(end, timeout * 1000, 'timed out')
+  const bootDeadline = setTimeout(end, BOOT_SECONDS * 1000, 'died booting')
+  const stop = () => end('stopped')
+  signal?.addEventListener('abort', stop)
+  if (signal?.aborted) stop()
+
+  lines(control, (line) => {
+    const [word, value] = line.split(' ')
+    if (word === 'up') {
+      up = true
+      clearTimeout(bootDeadline)
+    } else if (word === 'exit') {
+      status = Number(value)
+      ending ??= 'exited'
+      child.kill('SIGTERM')
+      setTimeout(() => child.kill('SIGKILL'), GOODBYE_MILLISECONDS).unref()
+    }
+  })
+
+  try {
+    await new Promise((resolve, reject) => child.on('close', resolve).on('error', reject))
+  } finally {
+    clearTimeout(deadline)
+    clearTimeout(bootDeadline)
+    signal?.removeEventListener('abort', stop)
+    server.removeAllListeners('close')
+    server.kill()
+    await new Promise((resolve) => file.end(resolve))
+  }
+
+  ending ??= !up ? 'died booting' : panicked ? 'kernel died' : 'QEMU died'
+  return { ending, status, log }
+}

@@ -1,0 +1,137 @@
+// IOMMU groups, their members, and what keeps a group from user space. It must not open or change anything:
+// the kernel's own answer is VFIO_GROUP_GET_STATUS, this says why.
+
+import { join } from 'node:path'
+import { readBus, readDriver, readVfioDev, type VfioDev } from './device.js'
+import { type HostOptions, listNames, readText, resolvePath, sysfsRoot } from './sysfs.js'
+
+/** A device in an IOMMU group. */
+export interface IommuGroupMember {
+  /** Its name on its bus: a PCI address, an mdev's UUID, a platform device's name. */
+  readonly name: string
+  /** Its bus, such as `pci`, `mdev` or `platform`; null if sysfs does not say. */
+  readonly bus: string | null
+  /** Name of the driver that has it, null if none has. */
+  readonly driver: string | null
+  /** VFIO's entry for it, null if VFIO does not have it (or before Linux 6.1). */
+  readonly vfioDev: VfioDev | null
+  /** Its directory, links followed. */
+  readonly sysfsPath: string
+}
+
+/** Addresses that a group's devices cannot use, or can only use as they are. */
+export interface ReservedRegion {
+  readonly start: bigint
+  /** The last address, not the one after it. */
+  readonly end: bigint
+  /** `direct`, `direct-relaxable`, `reserved` or `msi`. */
+  readonly type: string
+}
+
+/** An IOMMU group: the smallest set of devices that the IOMMU can tell from the rest. */
+export interface IommuGroup {
+  readonly id: number
+  /** What a driver named it, such as `vfio-noiommu`; most groups have no name. */
+  readonly name: string | null
+  /** Type of its default domain, such as `DMA`, `DMA-FQ` or `identity`; null if the kernel does not say. */
+  readonly type: string | null
+  /** Sorted by name. */
+  readonly members: readonly IommuGroupMember[]
+  readonly reservedRegions: readonly ReservedRegion[]
+}
+
+/** A member that keeps its group from being used. */
+export interface GroupOffender {
+  /** The member's name. */
+  readonly address: string
+  /** The driver that has to let it go. */
+  readonly driver: string
+}
+
+/** Whether a group can be used from user space, and if not, because of whom. */
+export interface GroupViability {
+  readonly viable: boolean
+  readonly offenders: readonly GroupOffender[]
+}
+
+/**
+ * Host drivers that leave DMA to others (`driver_managed_dma`) and thus share a group with user space: the
+ * driver of PCI Express ports and the one that only reserves. Before Linux 5.19 any driver of a bridge did.
+ */
+const NEUTRAL_DRIVERS: ReadonlySet<string> = new Set(['pcieport', 'pci-stub'])
+
+function readMember(path: string, name: string, options: HostOptions): IommuGroupMember | null {
+  const sysfsPath = resolvePath(path, name)
+  if (sysfsPath === null) return null
+  return {
+    name,
+    bus: readBus(sysfsPath),
+    driver: readDriver(sysfsPath),
+    vfioDev: readVfioDev(sysfsPath, options),
+    sysfsPath,
+  }
+}
+
+function parseReservedRegion(line: string): ReservedRegion | null {
+  const match = /^(0x[0-9a-f]+)\s+(0x[0-9a-f]+)\s+(\S+)/i.exec(line)
+  if (match === null) return null
+  const [, start = '0', end = '0', type = ''] = match
+  return { start: BigInt(start), end: BigInt(end), type }
+}
+
+/**
+ * Reads one group.
+ * @returns null if there is no such group
+ * @throws RangeError if `id` is not an integer from 0
+ */
+export function readIommuGroup(id: number, options: HostOptions = {}): IommuGroup | null {
+  if (!Number.isSafeInteger(id) || id < 0) throw new RangeError(`${id} is not the number of an IOMMU group`)
+  const path = join(sysfsRoot(options), 'kernel', 'iommu_groups', String(id))
+  const names = listNames(path, 'devices')
+  if (names === null) return null
+  return {
+    id,
+    name: readText(path, 'name'),
+    type: readText(path, 'type'),
+    members: names
+      .sort()
+      .map((name) => readMember(join(path, 'devices'), name, options))
+      .filter((member) => member !== null),
+    reservedRegions: (readText(path, 'reserved_regions') ?? '')
+      .split('\n')
+      .map(parseReservedRegion)
+      .filter((region) => region !== null),
+  }
+}
+
+/** Every IOMMU group, by number. Empty where the IOMMU is off, or there is no sysfs. */
+export function listIommuGroups(options: HostOptions = {}): IommuGroup[] {
+  return (listNames(sysfsRoot(options), 'kernel', 'iommu_groups') ?? [])
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .sort((a, b) => a - b)
+    .map((id) => readIommuGroup(id, options))
+    .filter((group) => group !== null)
+}
+
+/**
+ * Whether a member is in the hands of VFIO: by its entry, or by the driver's name where the kernel is too old
+ * to show one. The variant drivers are called `mlx5_vfio_pci`, `hisi-acc-vfio-pci`, `vfio-platform` and so
+ * on. The drivers of mediated devices have names of their own, and none of them does DMA as that device.
+ */
+export function isVfioMember(member: Pick<IommuGroupMember, 'bus' | 'driver' | 'vfioDev'>): boolean {
+  return member.vfioDev !== null || member.bus === 'mdev' || member.driver?.includes('vfio') === true
+}
+
+/**
+ * Whether user space can have a group, as `VFIO_GROUP_FLAGS_VIABLE` says, and which members are in the way:
+ * those that a host driver has which does DMA of its own. A member without a driver is not.
+ */
+export function groupViability(group: Pick<IommuGroup, 'members'>): GroupViability {
+  const offenders = group.members.flatMap((member) => {
+    const { name, driver } = member
+    if (driver === null || NEUTRAL_DRIVERS.has(driver) || isVfioMember(member)) return []
+    return [{ address: name, driver }]
+  })
+  return { viable: offenders.length === 0, offenders }
+}

@@ -1,0 +1,20 @@
+// The subpath node-vfio/host: what a host has, read from sysfs. It loads on every platform; nothing is
+// defined here, and nothing in this folder may import the addon.
+
+export { compareBdf, formatBdf, isBdf, parseBdf, type PciAddress } from './bdf.js'
+export { type VfioDev } from './device.js'
+export {
+  type GroupOffender,
+  type GroupViability,
+  groupViability,
+  type IommuGroup,
+  type IommuGroupMember,
+  isVfioMember,
+  listIommuGroups,
+  readIommuGroup,
+  type ReservedRegion,
+} from './groups.js'
+export { type KernelModule, readModule } from './modules.js'
+export { listPciDevices, type PciDevice, type PciResource, type PciSriov, readPciDevice } from './pci.js'
+export { type ResolvedDevice, resolveDevice } from './resolve.js'
+export type { HostOptions } from './sysfs.js'

@@ -1,0 +1,70 @@
+// Reads single files and links of sysfs. It must not know what any of them means, and it never writes.
+
+import { readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
+import { basename, join } from 'node:path'
+
+/** Where to look; every reader of this folder takes it. */
+export interface HostOptions {
+  /** Where sysfs is mounted, `/sys` unless told otherwise. */
+  readonly sysfsRoot?: string
+  /** Where device nodes are, `/dev` unless told otherwise. */
+  readonly devRoot?: string
+}
+
+/** Where sysfs is. */
+export function sysfsRoot(options: HostOptions): string {
+  return options.sysfsRoot ?? '/sys'
+}
+
+/** Where device nodes are. */
+export function devRoot(options: HostOptions): string {
+  return options.devRoot ?? '/dev'
+}
+
+/** ENODEV is what sysfs answers for a file of a device that was removed after the file was opened. */
+const ABSENT: readonly string[] = ['ENOENT', 'ENOTDIR', 'ENODEV']
+
+/** Runs `read`; null where its subject is not there. Other failures (EACCES, EIO) are thrown as they are. */
+function orNull<T>(read: () => T, absent: readonly string[] = ABSENT): T | null {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && absent.includes(String(error.code))) return null
+    throw error
+  }
+}
+
+/** A file's text without the white space around it; null if there is no such file. */
+export function readText(...path: string[]): string | null {
+  return orNull(() => readFileSync(join(...path), 'utf8'))?.trim() ?? null
+}
+
+/**
+ * A file that holds one number, in decimal or `0x` hexadecimal; null if there is no such file.
+ * @throws Error naming the path if it holds anything else
+ */
+export function readNumber(...path: string[]): number | null {
+  const text = readText(...path)
+  if (text === null) return null
+  const value = Number(text)
+  if (text === '' || !Number.isSafeInteger(value))
+    throw new Error(`${join(...path)} holds ${JSON.stringify(text)}, not a number`)
+  return value
+}
+
+/** The last part of what a link points to (a driver's, bus's or device's name); null if there is no link. */
+export function linkName(...path: string[]): string | null {
+  // EINVAL: there is something, but it is no link.
+  const target = orNull(() => readlinkSync(join(...path)), [...ABSENT, 'EINVAL'])
+  return target === null ? null : basename(target)
+}
+
+/** The names in a directory, in no particular order; null if there is no such directory. */
+export function listNames(...path: string[]): string[] | null {
+  return orNull(() => readdirSync(join(...path)))
+}
+
+/** A path with every link followed; null if it leads nowhere. */
+export function resolvePath(...path: string[]): string | null {
+  return orNull(() => realpathSync(join(...path)))
+}

@@ -1,0 +1,88 @@
+// Names of PCI and PCI Express capability ids: the kernel's short word (PCI_CAP_ID_MSIX -> 'msix') and the
+// specification's title. It must not know what a capability contains.
+
+/** Ids of the list that starts at `PCI_CAPABILITY_LIST`: `[name, title]` by id. */
+export const CAPABILITY_NAMES = {
+  0x00: ['null', 'Null'],
+  0x01: ['pm', 'Power Management'],
+  0x02: ['agp', 'Accelerated Graphics Port'],
+  0x03: ['vpd', 'Vital Product Data'],
+  0x04: ['slotId', 'Slot Identification'],
+  0x05: ['msi', 'Message Signalled Interrupts'],
+  0x06: ['chswp', 'CompactPCI Hot Swap'],
+  0x07: ['pcix', 'PCI-X'],
+  0x08: ['ht', 'HyperTransport'],
+  0x09: ['vndr', 'Vendor Specific'],
+  0x0a: ['dbg', 'Debug Port'],
+  0x0b: ['ccrc', 'CompactPCI Central Resource Control'],
+  0x0c: ['shpc', 'Standard Hot-Plug Controller'],
+  0x0d: ['ssvid', 'Bridge Subsystem IDs'],
+  0x0e: ['agp3', 'AGP Target PCI-PCI Bridge'],
+  0x0f: ['secdev', 'Secure Device'],
+  0x10: ['exp', 'PCI Express'],
+  0x11: ['msix', 'MSI-X'],
+  0x12: ['sata', 'SATA Data/Index Configuration'],
+  0x13: ['af', 'Advanced Features'],
+  0x14: ['ea', 'Enhanced Allocation'],
+  0x15: ['fpb', 'Flattening Portal Bridge'],
+} as const satisfies Record<number, readonly [string, string]>
+
+/** Ids of the list that starts at offset 0x100: `[name, title]` by id. */
+export const EXTENDED_CAPABILITY_NAMES = {
+  0x00: ['null', 'Null'],
+  0x01: ['err', 'Advanced Error Reporting'],
+  0x02: ['vc', 'Virtual Channel'],
+  0x03: ['dsn', 'Device Serial Number'],
+  0x04: ['pwr', 'Power Budgeting'],
+  0x05: ['rcld', 'Root Complex Link Declaration'],
+  0x06: ['rcilc', 'Root Complex Internal Link Control'],
+  0x07: ['rcec', 'Root Complex Event Collector'],
+  0x08: ['mfvc', 'Multi-Function Virtual Channel'],
+  0x09: ['vc9', 'Virtual Channel with MFVC'],
+  0x0a: ['rcrb', 'Root Complex Register Block'],
+  0x0b: ['vndr', 'Vendor Specific'],
+  0x0c: ['cac', 'Configuration Access Correlation'],
+  0x0d: ['acs', 'Access Control Services'],
+  0x0e: ['ari', 'Alternative Routing-ID Interpretation'],
+  0x0f: ['ats', 'Address Translation Services'],
+  0x10: ['sriov', 'Single Root I/O Virtualization'],
+  0x11: ['mriov', 'Multi-Root I/O Virtualization'],
+  0x12: ['mcast', 'Multicast'],
+  0x13: ['pri', 'Page Request Interface'],
+  0x14: ['amd', 'Reserved for AMD'],
+  0x15: ['rebar', 'Resizable BAR'],
+  0x16: ['dpa', 'Dynamic Power Allocation'],
+  0x17: ['tph', 'TPH Requester'],
+  0x18: ['ltr', 'Latency Tolerance Reporting'],
+  0x19: ['secpci', 'Secondary PCI Express'],
+  0x1a: ['pmux', 'Protocol Multiplexing'],
+  0x1b: ['pasid', 'Process Address Space ID'],
+  0x1c: ['lnr', 'LN Requester'],
+  0x1d: ['dpc', 'Downstream Port Containment'],
+  0x1e: ['l1ss', 'L1 PM Substates'],
+  0x1f: ['ptm', 'Precision Time Measurement'],
+  0x20: ['mpcie', 'PCI Express over M-PHY'],
+  0x21: ['frs', 'FRS Queueing'],
+  0x22: ['rtr', 'Readiness Time Reporting'],
+  0x23: ['dvsec', 'Designated Vendor-Specific'],
+  0x24: ['vfRebar', 'VF Resizable BAR'],
+  0x25: ['dlf', 'Data Link Feature'],
+  0x26: ['pl16gt', 'Physical Layer 16.0 GT/s'],
+  0x27: ['lmr', 'Lane Margining at the Receiver'],
+  0x28: ['hierarchyId', 'Hierarchy ID'],
+  0x29: ['npem', 'Native PCIe Enclosure Management'],
+  0x2a: ['pl32gt', 'Physical Layer 32.0 GT/s'],
+  0x2b: ['altProtocol', 'Alternate Protocol'],
+  0x2c: ['sfi', 'System Firmware Intermediary'],
+  0x2d: ['shadowFunctions', 'Shadow Functions'],
+  0x2e: ['doe', 'Data Object Exchange'],
+  0x2f: ['dev3', 'Device 3'],
+  0x30: ['ide', 'Integrity and Data Encryption'],
+  0x31: ['pl64gt', 'Physical Layer 64.0 GT/s'],
+} as const satisfies Record<number, readonly [string, string]>
+
+/** Every short name that a capability of the standard list can have, `'unknown'` apart. */
+export type CapabilityName = (typeof CAPABILITY_NAMES)[keyof typeof CAPABILITY_NAMES][0]
+/** Every short name that a capability of the extended list can have, `'unknown'` apart. */
+export type ExtendedCapabilityName =
+  (typeof EXTENDED_CAPABILITY_NAMES)[keyof typeof EXTENDED_CAPABILITY_NAMES][0]
