@@ -11,7 +11,9 @@ if (process.platform !== 'linux') {
   if (error) console.error(`node-vfio: node-gyp cannot be started: ${error.message}`)
   if (status !== 0) {
     const { engines } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
-    console.error(`node-vfio: building the addon needs Node.js ${engines.node}, python3, make and a C++20 compiler (gcc 11, clang 14)`)
+    console.error(
+      `node-vfio: building the addon needs Node.js ${engines.node}, python3, make and a C++20 compiler (gcc 11, clang 14)`,
+    )
     process.exit(1)
   }
 }

@@ -1,12 +1,118 @@
-// The event area's functions for JavaScript.
+// The event area's functions for JavaScript: creating eventfds, and an eventfd's two hot functions, raw callbacks that
+// carry the handle's slot in their data pointer.
+#include <cerrno>
+#include <memory>
+#include <string>
+
 #include "areas.h"
 #include "event/eventfd.h"
 #include "event/poller.h"
+#include "support/arguments.h"
+#include "support/operation.h"
 
 namespace nodevfio {
 
+namespace {
+
+constexpr double kMostExact = 9007199254740991.0;
+
+// A hot function reaches the object through its handle's slot: closing the handle empties the slot for all of them.
+const EventFd* openEventFd(napi_env env, void* data) {
+  const Slot& slot = **static_cast<std::shared_ptr<Slot>*>(data);
+  if (slot.object == nullptr) [[unlikely]] {
+    throwFailure(env, Failure(EBADF, kClosed));
+    return nullptr;
+  }
+  return static_cast<const EventFd*>(slot.object.get());
+}
+
+napi_value signalOne(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value argument = nullptr;
+  void* data = nullptr;
+  napi_get_cb_info(env, info, &count, &argument, nullptr, &data);
+  const EventFd* eventFd = openEventFd(env, data);
+  if (eventFd == nullptr) return nullptr;
+  uint64_t value = 1;
+  if (count > 0) {
+    double number = 0;
+    if (napi_get_value_double(env, argument, &number) != napi_ok) {
+      napi_valuetype type = napi_undefined;
+      napi_typeof(env, argument, &type);
+      if (type != napi_undefined) {
+        throwTypeError(env, "value must be a number");
+        return nullptr;
+      }
+      number = 1;
+    }
+    if (!(number >= 1 && number <= kMostExact) || static_cast<double>(static_cast<uint64_t>(number)) != number) {
+      throwRangeError(env, "value must be a whole number from 1 to 2^53 - 1");
+      return nullptr;
+    }
+    value = static_cast<uint64_t>(number);
+  }
+  const int error = eventFd->signal(value);
+  if (error != 0) [[unlikely]] {
+    throwFailure(env, Failure(error, "eventfd write"));
+  }
+  return nullptr;
+}
+
+napi_value drainOne(napi_env env, napi_callback_info info) {
+  size_t count = 0;
+  void* data = nullptr;
+  napi_get_cb_info(env, info, &count, nullptr, nullptr, &data);
+  const EventFd* eventFd = openEventFd(env, data);
+  if (eventFd == nullptr) return nullptr;
+  uint64_t value = 0;
+  const int error = eventFd->drain(value);
+  if (error != 0) [[unlikely]] {
+    throwFailure(env, Failure(error, "eventfd read"));
+    return nullptr;
+  }
+  napi_value result = nullptr;
+  napi_create_int64(env, static_cast<int64_t>(value), &result);
+  return result;
+}
+
+// eventfdCreate(initial, semaphore)
+Napi::Value eventfdCreate(const Napi::CallbackInfo& info) {
+  int error = 0;
+  auto created = EventFd::create(uint32Of(info[0], "initial"), booleanOf(info[1], "semaphore"), error);
+  if (created == nullptr) throw Failure(error, "eventfd");
+  return Handle::wrap(info.Env(), std::move(created));
+}
+
+// eventfdFromFd(fd): adopts a descriptor that is an eventfd.
+Napi::Value eventfdFromFd(const Napi::CallbackInfo& info) {
+  const int32_t fd = int32Of(info[0], "fd");
+  const int error = EventFd::check(fd);
+  if (error != 0) throw Failure(error, "eventfd");
+  return Handle::wrap(info.Env(), std::make_shared<EventFd>(fd));
+}
+
+// eventfdFunction(eventfd, name): 'signal' or 'read', bound to the handle.
+Napi::Value eventfdFunction(const Napi::CallbackInfo& info) {
+  take<EventFd>(info[0], "eventfd");
+  const std::string name = stringOf(info[1], "name");
+  auto held = std::make_unique<std::shared_ptr<Slot>>(Handle::from(info[0], "eventfd").slot());
+  const napi_callback callback = name == "signal" ? signalOne : drainOne;
+  const auto finalize = [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<Slot>*>(data); };
+  napi_value function = nullptr;
+  if (napi_create_function(info.Env(), name.c_str(), NAPI_AUTO_LENGTH, callback, held.get(), &function) != napi_ok ||
+      napi_add_finalizer(info.Env(), function, held.get(), finalize, nullptr, nullptr) != napi_ok) {
+    throw Napi::Error::New(info.Env());
+  }
+  held.release();
+  return {info.Env(), function};
+}
+
+}  // namespace
+
 void registerEvent(Napi::Env env, Napi::Object exports) {
-  registerEventFd(env, exports);
+  define<eventfdCreate>(env, exports, "eventfdCreate");
+  define<eventfdFromFd>(env, exports, "eventfdFromFd");
+  define<eventfdFunction>(env, exports, "eventfdFunction");
   registerPoller(env, exports);
 }
 

@@ -1,8 +1,6 @@
 // An eventfd, and who watches it: an event is taken by one party only, so the claim is kept with the object, where
-// every Worker sees it.
+// every Worker sees it. Knows nothing of Node-API.
 #pragma once
-
-#include <napi.h>
 
 #include <atomic>
 #include <cstdint>
@@ -18,6 +16,11 @@ class EventFd : public File {
 
   explicit EventFd(int fd) : File(kKind, fd) {}
 
+  // A new eventfd, never blocking. nullptr and the errno otherwise.
+  static std::shared_ptr<EventFd> create(uint32_t initial, bool semaphore, int& error);
+  // Whether a descriptor is an eventfd: 0, EINVAL when it is something else, EBADF when it is not open.
+  static int check(int fd);
+
   // Adds to the counter: 0, or an errno (EAGAIN: the counter is full).
   int signal(uint64_t value) const;
   // Takes the counter and leaves 0 (or takes 1, for a semaphore). A counter of 0 is no error: `value` is 0 then.
@@ -31,7 +34,5 @@ class EventFd : public File {
  private:
   std::atomic<bool> claimed_{false};
 };
-
-void registerEventFd(Napi::Env env, Napi::Object exports);
 
 }  // namespace nodevfio

@@ -23,6 +23,7 @@ Handle::Handle(std::shared_ptr<Environment> environment, std::shared_ptr<Object>
       slot_(std::make_shared<Slot>(std::move(object))),
       inFlight_(std::make_shared<std::atomic<int>>(0)),
       kind_(slot_->object->kind()) {
+  slot_->object->holders.fetch_add(1, std::memory_order_relaxed);
   environment_->add(this);
 }
 
@@ -32,7 +33,11 @@ Handle::~Handle() {
   release();
 }
 
-void Handle::release() { slot_->object.reset(); }
+void Handle::release() {
+  if (released()) return;
+  slot_->object->holders.fetch_sub(1, std::memory_order_acq_rel);
+  slot_->object.reset();
+}
 
 void Handle::lend(const std::shared_ptr<Window>& window) {
   std::erase_if(windows_, [](const std::weak_ptr<Window>& each) { return each.expired(); });
@@ -127,13 +132,19 @@ Napi::Value claimToken(const Napi::CallbackInfo& info) {
   return Handle::wrap(info.Env(), std::move(object));
 }
 
+Napi::Value holdersOf(const Napi::CallbackInfo& info) {
+  const Handle& handle = Handle::from(info[0], "handle");
+  return Napi::Number::New(info.Env(), handle.released() ? 0 : handle.object()->holders.load(std::memory_order_acquire));
+}
+
 Napi::Value fdOf(const Napi::CallbackInfo& info) {
   const Handle& handle = Handle::from(info[0], "handle");
   if (handle.released()) throw Failure(EBADF, kClosed);
-  const int fd = handle.kind() == Kind::kRegisters || handle.kind() == Kind::kDmaMapping
-                     ? -1
-                     : static_cast<const File*>(handle.object().get())->fd();
-  return Napi::Number::New(info.Env(), fd);
+  const Kind kind = handle.kind();
+  if (kind == Kind::kRegisters || kind == Kind::kDmaMapping || kind == Kind::kPoller) {
+    throw Napi::TypeError::New(info.Env(), std::string("a ") + nameOf(kind) + " has no descriptor");
+  }
+  return Napi::Number::New(info.Env(), static_cast<const File*>(handle.object().get())->fd());
 }
 
 Napi::Value kindOf(const Napi::CallbackInfo& info) {
@@ -156,6 +167,7 @@ void registerHandle(Napi::Env env, Napi::Object exports) {
   define<parkWindows>(env, exports, "handlePark");
   define<shareToken>(env, exports, "handleShare");
   define<claimToken>(env, exports, "handleClaim");
+  define<holdersOf>(env, exports, "handleHolders");
   define<fdOf>(env, exports, "handleFd");
   define<kindOf>(env, exports, "handleKind");
   define<setErrorFactory>(env, exports, "setErrorFactory");

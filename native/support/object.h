@@ -34,6 +34,9 @@ class Object : public std::enable_shared_from_this<Object> {
   // is not enough, because functions that JavaScript can no longer call hold the object too.
   virtual void environmentEnds() {}
 
+  // How many handles, in whichever environment, hold the object: the last one tears down what the others still need.
+  std::atomic<int> holders{0};
+
   // A name by which another environment can find this object for as long as somebody holds it. The name itself holds
   // nothing, so a token that is never claimed leaks nothing.
   uint64_t shareToken();

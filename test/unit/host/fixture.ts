@@ -4,7 +4,7 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
-import anyTest, { type ExecutionContext, type TestFn } from 'ava'
+import test, { type ExecutionContext } from 'ava'
 
 /** A PCI device to put into the tree; what is left out is as edu has it, or absent. */
 export interface PciFixture {
@@ -119,9 +119,9 @@ export interface SysfsContext {
  * address.
  */
 export function sysfsTest(title: string, body: (t: ExecutionContext, context: SysfsContext) => void): void {
-  const test = anyTest as TestFn
-  const run = process.platform === 'win32' ? test.skip : test
-  run(title, (t) => {
+  const windows = process.platform === 'win32'
+  const run = windows ? test.skip : test
+  run(windows ? `${title} (needs file names with colons)` : title, (t) => {
     const tree = new SysfsTree()
     t.teardown(() => tree.remove())
     body(t, { tree, options: { sysfsRoot: tree.root } })

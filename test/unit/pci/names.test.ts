@@ -24,7 +24,7 @@ test('every id up to the last assigned one has a name, and no name stands twice'
     [CAPABILITY_NAMES, 0x15],
     [EXTENDED_CAPABILITY_NAMES, 0x31],
   ] as const) {
-    const entries = Object.entries(table)
+    const entries: [string, readonly [string, string]][] = Object.entries(table)
     t.deepEqual(
       entries.map(([id]) => Number(id)),
       Array.from({ length: last + 1 }, (_, id) => id),

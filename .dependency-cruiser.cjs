@@ -1,0 +1,117 @@
+// The one-way imports of the library, as rules. From the top: cli and examples; merged, signalling and vfio-user;
+// device, kvm and iommu; event and handle; native; errors. host and pci stand beside: they work without the addon.
+
+const LOWER = '^ts/(device|kvm|iommu)/'
+const BASE = '^ts/(event/|[^/]+[.]ts)'
+const UPPER = '^ts/(merged|signalling|vfio-user)/'
+const TOP = '^(ts/cli|examples)/'
+
+module.exports = {
+  forbidden: [
+    {
+      name: 'no-circles',
+      comment: 'A circle of run-time imports means two files that are one; move what they share below both.',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'only-native-touches-the-addon',
+      comment: 'ts/native.ts is the one declaration of the C++ side.',
+      severity: 'error',
+      from: { path: '^ts/', pathNot: '^ts/native[.]ts$' },
+      to: { path: '(^|/)node_modules/bindings/|^bindings$|[.]node$' },
+    },
+    {
+      name: 'native-knows-only-errors',
+      severity: 'error',
+      from: { path: '^ts/native[.]ts$' },
+      to: { path: '^(ts|examples)/', pathNot: '^ts/errors[.]ts$', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'errors-knows-nobody',
+      severity: 'error',
+      from: { path: '^ts/errors[.]ts$' },
+      to: { path: '^(ts|examples)/', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'base-imports-down',
+      comment: 'event, handle and the small files beside them know the addon and each other.',
+      severity: 'error',
+      from: { path: BASE, pathNot: '^ts/index[.]ts$' },
+      to: { path: [LOWER, UPPER, TOP, '^ts/(host|pci)/', '^ts/index[.]ts$'] },
+    },
+    {
+      name: 'kernel-objects-import-down',
+      comment: 'device, kvm and iommu know no policy above them.',
+      severity: 'error',
+      from: { path: LOWER },
+      to: { path: [UPPER, TOP, '^ts/index[.]ts$'] },
+    },
+    {
+      name: 'iommu-knows-no-device',
+      comment: 'An address space is there before any device and outlives it.',
+      severity: 'error',
+      from: { path: '^ts/iommu/' },
+      to: { path: '^ts/(device|kvm)/', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'upper-imports-down',
+      severity: 'error',
+      from: { path: UPPER },
+      to: { path: [TOP, '^ts/index[.]ts$'] },
+    },
+    {
+      name: 'host-and-pci-need-no-addon',
+      comment: 'They import on every platform and without a build.',
+      severity: 'error',
+      from: { path: '^ts/(host|pci)/' },
+      to: { path: ['^ts/native[.]ts$', '^ts/(event|handle)', LOWER, UPPER, TOP, '^ts/index[.]ts$'] },
+    },
+    {
+      name: 'pci-is-pure',
+      comment: 'It decodes bytes that others read.',
+      severity: 'error',
+      from: { path: '^ts/pci/' },
+      to: { pathNot: '^ts/(pci/|errors[.]ts)' },
+    },
+    {
+      name: 'library-stands-alone',
+      severity: 'error',
+      from: { path: '^ts/' },
+      to: { path: '^(test|bench|examples|scripts)/' },
+    },
+    {
+      name: 'examples-use-the-public-surface',
+      severity: 'error',
+      from: { path: '^examples/' },
+      to: { path: '^ts/', pathNot: '^ts/(index|(host|kvm|merged|vfio-user)/index)[.]ts$' },
+    },
+    {
+      name: 'only-run-time-dependencies',
+      comment: 'What ts/ imports must be there after an ordinary install.',
+      severity: 'error',
+      from: { path: '^ts/' },
+      to: {
+        dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown', 'unknown', 'undetermined'],
+        dependencyTypesNot: ['type-only'],
+      },
+    },
+    {
+      name: 'resolvable',
+      severity: 'error',
+      from: { path: '^(ts|test|bench|examples)/' },
+      to: { couldNotResolve: true, pathNot: '^node-vfio' },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default', 'types'],
+      extensions: ['.ts', '.js', '.mjs', '.json'],
+    },
+  },
+}

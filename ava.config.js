@@ -1,0 +1,6 @@
+export default {
+  files: ['out/test/**/*.test.js'],
+  // A process per file: a crash of native code takes one file with it, and descriptors and signals are its own.
+  workerThreads: false,
+  nodeArguments: ['--enable-source-maps'],
+}

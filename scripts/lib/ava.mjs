@@ -1,0 +1,74 @@
+// Tests run by ava: on the host, or inside the rig's guest.
+
+import { readdirSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { Writable } from 'node:stream'
+import { Lines, ROOT, runLines } from './process.mjs'
+import { TapReader } from './tap.mjs'
+
+const AVA = join('node_modules', 'ava', 'entrypoints', 'cli.mjs')
+const ava = (files, options) => [AVA, '--tap', ...options, ...files]
+
+const pattern = (glob) =>
+  new RegExp(
+    `^${glob.replace(/\*\*\/|\*\*|\*|\?|[.+^${}()|[\]\\]/g, (part) => {
+      if (part === '**/') return '(?:.*/)?'
+      if (part === '**') return '.*'
+      if (part === '*') return '[^/]*'
+      return part === '?' ? '[^/]' : `\\${part}`
+    })}$`,
+  )
+
+/** The compiled test files below a folder of test/; `filter` is a glob over paths such as `unit/pci/walk`. */
+export const testFiles = (folder, filter) => {
+  const base = join(ROOT, 'out', 'test')
+  const chosen =
+    filter === undefined ? /./ : pattern(filter.replace(/^test\//, '').replace(/\.test\.[jt]s$/, ''))
+  let names
+  try {
+    names = readdirSync(join(base, folder), { recursive: true })
+  } catch {
+    return []
+  }
+  return names
+    .filter((name) => name.endsWith('.test.js'))
+    .map((name) => join(folder, name))
+    .filter((name) => chosen.test(name.replace(/\.test\.js$/, '')))
+    .sort()
+    .map((name) => relative(ROOT, join(base, name)))
+}
+
+/** On this machine. */
+export const onHost = async (results, files, { env = {}, options = [], quiet = true } = {}) => {
+  if (files.length === 0) return
+  const reader = new TapReader(results, { quiet })
+  const problem = await runLines(process.execPath, ava(files, options), (line) => reader.line(line), {
+    env: { ...process.env, ...env },
+  })
+  reader.end(problem)
+}
+
+// Seconds. Everything is some ten times slower in an emulated processor, and real devices are shared.
+const RIG_TIMEOUT = 3600
+const IN_RIG = ['--serial', '--concurrency', '1', '--timeout', '5m']
+
+/** In a guest with real VFIO. */
+export const onRig = async (results, files) => {
+  if (files.length === 0) return
+  const { runInRig } = await import('../../test/rig/index.mjs')
+  const reader = new TapReader(results)
+  const lines = new Lines((line) => reader.line(line))
+  const { status } = await runInRig({
+    command: [process.execPath, ...ava(files, IN_RIG)],
+    timeout: RIG_TIMEOUT,
+    stdout: new Writable({
+      decodeStrings: false,
+      write(chunk, _encoding, done) {
+        lines.write(String(chunk))
+        done()
+      },
+    }),
+  })
+  lines.end()
+  reader.end(status === 0 ? undefined : `exit status ${status} from the rig`)
+}

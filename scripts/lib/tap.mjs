@@ -1,0 +1,79 @@
+// Reads TAP as ava writes it, counts, and shows what a person wants to see while it runs. A stream that stops before its
+// plan is a failure: that is how a dead test runner looks from outside.
+
+import { style } from './say.mjs'
+
+const TEST = /^(not )?ok\b(?: +(\d+))?(?: +- )?(.*)$/
+// How a title carries the reason of its skip: `test.skip('maps 1 GiB pages (needs a hugetlb pool)', ...)`.
+const REASON = /\(((?:needs|only|because|until|without)\b.*)\)\s*$/
+const DIRECTIVE = /\s+# (SKIP|TODO)\b\s*(.*)$/i
+
+export class TapReader {
+  #results
+  #quiet
+  #planned
+  #seen = 0
+  #inDetails = false
+  #showDetails = false
+
+  /** `quiet` hides tests that pass. */
+  constructor(results, { quiet = false } = {}) {
+    this.#results = results
+    this.#quiet = quiet
+  }
+
+  line(line) {
+    if (this.#inDetails) {
+      if (this.#showDetails) console.log(line)
+      if (line.trim() === '...') this.#inDetails = false
+      return
+    }
+    if (line.trim() === '---') {
+      this.#inDetails = true
+      return
+    }
+    const test = TEST.exec(line)
+    if (test) return this.#test(test[1] === undefined, test[3])
+    const plan = /^1\.\.(\d+)/.exec(line)
+    if (plan) {
+      this.#planned = Number(plan[1])
+      return
+    }
+    if (/^Bail out!/.test(line)) return this.#results.fail(line)
+    if (/^TAP version|^# (tests|pass|skip|todo|fail) \d+$/.test(line)) return
+    // Comments (t.log) and what a test prints.
+    if (line.trim() !== '' && !(this.#quiet && line.startsWith('#')))
+      console.log(`    ${line.replace(/^# ?/, '')}`)
+  }
+
+  #test(ok, rest) {
+    this.#seen += 1
+    const directive = DIRECTIVE.exec(rest)
+    const title = directive ? rest.slice(0, directive.index) : rest
+    this.#showDetails = !ok && !directive
+    if (directive) {
+      const reason = directive[2] || REASON.exec(title)?.[1]
+      if (directive[1].toUpperCase() === 'TODO') this.#results.fail(`${title}: not written yet`)
+      else this.#results.skip(title, reason)
+      console.log(`  ${style('yellow', '-')} ${title}`)
+    } else if (ok) {
+      this.#results.pass()
+      if (!this.#quiet) console.log(`  ${style('green', '✔')} ${title}`)
+    } else {
+      this.#results.fail(title)
+      console.log(`  ${style('red', '✘')} ${title}`)
+    }
+  }
+
+  /** Call when the stream is over; `problem` says how the runner ended, if it did not end well. */
+  end(problem) {
+    const { failures } = this.#results
+    if (this.#planned === undefined) {
+      this.#results.fail(`the test runner stopped before its end${problem ? ` (${problem})` : ''}`)
+    } else if (this.#planned !== this.#seen) {
+      this.#results.fail(`${this.#planned} tests were announced, ${this.#seen} were reported`)
+    } else if (problem && failures.length === 0) {
+      this.#results.fail(problem)
+    }
+  }
+}

@@ -1,0 +1,79 @@
+// `npm test`: sets up what is missing, runs every suite, sums up. Runs on a fresh clone: only Node's own modules are
+// imported here.
+
+import { parseArgs } from 'node:util'
+import { onHost, onRig, testFiles } from './lib/ava.mjs'
+import { nativeTests } from './lib/native.mjs'
+import { prepareAddon, PrepareError, prepareModules, prepareTypeScript } from './lib/prepare.mjs'
+import { report, Results, runSuite } from './lib/results.mjs'
+import { say } from './lib/say.mjs'
+import { typeTests } from './lib/types.mjs'
+
+// Every suite in the order of its price. `folder` names the compiled tests it takes; `--filter` chooses among those.
+const SUITES = [
+  { name: 'types', what: 'type tests, checked by the compiler', run: typeTests },
+  { name: 'unit', what: 'unit tests on this machine', folder: 'unit', run: onHost },
+  { name: 'native', what: 'C++ unit tests', run: nativeTests },
+  { name: 'rig', what: 'tests on real devices, in the rig', folder: 'rig', run: onRig },
+]
+
+const HELP = `npm test -- [options]
+
+${SUITES.map(({ name, what }) => `  --${name.padEnd(14)}${what}`).join('\n')}
+  --filter GLOB   only test files whose path below test/ matches, such as 'rig/nvme*'
+  --help          this text
+
+Without a suite's name, all of them run.`
+
+const options = {
+  filter: { type: 'string' },
+  help: { type: 'boolean' },
+  ...Object.fromEntries(SUITES.map(({ name }) => [name, { type: 'boolean' }])),
+}
+
+const choose = (values) => {
+  const named = SUITES.filter(({ name }) => values[name])
+  const suites = named.length > 0 ? named : SUITES
+  return values.filter === undefined ? suites : suites.filter(({ folder }) => folder !== undefined)
+}
+
+const prepare = (suites) => {
+  const compiled = suites.some(({ folder }) => folder !== undefined)
+  if (compiled || suites.some(({ name }) => name === 'types')) prepareModules()
+  if (!compiled) return
+  if (process.env.NODE_VFIO_ADDON === undefined) prepareAddon()
+  prepareTypeScript()
+}
+
+const main = async () => {
+  const { values } = parseArgs({ options })
+  if (values.help) {
+    console.log(HELP)
+    return
+  }
+  const suites = choose(values)
+  const setUp = new Results('set-up')
+  try {
+    prepare(suites)
+  } catch (error) {
+    if (!(error instanceof PrepareError)) throw error
+    setUp.fail(error.message)
+    report([setUp])
+    return
+  }
+  const all = []
+  for (const { name, what, folder, run } of suites) {
+    const files = folder && testFiles(folder, values.filter)
+    // With a filter, a suite that has none of the chosen files is not part of the run.
+    if (values.filter !== undefined && files.length === 0) continue
+    say(what)
+    all.push(await runSuite(name, (results) => run(results, files)))
+  }
+  if (all.length === 0) {
+    setUp.fail(`no test file matches ${values.filter}`)
+    all.push(setUp)
+  }
+  report(all)
+}
+
+await main()

@@ -1,0 +1,190 @@
+// The address space's records: where the next free range is, and what map and unmap do to them.
+#include "vfio/container.h"
+
+#include <doctest/doctest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "fake_kernel.h"
+
+using nodevfio::Container;
+using nodevfio::DmaMapping;
+using nodevfio::Mapping;
+
+namespace {
+
+constexpr uint64_t kPage = 4096;
+constexpr uint64_t kTop = UINT64_MAX;
+
+// No memory stands behind these: the fake kernel does not look.
+void record(Container& container, uint64_t iova, uint64_t size) {
+  REQUIRE(container.map(nullptr, 0, size, iova, 3) == 0);
+}
+
+}  // namespace
+
+TEST_CASE("gap: an empty space gives its start, aligned") {
+  const FakeKernel kernel;
+  Container container(FakeKernel::kContainerFd);
+  CHECK(container.gap(0, kTop, kPage, kPage) == 0);
+  CHECK(container.gap(1, kTop, kPage, kPage) == kPage);
+  CHECK(container.gap(kPage, kTop, kPage, 0x20'0000) == 0x20'0000);
+}
+
+TEST_CASE("gap: the range must fit up to and including its last address") {
+  const FakeKernel kernel;
+  Container container(FakeKernel::kContainerFd);
+  CHECK(container.gap(0x1000, 0x1fff, kPage, kPage) == 0x1000);
+  CHECK_FALSE(container.gap(0x1000, 0x1ffe, kPage, kPage));
+  CHECK_FALSE(container.gap(0x1001, 0x2ffe, kPage, kPage));
+  CHECK_FALSE(container.gap(0, 0xfff, 2 * kPage, kPage));
+}
+
+TEST_CASE("gap: between mappings, below them and after them") {
+  const FakeKernel kernel;
+  Container container(FakeKernel::kContainerFd);
+  record(container, 0x1000, 0x1000);
+  record(container, 0x4000, 0x2000);
+  CHECK(container.gap(0, kTop, kPage, kPage) == 0);
+  CHECK(container.gap(0x1000, kTop, kPage, kPage) == 0x2000);
+  CHECK(container.gap(0x1000, kTop, 2 * kPage, kPage) == 0x2000);
+  CHECK(container.gap(0x1000, kTop, 3 * kPage, kPage) == 0x6000);
+  CHECK_FALSE(container.gap(0x1000, 0x5fff, 3 * kPage, kPage));
+  SUBCASE("a start inside a mapping moves behind it") { CHECK(container.gap(0x5000, kTop, kPage, kPage) == 0x6000); }
+  SUBCASE("what was unmapped is free again") {
+    uint64_t unmapped = 0;
+    CHECK(container.unmap(0x4000, 0x2000, 0, unmapped) == 0);
+    CHECK(unmapped == 0x2000);
+    CHECK(container.gap(0x1000, kTop, 3 * kPage, kPage) == 0x2000);
+  }
+}
+
+TEST_CASE("gap: the top of the 64-bit space") {
+  const FakeKernel kernel;
+  Container container(FakeKernel::kContainerFd);
+  CHECK(container.gap(kTop - (kPage - 1), kTop, kPage, kPage) == kTop - (kPage - 1));
+  CHECK_FALSE(container.gap(kTop - (kPage - 2), kTop, kPage, kPage));
+  CHECK_FALSE(container.gap(kTop - 1, kTop, 1, 0x1000));
+  record(container, kTop - (kPage - 1), kPage);
+  CHECK_FALSE(container.gap(kTop - (kPage - 1), kTop, kPage, kPage));
+  CHECK_FALSE(container.gap(kTop - 10, kTop, 1, 1));
+  CHECK(container.gap(kTop - 2 * kPage + 1, kTop, kPage, kPage) == kTop - 2 * kPage + 1);
+}
+
+TEST_CASE("gap: equal to a search of every address, over random layouts") {
+  constexpr uint64_t kSpace = 64;
+  std::mt19937 random(20260101);
+  const auto below = [&random](uint64_t limit) {
+    return std::uniform_int_distribution<uint64_t>(0, limit - 1)(random);
+  };
+  for (int layout = 0; layout < 2000; ++layout) {
+    FakeKernel kernel;
+    Container container(FakeKernel::kContainerFd);
+    std::vector<bool> used(kSpace, false);
+    for (uint64_t i = below(8); i > 0; --i) {
+      const uint64_t iova = below(kSpace);
+      const uint64_t size = 1 + below(kSpace - iova > 9 ? 9 : kSpace - iova);
+      if (container.map(nullptr, 0, size, iova, 3) != 0) continue;
+      for (uint64_t at = iova; at < iova + size; ++at) used[at] = true;
+    }
+    const uint64_t start = below(kSpace);
+    const uint64_t last = start + below(kSpace - start);
+    const uint64_t size = 1 + below(12);
+    const uint64_t alignment = uint64_t{1} << below(4);
+    std::optional<uint64_t> expected;
+    for (uint64_t at = start; at + size - 1 <= last && !expected; ++at) {
+      bool free = at % alignment == 0;
+      for (uint64_t in = at; free && in < at + size; ++in) free = !used[in];
+      if (free) expected = at;
+    }
+    REQUIRE(container.gap(start, last, size, alignment) == expected);
+  }
+}
+
+TEST_CASE("map: a refusal is passed on and leaves no record") {
+  FakeKernel kernel;
+  Container container(FakeKernel::kContainerFd);
+  record(container, 0, kPage);
+  CHECK(container.map(nullptr, 0, kPage, 0, 3) == EEXIST);
+  kernel.nextError = ENOMEM;
+  CHECK(container.map(nullptr, 0, kPage, kPage, 3) == ENOMEM);
+  CHECK(container.mappingCount() == 1);
+}
+
+TEST_CASE("unmap: a refusal keeps the record, unmap-all forgets every one") {
+  FakeKernel kernel;
+  Container container(FakeKernel::kContainerFd);
+  record(container, 0, kPage);
+  record(container, kPage, kPage);
+  uint64_t unmapped = 1;
+  kernel.nextError = EINVAL;
+  CHECK(container.unmap(0, kPage, 0, unmapped) == EINVAL);
+  CHECK(unmapped == 0);
+  CHECK(container.mappingCount() == 2);
+  CHECK(container.unmap(0, 0, 2, unmapped) == 0);
+  CHECK(unmapped == 2 * kPage);
+  CHECK(container.mappingCount() == 0);
+}
+
+TEST_CASE("a record keeps its memory mapped until it is unmapped") {
+  const FakeKernel kernel;
+  Container container(FakeKernel::kContainerFd);
+  const int fd = memfd_create("test", MFD_CLOEXEC);
+  REQUIRE(ftruncate(fd, kPage) == 0);
+  int error = 0;
+  auto mapping = Mapping::create(fd, 0, kPage, PROT_READ | PROT_WRITE, error);
+  REQUIRE(mapping != nullptr);
+  const std::weak_ptr<Mapping> watched = mapping;
+  REQUIRE(container.map(std::move(mapping), 0x7000, kPage, 0, 3) == 0);
+  CHECK_FALSE(watched.expired());
+  uint64_t unmapped = 0;
+  CHECK(container.unmap(0, kPage, 0, unmapped) == 0);
+  CHECK(watched.expired());
+  close(fd);
+}
+
+TEST_CASE("DmaMapping: unmapped once, by unmap or by its end") {
+  FakeKernel kernel;
+  const auto container = std::make_shared<Container>(FakeKernel::kContainerFd);
+  record(*container, 0, kPage);
+  record(*container, kPage, kPage);
+  {
+    DmaMapping first(container, 0, kPage);
+    const DmaMapping second(container, kPage, kPage);
+    uint64_t unmapped = 0;
+    CHECK(first.unmap(unmapped) == 0);
+    CHECK(unmapped == kPage);
+    CHECK(first.unmap(unmapped) == 0);
+    CHECK(unmapped == 0);
+    CHECK(kernel.unmaps == 1);
+  }
+  CHECK(kernel.unmaps == 2);
+  CHECK(kernel.mappings.empty());
+  CHECK(container.use_count() == 1);
+}
+
+TEST_CASE("gap and map from several threads: nobody gets another's range") {
+  FakeKernel kernel;
+  Container container(FakeKernel::kContainerFd);
+  constexpr int kThreads = 4;
+  constexpr int kEach = 200;
+  std::vector<std::thread> threads;
+  threads.reserve(kThreads);
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&container] {
+      for (int done = 0; done < kEach;) {
+        const auto iova = container.gap(0, kTop, kPage, kPage);
+        // Two threads may be told the same gap; the kernel decides, and the loser asks again.
+        if (iova && container.map(nullptr, 0, kPage, *iova, 3) == 0) ++done;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(container.mappingCount() == kThreads * kEach);
+  CHECK(kernel.mappings.size() == kThreads * kEach);
+}

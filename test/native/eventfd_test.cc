@@ -1,0 +1,122 @@
+// The eventfd's counter, and the claim on its reader.
+#include "event/eventfd.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <thread>
+#include <vector>
+
+using nodevfio::EventFd;
+
+namespace {
+
+std::shared_ptr<EventFd> make(uint32_t initial = 0, bool semaphore = false) {
+  int error = -1;
+  auto eventFd = EventFd::create(initial, semaphore, error);
+  REQUIRE(eventFd != nullptr);
+  CHECK(error == 0);
+  return eventFd;
+}
+
+uint64_t drained(const EventFd& eventFd) {
+  uint64_t value = UINT64_MAX;
+  CHECK(eventFd.drain(value) == 0);
+  return value;
+}
+
+}  // namespace
+
+TEST_CASE("EventFd: signals add up, a drain takes them all, an empty one is 0 and no error") {
+  const auto eventFd = make();
+  CHECK(drained(*eventFd) == 0);
+  CHECK(eventFd->signal(1) == 0);
+  CHECK(eventFd->signal(41) == 0);
+  CHECK(drained(*eventFd) == 42);
+  CHECK(drained(*eventFd) == 0);
+}
+
+TEST_CASE("EventFd: starts with its initial count") { CHECK(drained(*make(7)) == 7); }
+
+TEST_CASE("EventFd: a semaphore gives one at a time") {
+  const auto eventFd = make(2, true);
+  CHECK(drained(*eventFd) == 1);
+  CHECK(drained(*eventFd) == 1);
+  CHECK(drained(*eventFd) == 0);
+}
+
+TEST_CASE("EventFd: a full counter is EAGAIN, and loses nothing") {
+  const auto eventFd = make();
+  CHECK(eventFd->signal(UINT64_MAX - 1) == 0);
+  CHECK(eventFd->signal(1) == EAGAIN);
+  CHECK(drained(*eventFd) == UINT64_MAX - 1);
+  CHECK(eventFd->signal(UINT64_MAX) == EINVAL);
+}
+
+TEST_CASE("EventFd: never blocks, is not inherited") {
+  const auto eventFd = make();
+  CHECK((fcntl(eventFd->fd(), F_GETFL) & O_NONBLOCK) != 0);
+  CHECK((fcntl(eventFd->fd(), F_GETFD) & FD_CLOEXEC) != 0);
+}
+
+TEST_CASE("EventFd::check: only an eventfd is one") {
+  CHECK(EventFd::check(make()->fd()) == 0);
+  const int other = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  CHECK(EventFd::check(other) == EINVAL);
+  close(other);
+  CHECK(EventFd::check(other) == EBADF);
+  CHECK(EventFd::check(-1) == EBADF);
+}
+
+TEST_CASE("EventFd: one reader at a time") {
+  const auto eventFd = make();
+  CHECK_FALSE(eventFd->claimed());
+  CHECK(eventFd->claimReader());
+  CHECK(eventFd->claimed());
+  CHECK_FALSE(eventFd->claimReader());
+  eventFd->releaseReader();
+  CHECK(eventFd->claimReader());
+}
+
+TEST_CASE("EventFd: of several threads that claim at once, one gets it") {
+  for (int round = 0; round < 200; ++round) {
+    const auto eventFd = make();
+    std::atomic<bool> go{false};
+    std::atomic<int> winners{0};
+    std::vector<std::thread> threads;
+    threads.reserve(4);
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&] {
+        while (!go) std::this_thread::yield();
+        if (eventFd->claimReader()) ++winners;
+      });
+    }
+    go = true;
+    for (std::thread& thread : threads) thread.join();
+    CHECK(winners == 1);
+  }
+}
+
+TEST_CASE("EventFd: nothing is lost between threads that signal and one that drains") {
+  const auto eventFd = make();
+  constexpr uint64_t kEach = 20'000;
+  std::thread first([&] {
+    for (uint64_t i = 0; i < kEach; ++i) static_cast<void>(eventFd->signal(1));
+  });
+  std::thread second([&] {
+    for (uint64_t i = 0; i < kEach; ++i) static_cast<void>(eventFd->signal(1));
+  });
+  uint64_t total = 0;
+  while (total < 2 * kEach) {
+    uint64_t value = 0;
+    REQUIRE(eventFd->drain(value) == 0);
+    total += value;
+  }
+  first.join();
+  second.join();
+  CHECK(total == 2 * kEach);
+  CHECK(drained(*eventFd) == 0);
+}

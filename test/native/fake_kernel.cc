@@ -1,0 +1,70 @@
+// ioctl() as the linker finds it first, and the type1v2 part of the kernel.
+#include "fake_kernel.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdarg>
+#include <utility>
+
+#include "uapi/vfio.h"
+
+namespace uapi = nodevfio::uapi;
+
+namespace {
+
+std::atomic<FakeKernel*> current{nullptr};
+
+bool overlap(uint64_t start, uint64_t size, uint64_t otherStart, uint64_t otherSize) {
+  return start <= otherStart + (otherSize - 1) && otherStart <= start + (size - 1);
+}
+
+}  // namespace
+
+FakeKernel::FakeKernel() { current = this; }
+FakeKernel::~FakeKernel() { current = nullptr; }
+
+int FakeKernel::request(unsigned long number, void* argument) {
+  const std::lock_guard lock(mutex_);
+  if (nextError != 0) return std::exchange(nextError, 0);
+  if (number == uapi::kIommuMapDma) {
+    const auto& map = *static_cast<uapi::Type1DmaMap*>(argument);
+    for (const auto& [iova, size] : mappings) {
+      if (overlap(map.iova, map.size, iova, size)) return EEXIST;
+    }
+    mappings.emplace(map.iova, map.size);
+    return 0;
+  }
+  if (number == uapi::kIommuUnmapDma) {
+    auto& unmap = *static_cast<uapi::Type1DmaUnmap*>(argument);
+    ++unmaps;
+    const bool all = (unmap.flags & 2U) != 0;
+    const uint64_t iova = unmap.iova;
+    const uint64_t size = unmap.size;
+    uint64_t unmapped = 0;
+    std::erase_if(mappings, [&](const auto& mapping) {
+      const bool inside = all || (mapping.first >= iova && mapping.first - iova < size);
+      if (inside) unmapped += mapping.second;
+      return inside;
+    });
+    unmap.size = unmapped;
+    return 0;
+  }
+  return ENOTTY;
+}
+
+extern "C" __attribute__((visibility("default"))) int ioctl(int fd, unsigned long number, ...) noexcept {
+  va_list arguments;
+  va_start(arguments, number);
+  void* const argument = va_arg(arguments, void*);
+  va_end(arguments);
+  if (fd != FakeKernel::kContainerFd || current == nullptr) {
+    return static_cast<int>(syscall(SYS_ioctl, fd, number, argument));
+  }
+  const int error = current.load()->request(number, argument);
+  if (error == 0) return 0;
+  errno = error;
+  return -1;
+}

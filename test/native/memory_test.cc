@@ -1,0 +1,167 @@
+// memfds and their home mapping; device mappings shared within the process; groups found by path.
+#include "memory/memory.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "vfio/device.h"
+#include "vfio/group.h"
+
+using nodevfio::Container;
+using nodevfio::Device;
+using nodevfio::Group;
+using nodevfio::Memory;
+
+namespace {
+
+constexpr int kRead = PROT_READ;
+constexpr int kReadWrite = PROT_READ | PROT_WRITE;
+
+uint64_t pageSize() { return static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
+
+}  // namespace
+
+TEST_CASE("Memory::create: of the size asked for, zeroed, not inherited by children") {
+  int error = -1;
+  const auto memory = Memory::create(3 * pageSize(), 0, error);
+  REQUIRE(memory != nullptr);
+  CHECK(error == 0);
+  CHECK(memory->size() == 3 * pageSize());
+  CHECK(memory->pageSize() == pageSize());
+  struct stat status = {};
+  REQUIRE(fstat(memory->fd(), &status) == 0);
+  CHECK(static_cast<uint64_t>(status.st_size) == memory->size());
+  CHECK((fcntl(memory->fd(), F_GETFD) & FD_CLOEXEC) != 0);
+  const auto home = memory->home(true, error);
+  REQUIRE(home != nullptr);
+  for (size_t i = 0; i < home->size(); i += 512) CHECK(home->address()[i] == 0);
+}
+
+TEST_CASE("Memory::create: the kernel's refusals arrive as errnos") {
+  int error = 0;
+  CHECK(Memory::create(UINT64_MAX / 2 + 1, 0, error) == nullptr);
+  CHECK(error == EINVAL);
+  // No kernel has huge pages of 2^15 bytes.
+  CHECK(Memory::create(1U << 15, 15, error) == nullptr);
+  CHECK(error != 0);
+}
+
+TEST_CASE("Memory::create: a hugetlb pool that is too small is an error at once, not at the first touch") {
+  int error = 0;
+  const auto memory = Memory::create(uint64_t{1} << 40, 21, error);
+  CHECK(memory == nullptr);
+  CHECK(error != 0);
+}
+
+TEST_CASE("Memory::home: one mapping per process") {
+  int error = -1;
+  const auto memory = Memory::create(pageSize(), 0, error);
+  REQUIRE(memory != nullptr);
+  const auto home = memory->home(true, error);
+  REQUIRE(home != nullptr);
+  CHECK(home->size() == pageSize());
+  CHECK(memory->home(true, error) == home);
+  CHECK(memory->home(false, error) == home);
+  home->address()[7] = 42;
+  uint8_t byte = 0;
+  CHECK(pread(memory->fd(), &byte, 1, 7) == 1);
+  CHECK(byte == 42);
+}
+
+TEST_CASE("Memory::home: read-only first, writable when somebody needs it") {
+  int error = -1;
+  const auto memory = Memory::create(pageSize(), 0, error);
+  REQUIRE(memory != nullptr);
+  const auto readOnly = memory->home(false, error);
+  REQUIRE(readOnly != nullptr);
+  const auto writable = memory->home(true, error);
+  REQUIRE(writable != nullptr);
+  CHECK(writable != readOnly);
+  writable->address()[0] = 9;
+  CHECK(readOnly->address()[0] == 9);
+  CHECK(memory->home(false, error) == writable);
+}
+
+TEST_CASE("Memory::home: a descriptor that cannot be written gives EACCES for a writable mapping") {
+  int error = 0;
+  const auto source = Memory::create(pageSize(), 0, error);
+  REQUIRE(source != nullptr);
+  const int fd = open(("/proc/self/fd/" + std::to_string(source->fd())).c_str(), O_RDONLY | O_CLOEXEC);
+  REQUIRE(fd >= 0);
+  const auto memory = std::make_shared<Memory>(fd, pageSize(), pageSize());
+  CHECK(memory->home(true, error) == nullptr);
+  CHECK(error == EACCES);
+  CHECK(memory->home(false, error) != nullptr);
+  CHECK(error == 0);
+}
+
+TEST_CASE("Device::mapping: one for all who ask for the same range, made anew after the last let go") {
+  const int fd = memfd_create("device", MFD_CLOEXEC);
+  REQUIRE(ftruncate(fd, static_cast<off_t>(2 * pageSize())) == 0);
+  Device device(fd, nullptr);
+  int error = -1;
+  auto first = device.mapping(0, pageSize(), kReadWrite, error);
+  REQUIRE(first != nullptr);
+  CHECK(error == 0);
+  CHECK(device.mapping(0, pageSize(), kReadWrite, error) == first);
+  CHECK(device.mapping(pageSize(), pageSize(), kReadWrite, error) != first);
+  first->address()[0] = 5;
+  first.reset();
+  const auto again = device.mapping(0, pageSize(), kRead, error);
+  REQUIRE(again != nullptr);
+  CHECK(again->address()[0] == 5);
+}
+
+TEST_CASE("Device::mapping: a refusal is an errno, and does not stay") {
+  const int fd = memfd_create("device", MFD_CLOEXEC);
+  REQUIRE(ftruncate(fd, static_cast<off_t>(pageSize())) == 0);
+  Device device(fd, nullptr);
+  int error = 0;
+  CHECK(device.mapping(1, pageSize(), kReadWrite, error) == nullptr);
+  CHECK(error == EINVAL);
+  CHECK(device.mapping(0, pageSize(), kReadWrite, error) != nullptr);
+  CHECK(error == 0);
+}
+
+TEST_CASE("Device: its owner is held until its file is closed") {
+  auto owner = std::make_shared<nodevfio::Object>(nodevfio::Kind::kGroup);
+  auto device = std::make_shared<Device>(-1, owner);
+  CHECK(owner.use_count() == 2);
+  device.reset();
+  CHECK(owner.use_count() == 1);
+}
+
+TEST_CASE("Group::open: one object per path while somebody holds it") {
+  int error = -1;
+  auto group = Group::open("/dev/null", error);
+  REQUIRE(group != nullptr);
+  CHECK(error == 0);
+  CHECK(Group::open("/dev/null", error) == group);
+  const std::weak_ptr<Group> watched = group;
+  group.reset();
+  CHECK(watched.expired());
+  CHECK(Group::open("/dev/null", error) != nullptr);
+}
+
+TEST_CASE("Group::open: what cannot be opened is an errno, and leaves nothing behind") {
+  int error = 0;
+  CHECK(Group::open("/dev/vfio/no-such-group", error) == nullptr);
+  CHECK(error == ENOENT);
+  CHECK(Group::open("/dev/vfio/no-such-group", error) == nullptr);
+  CHECK(error == ENOENT);
+}
+
+TEST_CASE("Group::attach: a file that is no group says ENOTTY and stays without a container") {
+  int error = 0;
+  const auto group = Group::open("/dev/null", error);
+  REQUIRE(group != nullptr);
+  const auto container = std::make_shared<Container>(-1);
+  CHECK(group->attach(container) == ENOTTY);
+  CHECK(group->container() == nullptr);
+  CHECK(group->detach() == 0);
+}

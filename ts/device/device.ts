@@ -1,0 +1,401 @@
+// VfioDevice: an open VFIO device. Ties together its regions, interrupts, config space and address space, and the order
+// in which they go.
+import { EIO, VfioError, attempt, attemptAsync } from '../errors.js'
+import { EventFd } from '../event/eventfd.js'
+import { environmentPollers } from '../event/poller.js'
+import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
+import { resolveDevice } from '../host/index.js'
+import { AddressSpace, type SpaceMember } from '../iommu/address-space.js'
+import { addon, type NativeHandle } from '../native.js'
+import { PciConfig } from '../pci/index.js'
+import { instance, integer, options as optionsOf, string } from '../validate.js'
+import { type DeviceBackend, KernelBackend } from './backend.js'
+import type { DeviceInfo } from './info.js'
+import { InterruptIndex, type InterruptOwner, type PciIrqName, irqIndex } from './interrupts.js'
+import {
+  type OpenGroup,
+  type OpenOptions,
+  abandonGroup,
+  checkOptions,
+  findDevice,
+  getDevice,
+  getDeviceSync,
+  openGroup,
+} from './open.js'
+import { PCI_REGIONS, type PciRegionName, Region, regionIndex } from './region.js'
+
+export type DeviceEventHandler = (device: VfioDevice) => unknown
+
+interface Identity {
+  name: string
+  sysfsPath: string | null
+  space: AddressSpace
+  ownSpace: boolean
+  guard: boolean
+}
+
+/** What `fromFd` is told about a descriptor from elsewhere. */
+export interface FromFdOptions {
+  /** What errors call it (default: its file descriptor). */
+  name?: string
+  /** The address space that its group is in. */
+  addressSpace: AddressSpace
+  /** As for `open`. */
+  guard?: boolean
+}
+
+/**
+ * A device that this process drives through VFIO. Opening it enables and, where it can, resets it; bus mastering is off
+ * until `config.command.busMaster` is set. Closing it turns its DMA and interrupts off and gives it back.
+ */
+export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
+  /** The BDF or mdev UUID. */
+  readonly name: string
+  /** Where sysfs has it; null for a device made from a descriptor. */
+  readonly sysfsPath: string | null
+  /** What the device sees as memory. */
+  readonly addressSpace: AddressSpace
+  /** VFIO_DEVICE_GET_INFO, as at opening. */
+  readonly info: DeviceInfo
+  /** @internal */
+  readonly backend: DeviceBackend
+  /** @internal */
+  exclusive: InterruptIndex | undefined
+  readonly #regions = new Map<number, Region>()
+  readonly #irqs = new Map<number, InterruptIndex>()
+  readonly #ownSpace: boolean
+  readonly #guard: boolean
+  #config: PciConfig | undefined
+  #onRequest: DeviceEventHandler | null = null
+  #onError: DeviceEventHandler | null = null
+
+  private constructor(native: NativeHandle, { name, sysfsPath, space, ownSpace, guard }: Identity) {
+    super(native, name)
+    this.name = name
+    this.sysfsPath = sysfsPath
+    this.addressSpace = space
+    this.#ownSpace = ownSpace
+    this.#guard = guard
+    this.backend = new KernelBackend(() => this.native)
+    this.info = this.backend.deviceInfo()
+    space.join(this)
+  }
+
+  /**
+   * Opens a device.
+   * @param id a BDF (`0000:01:00.0`, `01:00.0`), the UUID of a mediated device, or a path in sysfs
+   * @throws VfioError with `reason` `no-such-device`, `no-iommu-group`, `no-driver`, `wrong-driver`, `no-vfio-module`,
+   *   `permission`, `group-busy`, `group-not-viable` or `other-address-space`
+   */
+  static async open(id: string, options?: OpenOptions): Promise<VfioDevice> {
+    const checked = checkOptions(options)
+    const found = findDevice(id, checked)
+    const opened = openGroup(found, checked)
+    let native: NativeHandle
+    try {
+      native = await getDevice(opened.group, found.name, checked)
+    } catch (error) {
+      abandonGroup(opened)
+      throw error
+    }
+    return VfioDevice.#finish(native, opened, found, checked)
+  }
+
+  /** `open`, blocking: enabling and resetting the device may take long. */
+  static openSync(id: string, options?: OpenOptions): VfioDevice {
+    const checked = checkOptions(options)
+    const found = findDevice(id, checked)
+    const opened = openGroup(found, checked)
+    let native: NativeHandle
+    try {
+      native = getDeviceSync(opened.group, found.name, checked)
+    } catch (error) {
+      abandonGroup(opened)
+      throw error
+    }
+    return VfioDevice.#finish(native, opened, found, checked)
+  }
+
+  static #finish(
+    native: NativeHandle,
+    opened: OpenGroup,
+    { name, sysfsPath }: { name: string; sysfsPath: string },
+    { guard, watch }: { guard: boolean; watch: boolean },
+  ): VfioDevice {
+    const { group, space, ownSpace } = opened
+    let device: VfioDevice | undefined
+    try {
+      device = new VfioDevice(native, { name, sysfsPath, space, ownSpace, guard })
+      // The native device holds the group from here on, and lets it go after itself.
+      addon().handleRelease(group, false)
+      if (watch) device.#watchEvents()
+      return device
+    } catch (error) {
+      if (device === undefined) {
+        addon().handleRelease(native, false)
+        abandonGroup(opened)
+      } else {
+        device[Symbol.dispose]()
+      }
+      throw error
+    }
+  }
+
+  /**
+   * Takes ownership of a device's descriptor, from VFIO_GROUP_GET_DEVICE_FD in another program for example. Its group
+   * must stay open there.
+   */
+  static fromFd(fd: number, options: FromFdOptions): VfioDevice {
+    integer(fd, 'fd', 0, 0x7fff_ffff)
+    const { name = `device fd ${String(fd)}`, addressSpace, guard = true } = optionsOf(options, 'options')
+    string(name, 'name')
+    const space = instance(addressSpace, AddressSpace, 'addressSpace')
+    const native = addon().deviceFromFd(fd, null)
+    const bdf = /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(name)
+    const sysfsPath = bdf ? (resolveDevice(name)?.sysfsPath ?? null) : null
+    return new VfioDevice(native, { name, sysfsPath, space, ownSpace: false, guard })
+  }
+
+  /** The device behind a token, in this environment. Requests and errors stay with the environment that opened it. */
+  static claim(token: ShareToken): VfioDevice {
+    const { id, name, sysfsPath, space, guard } = readToken(token, 'VfioDevice')
+    if (typeof name !== 'string') throw new TypeError('token must be what share() returned')
+    const claimed = AddressSpace.claim(space as ShareToken)
+    let native: NativeHandle | undefined
+    try {
+      native = claimNative(id, 'VfioDevice')
+      const path = typeof sysfsPath === 'string' ? sysfsPath : null
+      return new VfioDevice(native, { name, sysfsPath: path, space: claimed, ownSpace: true, guard: guard !== false })
+    } catch (error) {
+      if (native !== undefined) addon().handleRelease(native, false)
+      claimed[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  /**
+   * A token for `VfioDevice.claim` in another Worker of this process. Both then drive one device: the last to close it
+   * gives it back.
+   */
+  share(): ShareToken<'VfioDevice'> {
+    const id = addon().handleShare(this.native)
+    const space = this.addressSpace.share()
+    return { vfio: 'VfioDevice', id, name: this.name, sysfsPath: this.sysfsPath, space, guard: this.#guard }
+  }
+
+  /** The descriptor's number. It stays this object's. */
+  get fd(): number {
+    return addon().handleFd(this.native)
+  }
+
+  /** The PCI configuration space, typed. @throws VfioError on a device that is not PCI */
+  get config(): PciConfig {
+    return (this.#config ??= new PciConfig(this.region('config')))
+  }
+
+  /**
+   * A region by name or index, the same object at every call.
+   * @throws VfioError EINVAL for an index that the device does not know
+   */
+  region(id: PciRegionName | number): Region {
+    const index = regionIndex(id)
+    const held = this.#regions.get(index)
+    if (held !== undefined) return held
+    // Not checked against info.numRegions: device-specific regions may lie beyond it.
+    const name = PCI_REGIONS[index] ?? `region${String(index)}`
+    const label = `${name} of ${this.name}`
+    const info = attempt({ subject: label }, () => this.backend.regionInfo(index))
+    const region = new Region(info, {
+      label,
+      name,
+      file: this.native,
+      msixTable: index <= 5 && info.flags.mmap ? this.#msixTableIn(index) : null,
+      memoryLike: index <= 5 && this.#prefetchable(index),
+      guard: this.#guard && index !== PCI_REGIONS.indexOf('config'),
+      decodes: () => this.info.bus !== 'pci' || this.config.command.memorySpace,
+      owner: this,
+    })
+    this.#regions.set(index, region)
+    return region
+  }
+
+  /** Every region that has a size. */
+  regions(): Region[] {
+    const found: Region[] = []
+    for (let index = 0; index < this.info.numRegions; index++) {
+      try {
+        const region = this.region(index)
+        if (region.size > 0) found.push(region)
+      } catch (error) {
+        // An index without a region (VGA on most devices) is EINVAL.
+        if (!(error instanceof VfioError) || error.code !== 'EINVAL') throw error
+      }
+    }
+    return found
+  }
+
+  /** An interrupt index by name or number, the same object at every call. */
+  irq(id: PciIrqName | number): InterruptIndex {
+    const index = irqIndex(id)
+    const held = this.#irqs.get(index)
+    if (held !== undefined) return held
+    const info = attempt({ subject: `irq ${String(id)} of ${this.name}` }, () => this.backend.irqInfo(index))
+    const irq = new InterruptIndex(info, this)
+    this.#irqs.set(index, irq)
+    return irq
+  }
+
+  /**
+   * Called when the kernel asks for the device back (another process unbinds it, or it is unplugged): close it, or the
+   * other side waits. Without a handler the device is closed, with a warning.
+   */
+  get onRequest(): DeviceEventHandler | null {
+    return this.#onRequest
+  }
+  set onRequest(handler: DeviceEventHandler | null) {
+    this.#onRequest = checkHandler(handler, 'onRequest')
+  }
+
+  /**
+   * Called when the bus reports an uncorrectable error of the device (PCI Express AER). Without a handler there is a
+   * warning, and bus mastering goes off.
+   */
+  get onError(): DeviceEventHandler | null {
+    return this.#onError
+  }
+  set onError(handler: DeviceEventHandler | null) {
+    this.#onError = checkHandler(handler, 'onError')
+  }
+
+  /**
+   * Resets the function (VFIO_DEVICE_RESET) and checks that it came back. Registers and bus mastering are then as after
+   * power-up.
+   * @throws VfioError EINVAL or ENOTTY when it has no reset of its own; EIO (`device-lost`) when it answers no more
+   */
+  async reset(): Promise<void> {
+    await this.running(() => attemptAsync({ subject: this.name }, () => addon().deviceReset(this.native)))
+    this.#checkAlive()
+  }
+
+  /** `reset`, blocking. */
+  resetSync(): void {
+    attempt({ subject: this.name }, () => {
+      addon().deviceResetSync(this.native)
+    })
+    this.#checkAlive()
+  }
+
+  /** Turns the device's DMA off, interrupts off, and gives it back. Waits for calls in flight. Idempotent. */
+  async close(): Promise<void> {
+    await this.closeLater()
+    await this.#closeSpace()
+  }
+
+  [Symbol.dispose](): void {
+    this.closeNow()
+    if (this.#ownSpace && this.addressSpace.leave(this) === 0) this.addressSpace[Symbol.dispose]()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** @internal */
+  stopDma(): void {
+    if (this.closed || this.info.bus !== 'pci') return
+    const { command } = this.config
+    if (command.busMaster) command.busMaster = false
+  }
+
+  protected override beforeRelease(): void {
+    const last = this.lastHolder
+    const steps = [
+      () => {
+        if (last) this.stopDma()
+      },
+      ...[...this.#irqs.values()].map((irq) => () => {
+        irq.closeWithDevice(last)
+      }),
+      ...[...this.#regions.values()].map((region) => () => {
+        region.closeWithDevice()
+      }),
+    ]
+    for (const step of steps) {
+      try {
+        step()
+      } catch (error) {
+        // The kernel repeats all of it when the file closes; that a step fails here means the device is gone already.
+        if (!(error instanceof VfioError)) throw error
+      }
+    }
+    this.addressSpace.leave(this)
+  }
+
+  async #closeSpace(): Promise<void> {
+    if (this.#ownSpace && this.addressSpace.leave(this) === 0) await this.addressSpace.close()
+  }
+
+  #checkAlive(): void {
+    if (this.info.bus !== 'pci' || this.config.present) return
+    throw new VfioError(EIO, 'VFIO_DEVICE_RESET', {
+      subject: this.name,
+      reason: 'device-lost',
+      remedy: 'Its config space reads as all ones: it did not come back from the reset; try its bus, or a power cycle.',
+    })
+  }
+
+  #msixTableIn(bar: number): { offset: number; size: number } | null {
+    if (this.info.bus !== 'pci') return null
+    const table = this.config.capability('msix')?.table
+    return table?.bar === bar ? { offset: table.offset, size: table.size } : null
+  }
+
+  #prefetchable(bar: number): boolean {
+    if (this.info.bus !== 'pci') return false
+    return this.config.bars.some((each) => each.index === bar && 'prefetchable' in each && each.prefetchable)
+  }
+
+  /** The request and error interrupts, answered in the background: they do not keep the process alive. */
+  #watchEvents(): void {
+    this.#watchEvent('req', () => this.#onRequest, answerRequest)
+    this.#watchEvent('err', () => this.#onError, answerError)
+  }
+
+  #watchEvent(name: 'req' | 'err', chosen: () => DeviceEventHandler | null, fallback: DeviceEventHandler): void {
+    let irq: InterruptIndex
+    let eventfds: EventFd[]
+    try {
+      irq = this.irq(name)
+      if (irq.count === 0 || !irq.info.flags.eventfd) return
+      eventfds = irq.enable(1)
+    } catch (error) {
+      // Not every device has them: ERR is refused outside PCI Express, mediated devices refuse both.
+      if (error instanceof VfioError && ['EINVAL', 'ENOTTY'].includes(error.code)) return
+      throw error
+    }
+    for (const eventfd of eventfds) {
+      environmentPollers().background.add(eventfd, () => (chosen() ?? fallback)(this))
+    }
+  }
+}
+
+function checkHandler(handler: unknown, name: string): DeviceEventHandler | null {
+  if (handler === null || typeof handler === 'function') return handler as DeviceEventHandler | null
+  throw new TypeError(`${name} must be a function or null`)
+}
+
+async function answerRequest(device: VfioDevice): Promise<void> {
+  process.emitWarning(`the kernel asks for ${device.name} back; it is closed`, {
+    type: 'VfioRequestWarning',
+    detail: 'Set device.onRequest to answer otherwise.',
+  })
+  await device.close()
+}
+
+function answerError(device: VfioDevice): void {
+  process.emitWarning(`${device.name} reports an uncorrectable error; its bus mastering is turned off`, {
+    type: 'VfioErrorWarning',
+    detail: 'Set device.onError to answer otherwise.',
+  })
+  device.stopDma()
+}

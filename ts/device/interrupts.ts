@@ -1,0 +1,323 @@
+// InterruptIndex: one kind of interrupt of a device (INTx, MSI, MSI-X, error, request), its vectors and their eventfds.
+import { attempt, type VfioError, type VfioErrorContext } from '../errors.js'
+import { EventFd } from '../event/eventfd.js'
+import { type SignalPoller, environmentPollers } from '../event/poller.js'
+import { callable, instance, integer, oneOf, options as optionsOf } from '../validate.js'
+import { type DeviceBackend, IRQ_ACTION } from './backend.js'
+import type { IrqInfo } from './info.js'
+
+/** The interrupt names of VFIO's PCI devices, by index. */
+export const PCI_IRQS = ['intx', 'msi', 'msix', 'err', 'req'] as const
+export type PciIrqName = (typeof PCI_IRQS)[number]
+
+export function irqIndex(id: unknown): number {
+  if (typeof id === 'number') return integer(id, 'irq', 0, 0xffff)
+  return PCI_IRQS.indexOf(oneOf(id, 'irq', PCI_IRQS))
+}
+
+/** A range of vectors to enable. */
+export interface EnableOptions {
+  /** The first vector (default 0). */
+  start?: number
+  /** How many vectors get an eventfd of their own making... */
+  count?: number
+  /** ...or the eventfds for them; null leaves a vector without. They stay the caller's. */
+  eventfds?: readonly (EventFd | null)[]
+}
+
+/** Called for an interrupt; a promise it returns counts as the time it takes. */
+export type InterruptHandler = (count: number) => unknown
+
+export interface ListenOptions {
+  /** The vector (default 0). */
+  vector?: number
+  /** The poller to wait on (default: the environment's own, which keeps the process alive). */
+  poller?: SignalPoller
+}
+
+/** A handler at work. */
+export interface InterruptListener {
+  /** Stops calling the handler. The vector stays enabled. Idempotent. */
+  close(): void
+  [Symbol.dispose](): void
+}
+
+/** What an index needs of its device. @internal */
+export interface InterruptOwner {
+  readonly backend: DeviceBackend
+  readonly label: string
+  /** The index of PCI_IRQS among INTx, MSI and MSI-X that is enabled, if one is. */
+  exclusive: InterruptIndex | undefined
+}
+
+interface Vector {
+  eventfd: EventFd
+  /** Made by enable(), hence closed by disable(). */
+  own: boolean
+}
+
+/**
+ * One interrupt index of a device (VFIO_DEVICE_SET_IRQS). INTx, MSI and MSI-X exclude each other.
+ */
+export class InterruptIndex {
+  readonly name: string
+  readonly index: number
+  /** VFIO_DEVICE_GET_IRQ_INFO. */
+  readonly info: IrqInfo
+  readonly #owner: InterruptOwner
+  readonly #vectors = new Map<number, Vector>()
+  readonly #listeners = new Set<InterruptListener>()
+  #unmaskFd: EventFd | undefined
+  #enabled = false
+
+  /** @internal */
+  constructor(info: IrqInfo, owner: InterruptOwner) {
+    this.info = info
+    this.index = info.index
+    this.name = PCI_IRQS[info.index] ?? `irq${String(info.index)}`
+    this.#owner = owner
+  }
+
+  /** How many vectors the device has here. */
+  get count(): number {
+    return this.info.count
+  }
+
+  get enabled(): boolean {
+    return this.#enabled
+  }
+
+  /** The eventfds by vector, for the vectors that have one. */
+  get eventfds(): ReadonlyMap<number, EventFd> {
+    return new Map([...this.#vectors].map(([vector, { eventfd }]) => [vector, eventfd]))
+  }
+
+  /**
+   * Enables vectors and gives their eventfds.
+   * @param what a number of vectors from 0 on, which get eventfds of their own (closed again by `disable()`); the eventfds
+   *   to use, which stay the caller's; or a range
+   * @throws RangeError for more vectors than the device has
+   * @throws VfioError EINVAL when another of INTx, MSI and MSI-X is enabled
+   */
+  enable(count: number): EventFd[]
+  enable(eventfds: readonly (EventFd | null)[]): EventFd[]
+  enable(range: EnableOptions): EventFd[]
+  enable(what: number | readonly (EventFd | null)[] | EnableOptions = 1): EventFd[] {
+    const { start, given } = this.#wanted(what)
+    const made: EventFd[] = []
+    let eventfds: (EventFd | null)[]
+    try {
+      eventfds = given.map((entry) => {
+        if (entry !== 'new') return entry
+        const eventfd = new EventFd()
+        made.push(eventfd)
+        return eventfd
+      })
+      this.#set(IRQ_ACTION.trigger, start, eventfds.length, eventfds)
+    } catch (error) {
+      for (const eventfd of made) eventfd.close()
+      throw error
+    }
+    this.#markEnabled()
+    eventfds.forEach((eventfd, i) => {
+      this.#assign(start + i, eventfd, eventfd !== null && made.includes(eventfd))
+    })
+    return eventfds.filter((eventfd) => eventfd !== null)
+  }
+
+  /**
+   * Gives one vector another eventfd, or none. Other vectors are not touched.
+   * @param eventfd stays the caller's
+   */
+  set(vector: number, eventfd: EventFd | null): void {
+    this.#checkVector(vector)
+    if (eventfd !== null) instance(eventfd, EventFd, 'eventfd')
+    this.#set(IRQ_ACTION.trigger, vector, 1, [eventfd])
+    this.#markEnabled()
+    this.#assign(vector, eventfd, false)
+  }
+
+  /** Holds a vector back (INTx; MSI and MSI-X where `info.flags.maskable`). */
+  mask(vector = 0): void {
+    this.#set(IRQ_ACTION.mask, this.#checkVector(vector), 1, null)
+  }
+
+  /** Lets a vector through again. An INTx is masked by the kernel each time it fires. */
+  unmask(vector = 0): void {
+    this.#set(IRQ_ACTION.unmask, this.#checkVector(vector), 1, null)
+  }
+
+  /** Lets signalling `eventfd` unmask the interrupt in the kernel (INTx); null ends that. It stays the caller's. */
+  setUnmaskEventFd(eventfd: EventFd | null): void {
+    if (eventfd !== null) instance(eventfd, EventFd, 'eventfd')
+    this.#set(IRQ_ACTION.unmask, 0, 1, [eventfd])
+    this.#unmaskFd = eventfd ?? undefined
+  }
+
+  /** The eventfd that unmasks, if one was set. */
+  get unmaskEventFd(): EventFd | undefined {
+    return this.#unmaskFd
+  }
+
+  /** Signals a vector's eventfd from the kernel, as the device would: a loop-back test. */
+  trigger(vector = 0): void {
+    this.#set(IRQ_ACTION.trigger, this.#checkVector(vector), 1, null)
+  }
+
+  /**
+   * Calls a handler for a vector's interrupts, enabling it if nothing here is. An interrupt that the kernel masks when it
+   * fires (INTx) is unmasked after the handler has returned, or its promise has settled: a device that keeps the line up
+   * costs one call at a time, not a storm.
+   */
+  listen(handler: InterruptHandler, options?: ListenOptions): InterruptListener {
+    callable(handler, 'handler')
+    const { vector = 0, poller = environmentPollers().waiting } = optionsOf(options, 'options')
+    this.#checkVector(vector)
+    if (!this.#enabled) this.enable({ start: vector, count: 1 })
+    let assigned = this.#vectors.get(vector)
+    if (assigned === undefined) {
+      const eventfd = new EventFd()
+      try {
+        this.set(vector, eventfd)
+      } catch (error) {
+        eventfd.close()
+        throw error
+      }
+      assigned = { eventfd, own: true }
+      this.#vectors.set(vector, assigned)
+    }
+    const { eventfd } = assigned
+    let closed = false
+    const unmask = (): void => {
+      if (!closed && this.#enabled) this.unmask(vector)
+    }
+    poller.add(eventfd, this.info.flags.automasked ? automasked(handler, unmask) : handler)
+    const listener = {
+      close: (): void => {
+        if (closed) return
+        closed = true
+        this.#listeners.delete(listener)
+        if (!poller.closed) poller.remove(eventfd)
+      },
+      [Symbol.dispose]: (): void => {
+        listener.close()
+      },
+    }
+    this.#listeners.add(listener)
+    return listener
+  }
+
+  /** Turns the index off, ends its listeners and closes the eventfds that `enable()` made. Idempotent. */
+  disable(): void {
+    for (const listener of [...this.#listeners]) listener.close()
+    if (this.#enabled) {
+      // Count 0 means "off" only to an index that is on: elsewhere it is EINVAL.
+      this.#set(IRQ_ACTION.trigger, 0, 0, null)
+      this.#enabled = false
+      if (this.#owner.exclusive === this) this.#owner.exclusive = undefined
+    }
+    this.#drop()
+  }
+
+  /** The device closes: the kernel turns the interrupts off with it. @internal */
+  closeWithDevice(off: boolean): void {
+    try {
+      if (off) this.disable()
+    } finally {
+      for (const listener of [...this.#listeners]) listener.close()
+      this.#enabled = false
+      this.#drop()
+    }
+  }
+
+  #drop(): void {
+    for (const { eventfd, own } of this.#vectors.values()) if (own) eventfd.close()
+    this.#vectors.clear()
+    this.#unmaskFd = undefined
+  }
+
+  #wanted(what: unknown): { start: number; given: ('new' | EventFd | null)[] } {
+    if (typeof what === 'number') return this.#fresh(0, what)
+    if (Array.isArray(what)) return this.#given(0, what)
+    if (typeof what !== 'object' || what === null) {
+      throw new TypeError('enable() takes a number of vectors, an array of eventfds, or { start, count | eventfds }')
+    }
+    const { start = 0, count, eventfds } = what as EnableOptions
+    integer(start, 'start', 0, Math.max(0, this.count - 1))
+    if (eventfds === undefined) return this.#fresh(start, count ?? 1)
+    if (count !== undefined) throw new TypeError('give count or eventfds, not both')
+    if (!Array.isArray(eventfds)) throw new TypeError('eventfds must be an array')
+    return this.#given(start, eventfds)
+  }
+
+  #fresh(start: number, count: number): { start: number; given: 'new'[] } {
+    this.#checkCount(start, count)
+    return { start, given: Array.from({ length: count }, () => 'new' as const) }
+  }
+
+  #given(start: number, eventfds: readonly unknown[]): { start: number; given: (EventFd | null)[] } {
+    this.#checkCount(start, eventfds.length)
+    return {
+      start,
+      given: eventfds.map((each, i) => (each === null ? null : instance(each, EventFd, `eventfds[${String(i)}]`))),
+    }
+  }
+
+  #checkCount(start: number, count: number): void {
+    if (this.count === 0) throw new RangeError(`the device has no ${this.name} interrupt`)
+    integer(count, 'the number of vectors', 1, this.count - start)
+  }
+
+  #checkVector(vector: number): number {
+    if (this.count === 0) throw new RangeError(`the device has no ${this.name} interrupt`)
+    return integer(vector, 'vector', 0, this.count - 1)
+  }
+
+  #assign(vector: number, eventfd: EventFd | null, own: boolean): void {
+    const held = this.#vectors.get(vector)
+    if (held?.own === true && held.eventfd !== eventfd) held.eventfd.close()
+    if (eventfd === null) this.#vectors.delete(vector)
+    else this.#vectors.set(vector, { eventfd, own })
+  }
+
+  #markEnabled(): void {
+    this.#enabled = true
+    if (this.index <= 2) this.#owner.exclusive = this
+  }
+
+  #set(action: number, start: number, count: number, data: readonly (EventFd | null)[] | null): void {
+    attempt((error) => this.#context(error, start, count), () => {
+      this.#owner.backend.setIrqs(action, this.index, start, count, data)
+    })
+  }
+
+  #context(error: VfioError, start: number, count: number): VfioErrorContext {
+    const vectors = count === 1 ? `vector ${String(start)}` : `vectors ${String(start)}-${String(start + count - 1)}`
+    const subject = `${this.name} ${vectors} of ${this.#owner.label}`
+    const other = this.#owner.exclusive
+    if (error.code === 'EINVAL' && other !== undefined && other !== this && this.index <= 2) {
+      return { subject, remedy: `${other.name} is enabled, and only one of INTx, MSI and MSI-X can be: disable it first.` }
+    }
+    if (error.code === 'EINVAL' && !this.#enabled) return { subject, remedy: 'The interrupt is not enabled: call enable() first.' }
+    if (error.code === 'EINVAL' && this.info.flags.noresize) {
+      return { subject, remedy: 'The set of vectors cannot grow while enabled: disable() and enable more at once.' }
+    }
+    if (error.code === 'ENOTTY') return { subject, remedy: 'The device does not support this action for this interrupt.' }
+    return { subject }
+  }
+}
+
+function automasked(handler: InterruptHandler, unmask: () => void): InterruptHandler {
+  return (count) => {
+    let result: unknown
+    try {
+      result = handler(count)
+    } catch (error) {
+      unmask()
+      throw error
+    }
+    if (result instanceof Promise) return result.finally(unmask)
+    unmask()
+    return result
+  }
+}

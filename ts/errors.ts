@@ -1,0 +1,171 @@
+// VfioError: what the kernel refused, about what, and what to do about it. Knows the causes that recur; knows nothing of
+// the objects.
+import { constants } from 'node:os'
+import { getSystemErrorMap } from 'node:util'
+
+/**
+ * Causes that a program may want to tell apart although the kernel gives them one errno, or none.
+ */
+export type VfioErrorReason =
+  | 'closed'
+  | 'no-addon'
+  | 'no-such-device'
+  | 'no-iommu-group'
+  | 'no-driver'
+  | 'wrong-driver'
+  | 'no-vfio-module'
+  | 'no-group-node'
+  | 'permission'
+  | 'group-busy'
+  | 'group-not-viable'
+  | 'other-address-space'
+  | 'no-iommu-type'
+  | 'device-lost'
+  | 'not-memory-like'
+  | 'not-mapped'
+  | 'memory-decoding-off'
+  | 'memlock-limit'
+  | 'mapping-limit'
+  | 'no-iova'
+  | 'eventfd-in-use'
+  | 'stale-token'
+  | 'timeout'
+
+/** What is known about a failure beside its errno. */
+export interface VfioErrorContext {
+  /** What the call was about: a BDF, a path, a region, an IOVA range. */
+  subject?: string
+  reason?: VfioErrorReason
+  /** One sentence on what to do. */
+  remedy?: string
+}
+
+const errnoNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]))
+
+function errnoName(errno: number): string {
+  return errnoNames.get(errno) ?? `errno ${String(errno)}`
+}
+
+function errnoText(errno: number): string {
+  return getSystemErrorMap().get(-errno)?.[1] ?? errnoName(errno)
+}
+
+/** Remedies that follow from the call and the errno alone, whoever made the call. */
+const KNOWN: Record<string, VfioErrorContext> = {
+  'closed EBADF': { reason: 'closed', remedy: 'The object was closed; open it again.' },
+  'claim ENOENT': {
+    reason: 'stale-token',
+    remedy: 'A token is good in its own process while a holder of the object lives: keep it open until the receiver has claimed it.',
+  },
+  'epoll_ctl EBUSY': {
+    reason: 'eventfd-in-use',
+    remedy: 'An eventfd has one reader: remove it from the poller or loop that watches it first.',
+  },
+  'eventfd write EAGAIN': { remedy: 'The counter is at its maximum, 2^64 - 2: read it before signalling again.' },
+  'eventfd EINVAL': { remedy: 'The descriptor is not an eventfd.' },
+  'mmap EACCES': { remedy: 'The descriptor must be open for reading and writing.' },
+  'mmap EINVAL': { remedy: 'The range cannot be mapped; access the region through read and write.' },
+  'memfd_create ENOMEM': {
+    remedy: 'Too little free memory, or too few huge pages in the pool: see /sys/kernel/mm/hugepages/*/nr_hugepages.',
+  },
+  'memfd_create ENODEV': { remedy: 'This machine has no huge pages of that size; see /sys/kernel/mm/hugepages.' },
+  'memfd_create EINVAL': { remedy: 'This machine has no huge pages of that size; see /sys/kernel/mm/hugepages.' },
+  'memfd_create ENOSPC': {
+    remedy: 'The huge page pool is empty: reserve more in /sys/kernel/mm/hugepages/*/nr_hugepages.',
+  },
+  'memfd_create EMFILE': { remedy: 'The process is out of file descriptors; raise RLIMIT_NOFILE (ulimit -n).' },
+  'eventfd EMFILE': { remedy: 'The process is out of file descriptors; raise RLIMIT_NOFILE (ulimit -n).' },
+  'open EMFILE': { remedy: 'The process is out of file descriptors; raise RLIMIT_NOFILE (ulimit -n).' },
+  'VFIO_IOMMU_MAP_DMA EEXIST': { remedy: 'Part of the range is mapped already; unmap it or choose another iova.' },
+  'VFIO_IOMMU_MAP_DMA ENOSPC': {
+    reason: 'mapping-limit',
+    remedy: 'The address space has no mapping entries left (vfio_iommu_type1.dma_entry_limit, 65535 by default): map larger pieces.',
+  },
+  'VFIO_IOMMU_MAP_DMA EFAULT': { remedy: 'The memory cannot be pinned: it may be read-only, or its file truncated.' },
+  'VFIO_IOMMU_UNMAP_DMA EINVAL': {
+    remedy: 'The range cuts a mapping in two, which type1v2 refuses: unmap whole mappings.',
+  },
+  'VFIO_IOMMU_UNMAP_DMA ENOENT': { remedy: 'Nothing is mapped there.' },
+  'VFIO_IOMMU_DIRTY_PAGES EACCES': { remedy: 'Dirty tracking needs type1v2; this address space is type1.' },
+  'VFIO_DEVICE_RESET EINVAL': {
+    remedy: 'The device has no reset of its own (info.resettable is false).',
+  },
+  'VFIO_DEVICE_RESET ENOTTY': { remedy: 'The device has no reset of its own (info.resettable is false).' },
+  'pread EINVAL': { remedy: 'The device does not take an access of this width here.' },
+  'pwrite EINVAL': { remedy: 'The device does not take an access of this width here.' },
+  'region read EACCES': { remedy: 'The region is write-only (see region.flags).' },
+  'region write EACCES': { remedy: 'The region is read-only (see region.flags).' },
+}
+
+/**
+ * A refusal by the kernel, or a condition of the host that makes a call pointless. `code`, `errno` and `syscall` are as
+ * in Node's own system errors; `syscall` is the uAPI name of the call (`VFIO_GROUP_SET_CONTAINER`).
+ */
+export class VfioError extends Error {
+  override readonly name = 'VfioError'
+  /** The errno's name, for example `EBUSY`. */
+  readonly code: string
+  /** The errno, a positive number. */
+  readonly errno: number
+  /** The kernel call that failed, by its uAPI name. */
+  readonly syscall: string
+  /** What it was about: a BDF, a path, a region, an IOVA range. */
+  readonly subject: string | undefined
+  /** The cause, where it is one of the known ones. */
+  readonly reason: VfioErrorReason | undefined
+  /** What to do about it, where that is known. */
+  readonly remedy: string | undefined
+
+  constructor(errno: number, syscall: string, context: VfioErrorContext = {}) {
+    const code = errnoName(errno)
+    const { subject, reason, remedy } = { ...KNOWN[`${syscall} ${code}`], ...context }
+    const about = subject === undefined ? syscall : `${syscall} on ${subject}`
+    super(`${about}: ${errnoText(errno)} (${code})${remedy === undefined ? '' : `. ${remedy}`}`)
+    this.code = code
+    this.errno = errno
+    this.syscall = syscall
+    this.subject = subject
+    this.reason = reason
+    this.remedy = remedy
+  }
+
+  /** The same failure with more known about it. */
+  with(context: VfioErrorContext): VfioError {
+    const own: VfioErrorContext = {}
+    if (this.subject !== undefined) own.subject = this.subject
+    if (this.reason !== undefined) own.reason = this.reason
+    if (this.remedy !== undefined) own.remedy = this.remedy
+    const error = new VfioError(this.errno, this.syscall, { ...own, ...context })
+    error.cause = this
+    return error
+  }
+}
+
+/** The numbers of the errnos that this package makes itself. */
+export const { EACCES, EBADF, EBUSY, EEXIST, EINVAL, EIO, ENODEV, ENOENT, ENOSPC, ENOSYS, EOPNOTSUPP, ETIMEDOUT } =
+  constants.errno
+
+type Explain = VfioErrorContext | ((error: VfioError) => VfioErrorContext)
+
+function explained(error: unknown, explain: Explain): unknown {
+  if (!(error instanceof VfioError)) return error
+  return error.with(typeof explain === 'function' ? explain(error) : explain)
+}
+
+/** Runs a call; a VfioError that comes out of it gets the context. */
+export function attempt<T>(explain: Explain, call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    throw explained(error, explain)
+  }
+}
+
+/** The same for a call that gives a promise. */
+export async function attemptAsync<T>(explain: Explain, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    throw explained(error, explain)
+  }
+}

@@ -1,0 +1,111 @@
+// EventFd: a kernel counter that one side adds to and the other takes. Knows how to signal and read; who waits for it is
+// SignalPoller's business.
+import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
+import { addon, type NativeHandle } from '../native.js'
+import { boolean, integer, options as optionsOf } from '../validate.js'
+import { eventsOf } from './iterator.js'
+
+export interface EventFdOptions {
+  /** The counter's first value, 0 to 4294967295 (default 0). */
+  initial?: number
+  /** Read takes 1 instead of the whole counter (EFD_SEMAPHORE). */
+  semaphore?: boolean
+}
+
+/**
+ * An eventfd(2), non-blocking and close-on-exec. VFIO signals one for an interrupt, KVM for a doorbell, and either takes
+ * one as input; two Workers may signal each other with it.
+ */
+export class EventFd extends Handle {
+  #signal: ((value?: number) => void) | undefined
+  #read: (() => number) | undefined
+
+  constructor(options?: EventFdOptions) {
+    super(made(options), 'EventFd')
+  }
+
+  /**
+   * Takes ownership of an open eventfd: closing the object closes the descriptor.
+   * @throws VfioError EBADF, or EINVAL when the descriptor is not an eventfd
+   */
+  static fromFd(fd: number): EventFd {
+    return EventFd.#adopt(addon().eventfdFromFd(integer(fd, 'fd', 0, 0x7fff_ffff)))
+  }
+
+  /** The object behind a token, in this environment. */
+  static claim(token: ShareToken): EventFd {
+    return EventFd.#adopt(claimNative(readToken(token, 'EventFd').id, 'EventFd'))
+  }
+
+  static #adopt(native: NativeHandle): EventFd {
+    pending = native
+    try {
+      return new EventFd()
+    } finally {
+      pending = undefined
+    }
+  }
+
+  /** A token for `EventFd.claim` in another Worker of this process. Keep this object open until it was claimed. */
+  share(): ShareToken<'EventFd'> {
+    return { vfio: 'EventFd', id: addon().handleShare(this.native) }
+  }
+
+  /** The descriptor's number, for interfaces that take one. It stays this object's. */
+  get fd(): number {
+    return addon().handleFd(this.native)
+  }
+
+  /**
+   * Adds to the counter and wakes who waits.
+   * @param value 1 to 2^53 - 1 (default 1)
+   * @throws VfioError EAGAIN when the counter would exceed 2^64 - 2
+   */
+  signal(value?: number): void {
+    ;(this.#signal ??= addon().eventfdFunction(this.native, 'signal'))(value)
+  }
+
+  /** Takes the counter (1 of it, for a semaphore) and gives what it was; 0 when it was empty. Exact to 2^53. */
+  read(): number {
+    return (this.#read ??= addon().eventfdFunction(this.native, 'read'))()
+  }
+
+  /**
+   * The counts as they come, for `for await`. Watched on the environment's own poller, which keeps the process alive
+   * while the loop waits.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<number> {
+    return eventsOf(this)
+  }
+
+  /** Removes it from the poller that watches it, and closes it. Idempotent. */
+  close(): void {
+    this.closeNow()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  readonly #closers = new Set<() => void>()
+
+  /** Something to undo before the descriptor closes; returns how to take that back. @internal */
+  beforeClose(undo: () => void): () => void {
+    this.#closers.add(undo)
+    return () => this.#closers.delete(undo)
+  }
+
+  protected override beforeRelease(): void {
+    for (const undo of [...this.#closers]) undo()
+    this.#closers.clear()
+  }
+}
+
+// How fromFd and claim hand their handle to the public constructor, which users call without one.
+let pending: NativeHandle | undefined
+
+function made(options: EventFdOptions | undefined): NativeHandle {
+  if (pending !== undefined) return pending
+  const { initial = 0, semaphore = false } = optionsOf(options, 'options')
+  return addon().eventfdCreate(integer(initial, 'initial', 0, 0xffff_ffff), boolean(semaphore, 'semaphore'))
+}

@@ -1,0 +1,189 @@
+// SignalPoller: many eventfds watched by libuv, one call into JavaScript per wake. Owns the slots and the order of
+// delivery; the draining is native.
+import { addon, type NativeHandle } from '../native.js'
+import { EBADF, VfioError } from '../errors.js'
+import { callable, instance } from '../validate.js'
+import { Handle } from '../handle.js'
+import type { EventFd } from './eventfd.js'
+
+export type SignalHandler = (count: number, eventfd: EventFd) => unknown
+
+/** What a poller did so far. */
+export interface PollerCounters {
+  /** Calls from the event loop. */
+  wakes: number
+  /** Handler calls. */
+  events: number
+  /** The sum of the counts delivered. */
+  signals: number
+  /** The most events that one wake brought. */
+  mostPerWake: number
+}
+
+interface Watch {
+  eventfd: EventFd
+  handler: SignalHandler
+  slot: number
+  forget: () => void
+}
+
+/**
+ * Calls a handler in the event loop when an eventfd is signalled. A handler gets the counter's value, so signals that
+ * coalesce are not lost. Every eventfd that is ready is served once per wake, none before its turn.
+ */
+export class SignalPoller {
+  readonly #native: NativeHandle
+  readonly #slots: Uint32Array
+  readonly #counts: Float64Array
+  readonly #watches: (Watch | undefined)[] = []
+  readonly #bySource = new Map<EventFd, Watch>()
+  #free: number[] = []
+  // Slots given up during a dispatch: the rest of the batch may still name them.
+  #freedInDispatch: number[] = []
+  #dispatching = false
+  #cursor = 0
+  #ready = 0
+  #referenced = true
+  #closed = false
+  readonly #counters: PollerCounters = { wakes: 0, events: 0, signals: 0, mostPerWake: 0 }
+
+  constructor() {
+    const size = addon().pollerRingSize
+    const ring = new ArrayBuffer(size * 12)
+    this.#counts = new Float64Array(ring, 0, size)
+    this.#slots = new Uint32Array(ring, size * 8, size)
+    this.#native = addon().pollerOpen(ring, (count) => {
+      this.#dispatch(count)
+    })
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** How many eventfds are watched. */
+  get size(): number {
+    return this.#bySource.size
+  }
+
+  get counters(): Readonly<PollerCounters> {
+    return { ...this.#counters }
+  }
+
+  /**
+   * Watches an eventfd. May be called inside a handler.
+   * @throws VfioError EBUSY when something else reads it already
+   */
+  add(eventfd: EventFd, handler: SignalHandler): void {
+    this.#checkOpen()
+    instance(eventfd, Handle, 'eventfd')
+    callable(handler, 'handler')
+    const slot = this.#free.pop() ?? this.#watches.length
+    try {
+      addon().pollerAdd(this.#native, eventfd.native, slot)
+    } catch (error) {
+      this.#free.push(slot)
+      if (slot === this.#watches.length) this.#watches.push(undefined)
+      throw error
+    }
+    const forget = eventfd.beforeClose(() => this.remove(eventfd))
+    const watch = { eventfd, handler, slot, forget }
+    this.#watches[slot] = watch
+    this.#bySource.set(eventfd, watch)
+    this.#applyReference()
+  }
+
+  /**
+   * Stops watching; false when it was not watched. A count that was taken but not delivered yet, because this is called
+   * from a handler of the same wake, goes back into the eventfd.
+   */
+  remove(eventfd: EventFd): boolean {
+    instance(eventfd, Handle, 'eventfd')
+    const watch = this.#bySource.get(eventfd)
+    if (watch === undefined) return false
+    const { slot, forget } = watch
+    forget()
+    this.#bySource.delete(eventfd)
+    this.#watches[slot] = undefined
+    if (!this.#closed) addon().pollerRemove(this.#native, slot)
+    for (let i = this.#cursor; i < this.#ready; i++) {
+      if (this.#slots[i] === slot) eventfd.signal(this.#counts[i])
+    }
+    ;(this.#dispatching ? this.#freedInDispatch : this.#free).push(slot)
+    this.#applyReference()
+    return true
+  }
+
+  /** Keeps the process alive while something is watched (the default). */
+  ref(): this {
+    this.#referenced = true
+    this.#applyReference()
+    return this
+  }
+
+  /** Lets the process end although something is watched. */
+  unref(): this {
+    this.#referenced = false
+    this.#applyReference()
+    return this
+  }
+
+  /** Stops watching everything. The eventfds stay open. Idempotent. */
+  close(): void {
+    if (this.#closed) return
+    for (const eventfd of [...this.#bySource.keys()]) this.remove(eventfd)
+    this.#closed = true
+    addon().pollerClose(this.#native)
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new VfioError(EBADF, 'closed', { subject: 'SignalPoller' })
+  }
+
+  #applyReference(): void {
+    if (!this.#closed) addon().pollerReference(this.#native, this.#referenced && this.#bySource.size > 0)
+  }
+
+  #dispatch(ready: number): void {
+    const counters = this.#counters
+    counters.wakes++
+    if (ready > counters.mostPerWake) counters.mostPerWake = ready
+    this.#dispatching = true
+    this.#ready = ready
+    this.#cursor = 0
+    while (this.#cursor < this.#ready) {
+      const i = this.#cursor++
+      const watch = this.#watches[this.#slots[i] as number]
+      if (watch === undefined) continue
+      const count = this.#counts[i] as number
+      counters.events++
+      counters.signals += count
+      try {
+        watch.handler(count, watch.eventfd)
+      } catch (error) {
+        // To the process as an uncaught exception, without costing the events behind it their delivery.
+        queueMicrotask(() => {
+          throw error
+        })
+      }
+    }
+    this.#ready = 0
+    this.#cursor = 0
+    this.#dispatching = false
+    if (this.#freedInDispatch.length > 0) {
+      this.#free = this.#free.concat(this.#freedInDispatch)
+      this.#freedInDispatch = []
+    }
+  }
+}
+
+let shared: { waiting: SignalPoller; background: SignalPoller } | undefined
+
+/** The environment's own pollers: one that keeps the process alive, one that does not. @internal */
+export function environmentPollers(): { waiting: SignalPoller; background: SignalPoller } {
+  return (shared ??= { waiting: new SignalPoller(), background: new SignalPoller().unref() })
+}

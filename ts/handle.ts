@@ -1,0 +1,128 @@
+// Handle: owns one native object. It closes once, in order, and refuses use afterwards; what is collected unclosed is
+// closed and reported.
+import { EBADF, VfioError } from './errors.js'
+import { addon, type NativeHandle } from './native.js'
+
+/** What `share()` gives and `postMessage` carries; `Class.claim(token)` turns it into an object in another Worker. */
+export interface ShareToken<Kind extends string = string> {
+  readonly vfio: Kind
+  readonly id: number
+  readonly [detail: string]: unknown
+}
+
+interface Abandoned {
+  native: NativeHandle
+  label: string
+}
+
+const abandoned = new FinalizationRegistry<Abandoned>(({ native, label }) => {
+  process.emitWarning(`${label} was garbage-collected without close(); it is closed now`, {
+    type: 'VfioLeakWarning',
+    detail: 'Call close(), or declare it with `using`.',
+  })
+  addon().handlePark(native)
+  addon().handleRelease(native, false)
+})
+
+/** Makes and checks share tokens of one kind. */
+export function readToken(token: unknown, kind: string): ShareToken {
+  if (typeof token !== 'object' || token === null) throw new TypeError('token must be what share() returned')
+  const { vfio, id } = token as Partial<ShareToken>
+  if (vfio !== kind) throw new TypeError(`token must be one of ${kind}.share(), not of ${String(vfio)}`)
+  if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 1) throw new TypeError('token.id must be a number')
+  return token as ShareToken
+}
+
+/** Takes hold of the object behind a token. */
+export function claimNative(id: number, kind: string): NativeHandle {
+  const native = addon().handleClaim(id)
+  const found = addon().handleKind(native)
+  if (found !== kind) {
+    addon().handleRelease(native, false)
+    throw new TypeError(`token names a ${found}, not a ${kind}`)
+  }
+  return native
+}
+
+/**
+ * Owner of one native object. Subclasses add `close()` in the form that suits them.
+ */
+export abstract class Handle {
+  readonly #native: NativeHandle
+  readonly #label: string
+  #closed = false
+  #pending = 0
+  #idle: (() => void) | undefined
+
+  /** @internal */
+  protected constructor(native: NativeHandle, label: string) {
+    this.#native = native
+    this.#label = label
+    abandoned.register(this, { native, label }, this)
+  }
+
+  /** True once close() was called. */
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** What the object calls itself in errors and warnings. */
+  get label(): string {
+    return this.#label
+  }
+
+  /** The native object. @internal */
+  get native(): NativeHandle {
+    if (this.#closed) throw new VfioError(EBADF, 'closed', { subject: this.#label })
+    return this.#native
+  }
+
+  /** Counts a call that runs off the main thread, so that close() can wait for it. @internal */
+  protected async running<T>(call: () => Promise<T>): Promise<T> {
+    this.#pending++
+    try {
+      return await call()
+    } finally {
+      if (--this.#pending === 0) this.#idle?.()
+    }
+  }
+
+  /** True when no other handle of the process, in any Worker, holds the object. @internal */
+  protected get lastHolder(): boolean {
+    return addon().handleHolders(this.#native) === 1
+  }
+
+  /** What closing does before the object is let go: undo what was set up through it. Must not throw. */
+  protected beforeRelease(): void {
+    // Nothing by default.
+  }
+
+  /** Marks the object closed and undoes what was set up; false when that was done before. */
+  #begin(): boolean {
+    if (this.#closed) return false
+    try {
+      this.beforeRelease()
+    } finally {
+      this.#closed = true
+      abandoned.unregister(this)
+      addon().handlePark(this.#native)
+    }
+    return true
+  }
+
+  /** Closes on the spot, after the calls in flight. */
+  protected closeNow(): void {
+    if (this.#begin()) addon().handleRelease(this.#native, true)
+  }
+
+  /** Closes without blocking: new calls throw at once, the promise resolves when the object is gone. */
+  protected async closeLater(): Promise<void> {
+    if (!this.#begin()) return
+    if (this.#pending > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve
+      })
+    }
+    await addon().handleDestroy(this.#native)
+  }
+}

@@ -1,0 +1,46 @@
+// The public surface of node-vfio, and nothing else.
+export { VfioDevice, type DeviceEventHandler, type FromFdOptions } from './device/device.js'
+export type { OpenOptions } from './device/open.js'
+export type {
+  DeviceBus,
+  DeviceCapability,
+  DeviceInfo,
+  IrqInfo,
+  MsixMappable,
+  PciAtomicCompletion,
+  RegionArea,
+  RegionCapability,
+  RegionInfo,
+  RegionType,
+  SparseMmap,
+  UnknownCapability,
+} from './device/info.js'
+export { type PciRegionName, type PollOptions, Region, type RegionCounters } from './device/region.js'
+export {
+  type EnableOptions,
+  type InterruptHandler,
+  InterruptIndex,
+  type InterruptListener,
+  type ListenOptions,
+  type PciIrqName,
+} from './device/interrupts.js'
+export {
+  AddressSpace,
+  type AddressSpaceOptions,
+  type AllocateOptions,
+  type IommuType,
+  type MapAccess,
+  type MapOptions,
+  type Mappable,
+  type PlaceOptions,
+} from './iommu/address-space.js'
+export { DirtyBitmap, type DirtyTracking } from './iommu/dirty-tracking.js'
+export { DmaBuffer } from './iommu/dma-buffer.js'
+export { GuestMemory, type HugePages, type MemoryOptions } from './iommu/guest-memory.js'
+export type { IovaRange } from './iommu/type1-info.js'
+export { EventFd, type EventFdOptions } from './event/eventfd.js'
+export { type PollerCounters, type SignalHandler, SignalPoller } from './event/poller.js'
+export { VfioError, type VfioErrorContext, type VfioErrorReason } from './errors.js'
+export type { ShareToken } from './handle.js'
+export type { CallMessage } from './native.js'
+export * from './pci/index.js'

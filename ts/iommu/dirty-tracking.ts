@@ -1,0 +1,79 @@
+// Dirty tracking of a type1 container (VFIO_IOMMU_DIRTY_PAGES).
+import { attempt } from '../errors.js'
+import { addon, type NativeHandle } from '../native.js'
+import { MAX_U64, bigint, integer } from '../validate.js'
+
+const START = 1
+const STOP = 2
+
+/** Which pages devices may have written to since tracking began or since the last bitmap. */
+export interface DirtyTracking {
+  start(): void
+  stop(): void
+  /**
+   * The pages written to in [iova, iova + size), cleared by reading.
+   * @param iova start of the range, a multiple of `pageSize`
+   * @param size bytes, a multiple of `pageSize`; the range must cover whole mappings
+   * @param pageSize bytes, the smallest of the space's page sizes
+   */
+  bitmap(iova: bigint, size: number, pageSize: number): DirtyBitmap
+}
+
+/** One bit per page. */
+export class DirtyBitmap {
+  constructor(
+    /** The bits, least significant first. */
+    readonly bytes: Uint8Array,
+    readonly iova: bigint,
+    /** How many pages the bitmap covers. */
+    readonly pages: number,
+    /** Bytes per page. */
+    readonly pageSize: number,
+  ) {}
+
+  /** Whether page `index` (0 to pages - 1) is dirty. */
+  has(index: number): boolean {
+    integer(index, 'index', 0, this.pages - 1)
+    return (((this.bytes[index >> 3] ?? 0) >> (index & 7)) & 1) === 1
+  }
+
+  /** How many pages are dirty. */
+  get count(): number {
+    let total = 0
+    for (let index = 0; index < this.pages; index++) if (this.has(index)) total++
+    return total
+  }
+}
+
+/** @internal */
+export class Type1DirtyTracking implements DirtyTracking {
+  readonly #container: () => NativeHandle
+
+  constructor(container: () => NativeHandle) {
+    this.#container = container
+  }
+
+  start(): void {
+    addon().containerDirtyPages(this.#container(), START)
+  }
+
+  stop(): void {
+    addon().containerDirtyPages(this.#container(), STOP)
+  }
+
+  bitmap(iova: bigint, size: number, pageSize: number): DirtyBitmap {
+    bigint(iova, 'iova', 0n, MAX_U64)
+    integer(pageSize, 'pageSize', 1, 2 ** 40)
+    integer(size, 'size', pageSize, Number.MAX_SAFE_INTEGER)
+    if ((pageSize & (pageSize - 1)) !== 0 && !Number.isInteger(Math.log2(pageSize))) {
+      throw new RangeError('pageSize must be a power of two')
+    }
+    if (iova % BigInt(pageSize) !== 0n || size % pageSize !== 0) {
+      throw new RangeError('iova and size must be multiples of pageSize')
+    }
+    const bytes = attempt({ subject: `IOVA 0x${iova.toString(16)}, ${String(size)} bytes` }, () =>
+      addon().containerDirtyBitmap(this.#container(), iova, BigInt(size), BigInt(pageSize)),
+    )
+    return new DirtyBitmap(bytes, iova, size / pageSize, pageSize)
+  }
+}

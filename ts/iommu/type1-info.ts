@@ -1,0 +1,86 @@
+// Reads the bytes of vfio_iommu_type1_info: page sizes and the capabilities behind them.
+
+/** A range of usable IOVAs, both ends included. */
+export interface IovaRange {
+  readonly start: bigint
+  readonly last: bigint
+}
+
+export interface Type1Info {
+  /** The page sizes that a mapping may be made of, ascending, in bytes. */
+  pageSizes: bigint[]
+  /** Empty when the kernel does not report them (before Linux 5.4). */
+  iovaRanges: IovaRange[]
+  /** Mappings that can still be made; null when the kernel does not say (before Linux 5.10). */
+  mappingsAvailable: number | null
+  /** Dirty tracking, or null where there is none. */
+  migration: { pageSizes: bigint[]; maxBitmapSize: bigint } | null
+}
+
+const FLAG_PGSIZES = 1
+const FLAG_CAPS = 2
+const CAP_IOVA_RANGE = 1
+const CAP_MIGRATION = 2
+const CAP_DMA_AVAIL = 3
+
+/** The sizes in a bitmap of powers of two. */
+export function sizesIn(bitmap: bigint): bigint[] {
+  const sizes: bigint[] = []
+  for (let bit = 0n; bit < 64n; bit++) {
+    if ((bitmap >> bit) & 1n) sizes.push(1n << bit)
+  }
+  return sizes
+}
+
+/** A capability of a chain as the kernel lays it out behind an information structure. */
+export interface ChainedCapability {
+  id: number
+  version: number
+  /** From the header's start; fields follow 8 bytes on. */
+  data: DataView
+}
+
+/** Walks a capability chain. Offsets that point outside, or backwards, end it. */
+export function capabilityChain(bytes: Uint8Array, first: number): ChainedCapability[] {
+  const found: ChainedCapability[] = []
+  let last = 0
+  let offset = first
+  while (offset > last && offset + 8 <= bytes.byteLength) {
+    const data = new DataView(bytes.buffer, bytes.byteOffset + offset, bytes.byteLength - offset)
+    found.push({ id: data.getUint16(0, true), version: data.getUint16(2, true), data })
+    last = offset
+    offset = data.getUint32(4, true)
+  }
+  return found
+}
+
+export function decodeType1Info(bytes: Uint8Array): Type1Info {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const flags = view.getUint32(4, true)
+  const info: Type1Info = {
+    pageSizes: flags & FLAG_PGSIZES ? sizesIn(view.getBigUint64(8, true)) : [],
+    iovaRanges: [],
+    mappingsAvailable: null,
+    migration: null,
+  }
+  const first = flags & FLAG_CAPS ? view.getUint32(16, true) : 0
+  for (const { id, data } of capabilityChain(bytes, first)) {
+    if (id === CAP_IOVA_RANGE) {
+      const count = Math.min(data.getUint32(8, true), Math.floor((data.byteLength - 16) / 16))
+      for (let i = 0; i < count; i++) {
+        info.iovaRanges.push({
+          start: data.getBigUint64(16 + i * 16, true),
+          last: data.getBigUint64(24 + i * 16, true),
+        })
+      }
+    } else if (id === CAP_MIGRATION) {
+      info.migration = {
+        pageSizes: sizesIn(data.getBigUint64(16, true)),
+        maxBitmapSize: data.getBigUint64(24, true),
+      }
+    } else if (id === CAP_DMA_AVAIL) {
+      info.mappingsAvailable = data.getUint32(8, true)
+    }
+  }
+  return info
+}

@@ -1,0 +1,282 @@
+// Loads the addon and declares every function in it: the only file that touches it. Calls that reach the kernel can be
+// watched here, on a diagnostics channel and under NODE_DEBUG=vfio.
+import { channel } from 'node:diagnostics_channel'
+import { createRequire } from 'node:module'
+import { performance } from 'node:perf_hooks'
+import { fileURLToPath } from 'node:url'
+import { debuglog } from 'node:util'
+
+import { ENOSYS, VfioError } from './errors.js'
+
+/** An environment's hold on a native object. Opaque. */
+export interface NativeHandle {
+  readonly handle: unique symbol
+}
+
+export type ReadFunction = (offset: number) => number
+export type Read64Function = (offset: number) => bigint
+export type WriteFunction = (offset: number, value: number) => void
+export type Write64Function = (offset: number, value: bigint) => void
+
+/** The accessors that `registersFunction` makes, by name. */
+export interface RegisterFunctions {
+  read8: ReadFunction
+  read16: ReadFunction
+  read32: ReadFunction
+  read64: Read64Function
+  read8Relaxed: ReadFunction
+  read16Relaxed: ReadFunction
+  read32Relaxed: ReadFunction
+  read64Relaxed: Read64Function
+  write8: WriteFunction
+  write16: WriteFunction
+  write32: WriteFunction
+  write64: Write64Function
+  write8Relaxed: WriteFunction
+  write16Relaxed: WriteFunction
+  write32Relaxed: WriteFunction
+  write64Relaxed: Write64Function
+}
+
+/**
+ * The addon. Every function does one thing and throws VfioError with the errno where the kernel refuses. Where a
+ * function exists in two forms, the one whose name ends in Sync runs on the spot, the other on libuv's pool.
+ */
+export interface NativeAddon {
+  // -- handles --
+  setErrorFactory(factory: (errno: number, syscall: string) => Error): void
+  /** Lets go of the object; with `wait`, after the calls that run for this handle. */
+  handleRelease(handle: NativeHandle, wait: boolean): void
+  /** Lets go of the object off the main thread: closing a device resets it. */
+  handleDestroy(handle: NativeHandle): Promise<void>
+  /** Takes back the memory lent through the handle: its ArrayBuffers are detached. */
+  handlePark(handle: NativeHandle): void
+  /** The number by which `handleClaim` finds the object in another environment of this process. */
+  handleShare(handle: NativeHandle): number
+  handleClaim(token: number): NativeHandle
+  /** How many handles of this process hold the object. */
+  handleHolders(handle: NativeHandle): number
+  handleFd(handle: NativeHandle): number
+  handleKind(handle: NativeHandle): string
+
+  // -- event --
+  eventfdCreate(initial: number, semaphore: boolean): NativeHandle
+  eventfdFromFd(fd: number): NativeHandle
+  eventfdFunction(eventfd: NativeHandle, name: 'signal'): (value?: number) => void
+  eventfdFunction(eventfd: NativeHandle, name: 'read'): () => number
+  readonly pollerRingSize: number
+  pollerOpen(ring: ArrayBuffer, dispatch: (count: number) => void): NativeHandle
+  pollerClose(poller: NativeHandle): void
+  pollerAdd(poller: NativeHandle, eventfd: NativeHandle, slot: number): void
+  pollerRemove(poller: NativeHandle, slot: number): void
+  pollerReference(poller: NativeHandle, referenced: boolean): void
+
+  // -- memory --
+  /** A memfd; `hugePageBits` is log2 of the huge page size, 0 for ordinary pages. */
+  memoryCreate(size: number, hugePageBits: number): NativeHandle
+  memoryFromFd(fd: number): NativeHandle
+  memoryInfo(memory: NativeHandle): { size: number; pageSize: number }
+  memoryWindow(memory: NativeHandle, offset: number, length: number): ArrayBuffer
+  pageSize(): number
+  /** False when somebody replaced the SIGBUS handler while BARs are mapped. */
+  guardIntact(): boolean
+
+  // -- registers --
+  registersFunction<Name extends keyof RegisterFunctions>(registers: NativeHandle, name: Name): RegisterFunctions[Name]
+  registersPoll(
+    registers: NativeHandle,
+    offset: number,
+    width: number,
+    mask: bigint,
+    equals: bigint,
+    timeoutMicros: number,
+  ): bigint | null
+  registersRead(registers: NativeHandle, offset: number, bytes: Uint8Array): void
+  registersWrite(registers: NativeHandle, offset: number, bytes: Uint8Array): void
+  registersClose(registers: NativeHandle): void
+  registersRemap(registers: NativeHandle): void
+  registersFaulted(registers: NativeHandle): boolean
+  registersCounters(registers: NativeHandle): { fileAccesses: number; bulkBytes: number }
+  /** Accessors over part of a file; `areas` is a flat list of offset, size pairs to map. */
+  regionOpen(
+    file: NativeHandle,
+    fileOffset: number,
+    size: number,
+    readable: boolean,
+    writable: boolean,
+    areas: readonly number[],
+  ): NativeHandle
+  regionWindow(file: NativeHandle, fileOffset: number, length: number, readable: boolean, writable: boolean): ArrayBuffer
+
+  // -- container --
+  containerOpen(path: string): NativeHandle
+  containerFromFd(fd: number): NativeHandle
+  containerGetApiVersion(container: NativeHandle): number
+  containerCheckExtension(container: NativeHandle, extension: number): number
+  containerSetIommu(container: NativeHandle, type: number): void
+  /** The bytes of vfio_iommu_type1_info and its capabilities. */
+  containerGetInfo(container: NativeHandle): Uint8Array
+  containerMapDmaSync(
+    container: NativeHandle,
+    memory: NativeHandle,
+    offset: number,
+    size: number,
+    iova: bigint,
+    flags: number,
+  ): void
+  containerMapDma(
+    container: NativeHandle,
+    memory: NativeHandle,
+    offset: number,
+    size: number,
+    iova: bigint,
+    flags: number,
+  ): Promise<void>
+  containerUnmapDmaSync(container: NativeHandle, iova: bigint, size: bigint, flags: number): bigint
+  containerUnmapDma(container: NativeHandle, iova: bigint, size: bigint, flags: number): Promise<bigint>
+  /** The lowest free, aligned range of `size` bytes within [start, last], among what this process mapped. */
+  containerGap(container: NativeHandle, start: bigint, last: bigint, size: bigint, alignment: bigint): bigint | null
+  containerMappingCount(container: NativeHandle): number
+  containerDirtyPages(container: NativeHandle, flags: number): void
+  containerDirtyBitmap(container: NativeHandle, iova: bigint, size: bigint, pageSize: bigint): Uint8Array
+  /** A handle that unmaps the range when its last holder lets go. */
+  dmaMappingOwn(container: NativeHandle, iova: bigint, size: bigint): NativeHandle
+  dmaMappingUnmapSync(mapping: NativeHandle): bigint
+  dmaMappingUnmap(mapping: NativeHandle): Promise<bigint>
+
+  // -- group --
+  groupOpen(path: string): NativeHandle
+  groupFromFd(fd: number): NativeHandle
+  groupGetStatus(group: NativeHandle): number
+  groupSetContainer(group: NativeHandle, container: NativeHandle): void
+  groupUnsetContainer(group: NativeHandle): void
+  groupContainer(group: NativeHandle): NativeHandle | null
+  groupGetDeviceFdSync(group: NativeHandle, name: string): NativeHandle
+  groupGetDeviceFd(group: NativeHandle, name: string): Promise<NativeHandle>
+
+  // -- device --
+  deviceFromFd(fd: number, owner: NativeHandle | null): NativeHandle
+  deviceGetInfo(device: NativeHandle): Uint8Array
+  deviceGetRegionInfo(device: NativeHandle, index: number): Uint8Array
+  deviceGetIrqInfo(device: NativeHandle, index: number): Uint8Array
+  deviceSetIrqs(
+    device: NativeHandle,
+    flags: number,
+    index: number,
+    start: number,
+    count: number,
+    data: readonly (NativeHandle | null)[] | Uint8Array | null,
+  ): void
+  deviceResetSync(device: NativeHandle): void
+  deviceReset(device: NativeHandle): Promise<void>
+  deviceFeature(device: NativeHandle, flags: number, data: Uint8Array): Uint8Array
+}
+
+/** What `node:diagnostics_channel` subscribers of `node-vfio:call` receive, after the call. */
+export interface CallMessage {
+  /** The native function, for example `containerMapDma`. */
+  name: string
+  arguments: readonly unknown[]
+  /** 0, or the errno of the refusal. */
+  errno: number
+  durationMicros: number
+}
+
+const calls = channel('node-vfio:call')
+const debug = debuglog('vfio')
+
+/** Reached too often to be watched, or no kernel call at all. */
+const UNWATCHED = new Set([
+  'setErrorFactory',
+  'handleHolders',
+  'handleKind',
+  'pollerReference',
+  'pageSize',
+  'registersPoll',
+  'registersFaulted',
+  'registersCounters',
+  'containerMappingCount',
+])
+
+function report(name: string, args: readonly unknown[], started: number, error: unknown): void {
+  const errno = error instanceof VfioError ? error.errno : 0
+  const message: CallMessage = {
+    name,
+    arguments: args,
+    errno,
+    durationMicros: (performance.now() - started) * 1000,
+  }
+  calls.publish(message)
+  debug('%s(%o) %s %dus', name, args, error === undefined ? 'ok' : String(error), Math.round(message.durationMicros))
+}
+
+type AnyFunction = (...args: unknown[]) => unknown
+
+function watched(name: string, call: AnyFunction): AnyFunction {
+  return (...args) => {
+    if (!calls.hasSubscribers && !debug.enabled) return call(...args)
+    const started = performance.now()
+    let result: unknown
+    try {
+      result = call(...args)
+    } catch (error) {
+      report(name, args, started, error)
+      throw error
+    }
+    if (result instanceof Promise) {
+      result.then(
+        () => {
+          report(name, args, started, undefined)
+        },
+        (error: unknown) => {
+          report(name, args, started, error)
+        },
+      )
+    } else {
+      report(name, args, started, undefined)
+    }
+    return result
+  }
+}
+
+function loadBinary(): Record<string, unknown> {
+  const require = createRequire(import.meta.url)
+  const chosen = process.env['NODE_VFIO_ADDON']
+  if (chosen !== undefined) return require(chosen) as Record<string, unknown>
+  const bindings = require('bindings') as (options: object) => Record<string, unknown>
+  // Named explicitly: its own search for the package's root goes through URLs and stumbles over '#' in a path.
+  const root = fileURLToPath(new URL('.', import.meta.resolve('#package.json')))
+  return bindings({ bindings: 'node_vfio', module_root: root })
+}
+
+function load(): NativeAddon {
+  let binary: Record<string, unknown>
+  try {
+    if (process.platform !== 'linux') throw new Error(`VFIO is an interface of Linux, this is ${process.platform}`)
+    binary = loadBinary()
+  } catch (cause) {
+    const error = new VfioError(ENOSYS, 'load addon', {
+      reason: 'no-addon',
+      remedy:
+        process.platform === 'linux'
+          ? 'The native part is not built: run `npm rebuild node-vfio` (it needs python3, make and a C++20 compiler).'
+          : 'VFIO exists on Linux only; types and node-vfio/host work here.',
+    })
+    error.cause = cause
+    throw error
+  }
+  const addon: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(binary)) {
+    addon[name] = typeof value === 'function' && !UNWATCHED.has(name) ? watched(name, value as AnyFunction) : value
+  }
+  const typed = addon as unknown as NativeAddon
+  typed.setErrorFactory((errno, syscall) => new VfioError(errno, syscall))
+  return typed
+}
+
+let loaded: NativeAddon | undefined
+
+/** The addon, loaded at first use: importing the package must work where it cannot be loaded. */
+export function addon(): NativeAddon {
+  return (loaded ??= load())
+}

@@ -1,0 +1,75 @@
+// Checks of arguments, with the bound in the message. Every public method uses them before any kernel call.
+
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'bigint') return `${String(value)}n`
+  if (typeof value === 'number' || typeof value === 'boolean' || value === undefined || value === null) return String(value)
+  return typeof value
+}
+
+/** A whole number within [least, most]. */
+export function integer(value: unknown, name: string, least: number, most: number): number {
+  if (typeof value !== 'number') throw new TypeError(`${name} must be a number, not ${shown(value)}`)
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new RangeError(`${name} must be a whole number from ${String(least)} to ${String(most)}, not ${shown(value)}`)
+  }
+  return value
+}
+
+/** A bigint within [least, most]. */
+export function bigint(value: unknown, name: string, least: bigint, most: bigint): bigint {
+  if (typeof value !== 'bigint') throw new TypeError(`${name} must be a bigint, not ${shown(value)}`)
+  if (value < least || value > most) {
+    throw new RangeError(`${name} must be from ${shown(least)} to ${shown(most)}, not ${shown(value)}`)
+  }
+  return value
+}
+
+export function boolean(value: unknown, name: string): boolean {
+  if (typeof value !== 'boolean') throw new TypeError(`${name} must be a boolean, not ${shown(value)}`)
+  return value
+}
+
+export function string(value: unknown, name: string): string {
+  if (typeof value !== 'string') throw new TypeError(`${name} must be a string, not ${shown(value)}`)
+  if (value.includes('\0')) throw new TypeError(`${name} must not contain a NUL character`)
+  return value
+}
+
+export function callable<T>(value: T, name: string): T {
+  if (typeof value !== 'function') throw new TypeError(`${name} must be a function, not ${shown(value)}`)
+  return value
+}
+
+/** An options object, or nothing. */
+export function options<T extends object>(value: T | undefined, name: string): Partial<T> {
+  if (value === undefined) return {}
+  if (typeof value !== 'object' || (value as unknown) === null) {
+    throw new TypeError(`${name} must be an object, not ${shown(value)}`)
+  }
+  return value
+}
+
+/** An instance of a class. */
+export function instance<T>(value: unknown, type: { readonly prototype: T; readonly name: string }, name: string): T {
+  // Written so, because constructors here may be private, which no constructor type admits.
+  const matches = typeof type === 'function' && value instanceof type
+  if (!matches) throw new TypeError(`${name} must be a ${type.name}, not ${shown(value)}`)
+  return value as T
+}
+
+/** One of a few strings. */
+export function oneOf<T extends string>(value: unknown, name: string, choices: readonly T[]): T {
+  if (!choices.includes(value as T)) {
+    throw new TypeError(`${name} must be one of ${choices.join(', ')}, not ${shown(value)}`)
+  }
+  return value as T
+}
+
+/** The bytes of a view. */
+export function bytes(value: unknown, name: string): Uint8Array {
+  if (!ArrayBuffer.isView(value)) throw new TypeError(`${name} must be a typed array, DataView or Buffer, not ${shown(value)}`)
+  return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+}
+
+export const MAX_U64 = 0xffff_ffff_ffff_ffffn
