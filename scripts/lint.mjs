@@ -1,12 +1,13 @@
 // `npm run lint` and, with --native, `npm run lint:native`: every check runs, whatever the others say.
 
-import { readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { aptInstall } from './lib/apt.mjs'
 import { clangTool, nativeFiles } from './lib/clang.mjs'
 import { configure } from './lib/native.mjs'
-import { ROOT, run, runLines } from './lib/process.mjs'
+import { capture, ROOT, run, runLines } from './lib/process.mjs'
 import { report, runSuite } from './lib/results.mjs'
 import { say } from './lib/say.mjs'
 
@@ -38,15 +39,26 @@ const lint = (results) => {
   }
 }
 
-/** Lints files one by one, as many at a time as there are processors. */
+const TIDY_FOLDER = join(ROOT, 'build-cmake', 'clang-tidy')
+const hash = (...texts) => createHash('sha256').update(texts.join('\0')).digest('hex')
+const text = (file) => readFileSync(join(ROOT, file), 'utf8')
+
+/** Lints files, as many at a time as there are processors; a file that was clean and is unchanged is not read again. */
 const tidy = async (results, program, files) => {
+  const common = hash(capture(program, ['--version']), text('.clang-tidy'), ...nativeFiles(['.h']).map(text))
+  mkdirSync(TIDY_FOLDER, { recursive: true })
   const queue = [...files]
   const worker = async () => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      const output = []
-      const args = ['-p', 'build-cmake', '--quiet', file]
-      const problem = await runLines(program, args, (line) => output.push(line), { quiet: true })
-      if (problem !== undefined) console.log(output.join('\n'))
+      const clean = join(TIDY_FOLDER, hash(common, file, text(file)))
+      let problem
+      if (!existsSync(clean)) {
+        const output = []
+        const args = ['-p', 'build-cmake', '--quiet', file]
+        problem = await runLines(program, args, (line) => output.push(line), { quiet: true })
+        if (problem === undefined) writeFileSync(clean, '')
+        else console.log(output.join('\n'))
+      }
       check(results, `clang-tidy ${file}`, problem)
     }
   }

@@ -53,6 +53,7 @@ export abstract class Handle {
   #closed = false
   #pending = 0
   #idle: (() => void) | undefined
+  #closing: Promise<void> | undefined
 
   /** @internal */
   protected constructor(native: NativeHandle, label: string) {
@@ -112,11 +113,17 @@ export abstract class Handle {
 
   /** Closes on the spot, after the calls in flight. */
   protected closeNow(): void {
-    if (this.#begin()) addon().handleRelease(this.#native, true)
+    this.#begin()
+    // Also when close() is under way: the call then waits for that to end.
+    addon().handleRelease(this.#native, true)
   }
 
   /** Closes without blocking: new calls throw at once, the promise resolves when the object is gone. */
-  protected async closeLater(): Promise<void> {
+  protected closeLater(): Promise<void> {
+    return (this.#closing ??= this.#close())
+  }
+
+  async #close(): Promise<void> {
     if (!this.#begin()) return
     if (this.#pending > 0) {
       await new Promise<void>((resolve) => {

@@ -114,6 +114,8 @@ export interface NativeAddon {
   containerGetApiVersion(container: NativeHandle): number
   containerCheckExtension(container: NativeHandle, extension: number): number
   containerSetIommu(container: NativeHandle, type: number): void
+  /** The extension number of the IOMMU driver that was set through this process; 0 for none. */
+  containerIommu(container: NativeHandle): number
   /** The bytes of vfio_iommu_type1_info and its capabilities. */
   containerGetInfo(container: NativeHandle): Uint8Array
   containerMapDmaSync(
@@ -196,6 +198,8 @@ const UNWATCHED = new Set([
   'registersFaulted',
   'registersCounters',
   'containerMappingCount',
+  'containerIommu',
+  'guardIntact',
 ])
 
 function report(name: string, args: readonly unknown[], started: number, error: unknown): void {

@@ -81,10 +81,14 @@ Napi::Value containerCheckExtension(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value containerSetIommu(const Napi::CallbackInfo& info) {
-  if (ioctl(take<Container>(info[0], "container")->fd(), uapi::kSetIommu, uint32Of(info[1], "type")) != 0) {
-    throw Failure(errno, "VFIO_SET_IOMMU");
-  }
+  const int error = take<Container>(info[0], "container")->setIommu(uint32Of(info[1], "type"));
+  if (error != 0) throw Failure(error, "VFIO_SET_IOMMU");
   return undefined(info);
+}
+
+// containerIommu(container): the extension number of the IOMMU driver that was set through this process, or 0.
+Napi::Value containerIommu(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), take<Container>(info[0], "container")->iommu());
 }
 
 Napi::Value containerGetInfo(const Napi::CallbackInfo& info) {
@@ -449,6 +453,7 @@ void registerVfio(Napi::Env env, Napi::Object exports) {
   define<containerGetApiVersion>(env, exports, "containerGetApiVersion");
   define<containerCheckExtension>(env, exports, "containerCheckExtension");
   define<containerSetIommu>(env, exports, "containerSetIommu");
+  define<containerIommu>(env, exports, "containerIommu");
   define<containerGetInfo>(env, exports, "containerGetInfo");
   define<synchronously<MapDma>>(env, exports, "containerMapDmaSync");
   define<asynchronously<MapDma>>(env, exports, "containerMapDma");

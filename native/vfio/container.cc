@@ -63,6 +63,12 @@ std::optional<uint64_t> Container::gap(uint64_t start, uint64_t last, uint64_t s
   return std::nullopt;
 }
 
+int Container::setIommu(uint32_t type) {
+  if (ioctl(fd(), uapi::kSetIommu, type) != 0) return errno;
+  iommu_.store(type, std::memory_order_release);
+  return 0;
+}
+
 size_t Container::mappingCount() {
   const std::lock_guard lock(mutex_);
   return records_.size();

@@ -2,6 +2,7 @@
 // to the process, not to one environment: Workers that share the space must not pick the same addresses.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -28,12 +29,18 @@ class Container : public File {
   std::optional<uint64_t> gap(uint64_t start, uint64_t last, uint64_t size, uint64_t alignment);
   size_t mappingCount();
 
+  // VFIO_SET_IOMMU. The kernel takes it once per container; what was taken is kept for every environment to see.
+  int setIommu(uint32_t type);
+  // The extension number of the IOMMU driver in use; 0 while there is none.
+  uint32_t iommu() const { return iommu_.load(std::memory_order_acquire); }
+
  private:
   struct Record {
     uint64_t size;
     std::shared_ptr<Mapping> mapping;
   };
 
+  std::atomic<uint32_t> iommu_{0};
   std::mutex mutex_;
   std::map<uint64_t, Record> records_;
 };

@@ -1,7 +1,7 @@
 // VfioDevice: an open VFIO device. Ties together its regions, interrupts, config space and address space, and the order
 // in which they go.
 import { EIO, VfioError, attempt, attemptAsync } from '../errors.js'
-import { EventFd } from '../event/eventfd.js'
+import type { EventFd } from '../event/eventfd.js'
 import { environmentPollers } from '../event/poller.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { resolveDevice } from '../host/index.js'
@@ -26,11 +26,15 @@ import { PCI_REGIONS, type PciRegionName, Region, regionIndex } from './region.j
 
 export type DeviceEventHandler = (device: VfioDevice) => unknown
 
+/** Eventfds of devices that were collected unclosed: the background poller would hold them for ever. */
+const orphans = new FinalizationRegistry<EventFd>((eventfd) => {
+  eventfd.close()
+})
+
 interface Identity {
   name: string
   sysfsPath: string | null
   space: AddressSpace
-  ownSpace: boolean
   guard: boolean
 }
 
@@ -63,18 +67,16 @@ export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
   exclusive: InterruptIndex | undefined
   readonly #regions = new Map<number, Region>()
   readonly #irqs = new Map<number, InterruptIndex>()
-  readonly #ownSpace: boolean
   readonly #guard: boolean
   #config: PciConfig | undefined
   #onRequest: DeviceEventHandler | null = null
   #onError: DeviceEventHandler | null = null
 
-  private constructor(native: NativeHandle, { name, sysfsPath, space, ownSpace, guard }: Identity) {
+  private constructor(native: NativeHandle, { name, sysfsPath, space, guard }: Identity) {
     super(native, name)
     this.name = name
     this.sysfsPath = sysfsPath
     this.addressSpace = space
-    this.#ownSpace = ownSpace
     this.#guard = guard
     this.backend = new KernelBackend(() => this.native)
     this.info = this.backend.deviceInfo()
@@ -122,10 +124,10 @@ export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
     { name, sysfsPath }: { name: string; sysfsPath: string },
     { guard, watch }: { guard: boolean; watch: boolean },
   ): VfioDevice {
-    const { group, space, ownSpace } = opened
+    const { group, space } = opened
     let device: VfioDevice | undefined
     try {
-      device = new VfioDevice(native, { name, sysfsPath, space, ownSpace, guard })
+      device = new VfioDevice(native, { name, sysfsPath, space, guard })
       // The native device holds the group from here on, and lets it go after itself.
       addon().handleRelease(group, false)
       if (watch) device.#watchEvents()
@@ -153,19 +155,19 @@ export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
     const native = addon().deviceFromFd(fd, null)
     const bdf = /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(name)
     const sysfsPath = bdf ? (resolveDevice(name)?.sysfsPath ?? null) : null
-    return new VfioDevice(native, { name, sysfsPath, space, ownSpace: false, guard })
+    return new VfioDevice(native, { name, sysfsPath, space, guard })
   }
 
   /** The device behind a token, in this environment. Requests and errors stay with the environment that opened it. */
   static claim(token: ShareToken): VfioDevice {
     const { id, name, sysfsPath, space, guard } = readToken(token, 'VfioDevice')
     if (typeof name !== 'string') throw new TypeError('token must be what share() returned')
-    const claimed = AddressSpace.claim(space as ShareToken)
+    const claimed = AddressSpace.claim(space as ShareToken).closeWithMembers()
     let native: NativeHandle | undefined
     try {
       native = claimNative(id, 'VfioDevice')
       const path = typeof sysfsPath === 'string' ? sysfsPath : null
-      return new VfioDevice(native, { name, sysfsPath: path, space: claimed, ownSpace: true, guard: guard !== false })
+      return new VfioDevice(native, { name, sysfsPath: path, space: claimed, guard: guard !== false })
     } catch (error) {
       if (native !== undefined) addon().handleRelease(native, false)
       claimed[Symbol.dispose]()
@@ -288,12 +290,12 @@ export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
   /** Turns the device's DMA off, interrupts off, and gives it back. Waits for calls in flight. Idempotent. */
   async close(): Promise<void> {
     await this.closeLater()
-    await this.#closeSpace()
+    if (this.addressSpace.leave(this)) await this.addressSpace.close()
   }
 
   [Symbol.dispose](): void {
     this.closeNow()
-    if (this.#ownSpace && this.addressSpace.leave(this) === 0) this.addressSpace[Symbol.dispose]()
+    if (this.addressSpace.leave(this)) this.addressSpace[Symbol.dispose]()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -331,10 +333,6 @@ export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
     this.addressSpace.leave(this)
   }
 
-  async #closeSpace(): Promise<void> {
-    if (this.#ownSpace && this.addressSpace.leave(this) === 0) await this.addressSpace.close()
-  }
-
   #checkAlive(): void {
     if (this.info.bus !== 'pci' || this.config.present) return
     throw new VfioError(EIO, 'VFIO_DEVICE_RESET', {
@@ -357,15 +355,19 @@ export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
 
   /** The request and error interrupts, answered in the background: they do not keep the process alive. */
   #watchEvents(): void {
-    this.#watchEvent('req', () => this.#onRequest, answerRequest)
-    this.#watchEvent('err', () => this.#onError, answerError)
+    this.#watchEvent('req')
+    this.#watchEvent('err')
   }
 
-  #watchEvent(name: 'req' | 'err', chosen: () => DeviceEventHandler | null, fallback: DeviceEventHandler): void {
+  #answer(event: 'req' | 'err'): unknown {
+    return event === 'req' ? (this.#onRequest ?? answerRequest)(this) : (this.#onError ?? answerError)(this)
+  }
+
+  #watchEvent(event: 'req' | 'err'): void {
     let irq: InterruptIndex
     let eventfds: EventFd[]
     try {
-      irq = this.irq(name)
+      irq = this.irq(event)
       if (irq.count === 0 || !irq.info.flags.eventfd) return
       eventfds = irq.enable(1)
     } catch (error) {
@@ -373,8 +375,14 @@ export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
       if (error instanceof VfioError && ['EINVAL', 'ENOTTY'].includes(error.code)) return
       throw error
     }
+    // Weakly, or the poller would keep a device that everybody else has forgotten.
+    const device = new WeakRef(this)
     for (const eventfd of eventfds) {
-      environmentPollers().background.add(eventfd, () => (chosen() ?? fallback)(this))
+      environmentPollers().background.add(eventfd, () => {
+        const alive = device.deref()
+        return alive === undefined || alive.closed ? undefined : alive.#answer(event)
+      })
+      orphans.register(this, eventfd)
     }
   }
 }

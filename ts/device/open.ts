@@ -7,7 +7,6 @@ import { groupViability, isVfioMember, readIommuGroup, resolveDevice, type Resol
 import { AddressSpace, type IommuType } from '../iommu/address-space.js'
 import { addon, type NativeHandle } from '../native.js'
 import { instance, oneOf, options as optionsOf, string, boolean } from '../validate.js'
-import type { ShareToken } from '../handle.js'
 
 export interface OpenOptions {
   /** The IOMMU driver for a space of the device's own, or a space to share (default `auto`: type1v2, else type1). */
@@ -103,8 +102,6 @@ function checkDriver({ name, driver, vfioDev, sysfsPath }: ResolvedDevice): void
 export interface OpenGroup {
   group: NativeHandle
   space: AddressSpace
-  /** The space was made for this device and goes with it. */
-  ownSpace: boolean
 }
 
 /** Opens the group and puts it in the space that the options ask for. */
@@ -120,7 +117,7 @@ export function openGroup(device: ResolvedDevice & { iommuGroup: number }, optio
   const group = attempt((error) => groupContext(path, error), () => addon().groupOpen(path))
   try {
     checkViable(group, device, options)
-    return { group, ...placeGroup(group, device, options) }
+    return { group, space: placeGroup(group, device, options) }
   } catch (error) {
     addon().handleRelease(group, false)
     throw error
@@ -169,7 +166,7 @@ function placeGroup(
   group: NativeHandle,
   device: ResolvedDevice,
   options: Checked,
-): { space: AddressSpace; ownSpace: boolean } {
+): AddressSpace {
   const wanted = options.iommu
   const present = addon().groupContainer(group)
   if (present !== null) return placePresent(present, device, wanted)
@@ -178,9 +175,9 @@ function placeGroup(
       wanted.attachGroup(group)
     })
     remember(wanted)
-    return { space: wanted, ownSpace: false }
+    return wanted
   }
-  const space = AddressSpace.open({ iommu: wanted, devRoot: options.devRoot })
+  const space = AddressSpace.open({ iommu: wanted, devRoot: options.devRoot }).closeWithMembers()
   try {
     attempt((error) => spaceContext(device, error), () => {
       space.attachGroup(group)
@@ -190,7 +187,7 @@ function placeGroup(
     throw error
   }
   remember(space)
-  return { space, ownSpace: true }
+  return space
 }
 
 /** Another device of the group is open in this process, and a group is in one space: join it. */
@@ -198,7 +195,7 @@ function placePresent(
   container: NativeHandle,
   device: ResolvedDevice,
   wanted: Checked['iommu'],
-): { space: AddressSpace; ownSpace: boolean } {
+): AddressSpace {
   const id = addon().handleShare(container)
   const known = spaces.get(id)?.deref()
   if (wanted instanceof AddressSpace && addon().handleShare(wanted.native) !== id) {
@@ -211,11 +208,11 @@ function placePresent(
   }
   if (wanted instanceof AddressSpace || (known !== undefined && !known.closed)) {
     addon().handleRelease(container, false)
-    return { space: wanted instanceof AddressSpace ? wanted : (known as AddressSpace), ownSpace: false }
+    return wanted instanceof AddressSpace ? wanted : (known as AddressSpace)
   }
-  const space = AddressSpace.over(container, 'type1v2')
+  const space = AddressSpace.over(container).closeWithMembers()
   remember(space)
-  return { space, ownSpace: true }
+  return space
 }
 
 function spaceContext(device: ResolvedDevice, { code }: VfioError): VfioErrorContext {
@@ -267,9 +264,7 @@ export function getDeviceSync(group: NativeHandle, name: string, { vfToken }: Ch
 }
 
 /** Undoes openGroup. */
-export function abandonGroup({ group, space, ownSpace }: OpenGroup): void {
+export function abandonGroup({ group, space }: OpenGroup): void {
   addon().handleRelease(group, false)
-  if (ownSpace) space[Symbol.dispose]()
+  if (space.unused) space[Symbol.dispose]()
 }
-
-export type { ShareToken }

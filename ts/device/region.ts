@@ -6,6 +6,7 @@ import { bigint, boolean, bytes as bytesOf, integer, oneOf, options as optionsOf
 import type { RegionArea, RegionCapability, RegionInfo } from './info.js'
 import { planMmapAreas } from './mmap-plan.js'
 import { MAX_WINDOW } from '../iommu/guest-memory.js'
+import { watchSignalListeners } from './sigbus.js'
 
 /** What a region needs to know about itself that the kernel's answer does not say. @internal */
 export interface RegionContext {
@@ -120,6 +121,7 @@ export class Region {
       addon().regionOpen(context.file, info.fileOffset, info.size, read, write, areas),
     )
     this.#access = new Accessors(this.#native).functions
+    if (areas.length > 0) watchSignalListeners()
   }
 
   /** Reads one byte. @throws RangeError for an offset outside the region */

@@ -100,12 +100,15 @@ export class AddressSpace extends Handle implements DmaOwner {
   readonly #buffers = new Set<WeakRef<DmaBuffer>>()
   readonly #refs = new WeakMap<DmaBuffer, WeakRef<DmaBuffer>>()
   readonly #wanted: 'auto' | IommuType
-  #type: IommuType | undefined
+  // What the caller of fromFd said of a container that another program set up.
+  readonly #told: IommuType | undefined
+  #automatic = false
+  #pruneAt = 64
 
-  private constructor(native: NativeHandle, wanted: 'auto' | IommuType, type?: IommuType) {
+  private constructor(native: NativeHandle, wanted: 'auto' | IommuType, told?: IommuType) {
     super(native, 'AddressSpace')
     this.#wanted = wanted
-    this.#type = type
+    this.#told = told
   }
 
   /**
@@ -132,19 +135,19 @@ export class AddressSpace extends Handle implements DmaOwner {
 
   /** The space behind a token, in this environment. */
   static claim(token: ShareToken): AddressSpace {
-    const { id, type } = readToken(token, 'AddressSpace')
-    const known = type === 'type1' || type === 'type1v2' ? type : undefined
-    return new AddressSpace(claimNative(id, 'AddressSpace'), known ?? 'auto', known)
+    const { id, told } = readToken(token, 'AddressSpace')
+    const native = claimNative(id, 'AddressSpace')
+    return new AddressSpace(native, 'auto', told === 'type1' || told === 'type1v2' ? told : undefined)
   }
 
   /** A space over a container that a group of this process is in already. @internal */
-  static over(native: NativeHandle, type: IommuType | undefined): AddressSpace {
-    return new AddressSpace(native, type ?? 'auto', type)
+  static over(native: NativeHandle): AddressSpace {
+    return new AddressSpace(native, 'auto')
   }
 
   /** A token for `AddressSpace.claim` in another Worker of this process. */
   share(): ShareToken<'AddressSpace'> {
-    return { vfio: 'AddressSpace', id: addon().handleShare(this.native), type: this.#type }
+    return { vfio: 'AddressSpace', id: addon().handleShare(this.native), told: this.#told }
   }
 
   /** The container's descriptor number. It stays this object's. */
@@ -154,7 +157,8 @@ export class AddressSpace extends Handle implements DmaOwner {
 
   /** The IOMMU driver in use; undefined until a device is opened in the space. */
   get type(): IommuType | undefined {
-    return this.#type
+    const set = addon().containerIommu(this.native)
+    return set === EXTENSION.type1v2 ? 'type1v2' : set === EXTENSION.type1 ? 'type1' : this.#told
   }
 
   /** The usable IOVAs, ascending, without what the IOMMU reserves. One range of everything before Linux 5.4. */
@@ -287,9 +291,9 @@ export class AddressSpace extends Handle implements DmaOwner {
   /** Puts a group in and sets the IOMMU driver if it is the first. @internal */
   attachGroup(group: NativeHandle): void {
     addon().groupSetContainer(group, this.native)
-    if (this.#type !== undefined) return
+    if (this.type !== undefined) return
     try {
-      this.#type = this.#setIommu()
+      this.#setIommu()
     } catch (error) {
       addon().groupUnsetContainer(group)
       throw error
@@ -301,10 +305,21 @@ export class AddressSpace extends Handle implements DmaOwner {
     this.#members.add(member)
   }
 
-  /** Returns how many devices of this environment remain. @internal */
-  leave(member: SpaceMember): number {
+  /** A space that was made for its devices closes with the last of them. @internal */
+  closeWithMembers(): this {
+    this.#automatic = true
+    return this
+  }
+
+  /** True for a space that was made for devices and has none. @internal */
+  get unused(): boolean {
+    return this.#automatic && this.#members.size === 0 && !this.closed
+  }
+
+  /** True when the space is to be closed now. @internal */
+  leave(member: SpaceMember): boolean {
     this.#members.delete(member)
-    return this.#members.size
+    return this.unused
   }
 
   /** @internal */
@@ -318,14 +333,14 @@ export class AddressSpace extends Handle implements DmaOwner {
     if (ref !== undefined) this.#buffers.delete(ref)
   }
 
-  #setIommu(): IommuType {
+  #setIommu(): void {
     const wanted: IommuType[] = this.#wanted === 'auto' ? ['type1v2', 'type1'] : [this.#wanted]
     for (const type of wanted) {
       if (addon().containerCheckExtension(this.native, EXTENSION[type]) <= 0) continue
       attempt(iommuContext, () => {
         addon().containerSetIommu(this.native, EXTENSION[type])
       })
-      return type
+      return
     }
     throw new VfioError(EOPNOTSUPP, 'VFIO_SET_IOMMU', {
       subject: wanted.join(' or '),
@@ -467,6 +482,10 @@ export class AddressSpace extends Handle implements DmaOwner {
     const ref = new WeakRef(buffer)
     this.#refs.set(buffer, ref)
     this.#buffers.add(ref)
+    if (this.#buffers.size > this.#pruneAt) {
+      for (const each of this.#buffers) if (each.deref() === undefined) this.#buffers.delete(each)
+      this.#pruneAt = this.#buffers.size * 2
+    }
     return buffer
   }
 }

@@ -1,0 +1,100 @@
+// `npm run test:asan`: the C++ and the unit tests on an addon built with AddressSanitizer, UndefinedBehaviorSanitizer and
+// LeakSanitizer, in build-asan. Node itself leaks by design at its exit, so a leak counts when its stack names our code.
+
+import { mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { onHost, testFiles } from './lib/ava.mjs'
+import { build, configure, runCtest, whyNoNativeTests } from './lib/native.mjs'
+import { prepareModules, prepareTypeScript } from './lib/prepare.mjs'
+import { capture, findProgram, ROOT, run } from './lib/process.mjs'
+import { report, Results, runSuite } from './lib/results.mjs'
+import { say } from './lib/say.mjs'
+
+const FOLDER = 'build-asan'
+const LOGS = join(ROOT, FOLDER, 'logs')
+const ADDON = join(ROOT, FOLDER, 'node_vfio.node')
+const OURS = /node_vfio|nodevfio|native_tests/
+
+// An error aborts; a leak only writes its report (exitcode=0), which is judged below.
+const SANITIZERS = {
+  ASAN_OPTIONS: `abort_on_error=1:exitcode=0:detect_leaks=1:detect_stack_use_after_return=1:log_path=${join(LOGS, 'asan')}`,
+  UBSAN_OPTIONS: 'print_stacktrace=1:abort_on_error=1',
+}
+
+/** The leaks in a report whose stack goes through our code. */
+const ourLeaks = (text) =>
+  text
+    .split(/\n\s*\n/)
+    .filter((part) => /^(Direct|Indirect) leak of/m.test(part))
+    .filter((part) => OURS.test(part))
+
+/** Counts one check: nothing that the sanitizers wrote is ours. */
+const judge = (results) => {
+  let bad = 0
+  for (const name of readdirSync(LOGS).sort()) {
+    const text = readFileSync(join(LOGS, name), 'utf8')
+    if (/LeakSanitizer has encountered a fatal error/.test(text)) {
+      results.fail(`${name}: leaks cannot be looked for here (ptrace is not allowed)`)
+      return
+    }
+    const error =
+      /ERROR: (AddressSanitizer|UndefinedBehaviorSanitizer)[^\n]*|^[^\n]*runtime error:[^\n]*/m.exec(
+        text,
+      )?.[0]
+    const findings = error === undefined ? ourLeaks(text) : [text]
+    if (findings.length === 0) continue
+    bad += 1
+    console.log(findings.join('\n\n'))
+    results.fail(`${name}: ${error ?? `${findings.length} leaks in our code`}`)
+  }
+  if (bad === 0) results.pass()
+}
+
+const fresh = () => {
+  rmSync(LOGS, { recursive: true, force: true })
+  mkdirSync(LOGS, { recursive: true })
+}
+
+const native = (results) => {
+  fresh()
+  runCtest(results, FOLDER, SANITIZERS)
+  judge(results)
+}
+
+const unit = async (results) => {
+  fresh()
+  const runtime = capture('gcc', ['-print-file-name=libasan.so'])
+  const options = ['--concurrency', '2', '--timeout', '2m']
+  const env = { ...SANITIZERS, NODE_VFIO_ADDON: ADDON, LD_PRELOAD: realpathSync(runtime) }
+  await onHost(results, testFiles('unit'), { options, env })
+  judge(results)
+}
+
+const prepare = () => {
+  const problem = whyNoNativeTests()
+  if (problem !== undefined) return problem
+  if (findProgram('gcc') === undefined) return 'gcc is missing, whose sanitizers are used'
+  prepareModules()
+  say(`building the addon and the C++ tests with sanitizers in ${FOLDER}`)
+  const failure =
+    configure(FOLDER, ['-DNODE_VFIO_SANITIZE=address']) ?? build(FOLDER, 'node_vfio', 'native_tests')
+  if (failure === undefined) prepareTypeScript()
+  return failure
+}
+
+let problem
+try {
+  problem = prepare()
+} catch (error) {
+  problem = error.message
+}
+if (problem === undefined) {
+  say('C++ unit tests under the sanitizers')
+  const first = await runSuite('asan:native', native)
+  say('unit tests under the sanitizers')
+  report([first, await runSuite('asan:unit', unit)])
+} else {
+  const setUp = new Results('asan')
+  setUp.fail(problem)
+  report([setUp])
+}
