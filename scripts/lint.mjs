@@ -13,7 +13,7 @@ import { say } from './lib/say.mjs'
 
 const check = (results, name, problem) => {
   if (problem === undefined) results.pass()
-  else results.fail(`${name} (${problem})`)
+  else results.fail(`${name} (${problem.split(': ').pop()})`)
 }
 
 const bin = (path) => [process.execPath, [join('node_modules', ...path.split('/'))]]

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { onHost, testFiles } from './lib/ava.mjs'
 import { build, configure, runCtest, whyNoNativeTests } from './lib/native.mjs'
 import { prepareModules, prepareTypeScript } from './lib/prepare.mjs'
-import { capture, findProgram, ROOT, run } from './lib/process.mjs'
+import { capture, findProgram, ROOT } from './lib/process.mjs'
 import { report, Results, runSuite } from './lib/results.mjs'
 import { say } from './lib/say.mjs'
 

@@ -40,7 +40,13 @@ export interface VfioErrorContext {
   remedy?: string
 }
 
-const errnoNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]))
+// Two numbers have two names each on Linux; these are the ones that the kernel's documentation does not use.
+const SECOND_NAMES = ['EWOULDBLOCK', 'ENOTSUP']
+const errnoNames = new Map(
+  Object.entries(constants.errno)
+    .filter(([name]) => !SECOND_NAMES.includes(name))
+    .map(([name, number]) => [number, name]),
+)
 
 function errnoName(errno: number): string {
   return errnoNames.get(errno) ?? `errno ${String(errno)}`

@@ -71,7 +71,8 @@ napi_value drainOne(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   napi_value result = nullptr;
-  napi_create_int64(env, static_cast<int64_t>(value), &result);
+  // Not int64: a counter may be above 2^63.
+  napi_create_double(env, static_cast<double>(value), &result);
   return result;
 }
 
@@ -86,7 +87,8 @@ Napi::Value eventfdCreate(const Napi::CallbackInfo& info) {
 // eventfdFromFd(fd): adopts a descriptor that is an eventfd.
 Napi::Value eventfdFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
-  const int error = EventFd::check(fd);
+  int error = EventFd::check(fd);
+  if (error == 0) error = EventFd::prepare(fd);
   if (error != 0) throw Failure(error, "eventfd");
   return Handle::wrap(info.Env(), std::make_shared<EventFd>(fd));
 }

@@ -1,6 +1,7 @@
 // The eventfd's system calls.
 #include "event/eventfd.h"
 
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -20,6 +21,12 @@ int EventFd::check(int fd) {
   const std::string link = "/proc/self/fd/" + std::to_string(fd);
   if (readlink(link.c_str(), target, sizeof target - 1) < 0) return errno == ENOENT ? EBADF : errno;
   return std::string(target) == "anon_inode:[eventfd]" ? 0 : EINVAL;
+}
+
+int EventFd::prepare(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) return errno;
+  return 0;
 }
 
 int EventFd::signal(uint64_t value) const {

@@ -20,6 +20,9 @@ class EventFd : public File {
   static std::shared_ptr<EventFd> create(uint32_t initial, bool semaphore, int& error);
   // Whether a descriptor is an eventfd: 0, EINVAL when it is something else, EBADF when it is not open.
   static int check(int fd);
+  // Makes somebody else's eventfd what ours are: never blocking (a read of an empty one would hang the thread), not
+  // inherited. 0, or an errno.
+  static int prepare(int fd);
 
   // Adds to the counter: 0, or an errno (EAGAIN: the counter is full).
   int signal(uint64_t value) const;

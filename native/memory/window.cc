@@ -17,8 +17,10 @@ Napi::Value Window::wrap(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t
     delete held;
   };
   napi_value buffer = nullptr;
-  // On failure Node has run the finalizer, or will: the memory is its business from here on.
   if (napi_create_external_arraybuffer(env, data, length, finalize, owner, &buffer) != napi_ok) {
+    // Node may have run the finalizer, may run it later (length above its limit), or never will (the environment is
+    // ending): the owner is not ours to free, the mapping, which nobody has seen, is.
+    window->mapping_.reset();
     throw Napi::Error::New(env);
   }
   napi_create_reference(env, buffer, 0, &window->buffer_);

@@ -1,8 +1,8 @@
-// What tests need before they run, done only when it is missing or older than what it is made from: node_modules, the
-// addon, compiled TypeScript.
+// What tests and the demo need before they run, done only when it is missing or older than what it is made from:
+// node_modules, the addon, compiled TypeScript, the demo's C++ program.
 
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { ROOT, run } from './process.mjs'
 import { say } from './say.mjs'
 
@@ -11,7 +11,11 @@ const json = (path) => JSON.parse(readFileSync(path, 'utf8'))
 
 export class PrepareError extends Error {}
 
-const must = (problem) => {
+// Generous, for slow lines and slow machines: it only has to end what would never end.
+const STEP_TIMEOUT_MS = 20 * 60_000
+
+const must = (program, ...args) => {
+  const problem = run(program, args, { timeout: STEP_TIMEOUT_MS })
   if (problem !== undefined) throw new PrepareError(problem)
 }
 
@@ -31,7 +35,7 @@ export const prepareModules = () => {
   const why = whyInstall()
   if (!why) return
   say(`npm ci, because ${why}: downloads the development tools and builds the addon (about a minute)`)
-  must(run('npm', ['ci', '--no-audit', '--no-fund']))
+  must('npm', 'ci', '--no-audit', '--no-fund')
 }
 
 const newest = (path) => {
@@ -40,20 +44,58 @@ const newest = (path) => {
   return Math.max(status.mtimeMs, ...readdirSync(path).map((name) => newest(join(path, name))))
 }
 
+/** Why a file has to be made again from its sources; undefined when it has not. All of them from the project's folder. */
+const whyMake = (file, sources) => {
+  if (!existsSync(at(file))) return `${file} is missing`
+  const made = statSync(at(file)).mtimeMs
+  const changed = sources.find((source) => newest(at(source)) > made)
+  return changed && `${changed} has changed`
+}
+
 /** Builds the addon when it is missing or older than native/. */
 export const prepareAddon = () => {
   if (process.platform !== 'linux') return
-  const addon = at('build', 'Release', 'node_vfio.node')
-  const built = existsSync(addon) ? statSync(addon).mtimeMs : 0
-  const changed = Math.max(newest(at('native')), newest(at('binding.gyp')))
-  if (built >= changed) return
-  say(`building the addon with node-gyp: ${built === 0 ? 'there is none yet' : 'native/ has changed'}`)
+  const why = whyMake('build/Release/node_vfio.node', ['native', 'binding.gyp'])
+  if (!why) return
+  say(`building the addon with node-gyp: ${why}`)
   // Through npm, which hands its settings (a local `nodedir`, a proxy) to node-gyp.
-  must(run('npm', ['run', '--silent', 'build:native']))
+  must('npm', 'run', '--silent', 'build:native')
 }
 
 /** Compiles ts/ and test/ into out/. */
 export const prepareTypeScript = () => {
   say('compiling TypeScript into out/')
-  must(run('npm', ['run', '--silent', 'build:test']))
+  must('npm', 'run', '--silent', 'build:test')
+}
+
+/** Compiles ts/ into dist/, as it is published. */
+export const prepareLibrary = () => {
+  const why = whyMake('dist/index.js', ['ts', 'tsconfig.json', 'tsconfig.build.json'])
+  if (!why) return
+  say(`compiling the library into dist/: ${why}`)
+  must('npm', 'run', '--silent', 'build:ts')
+}
+
+/** Where the demo's programs are. */
+export const DEMO = {
+  program: 'build-demo/examples/edu-demo.js',
+  baseline: 'build-demo/edu-irq',
+}
+
+const BASELINE_SOURCE = 'bench/baseline/edu-irq.cc'
+const BASELINE_FLAGS = ['-O2', '-std=c++20', '-Wall', '-Wextra', '-Werror']
+
+/** Compiles examples/ against dist/, and the C++ program that the demo compares itself with. */
+export const prepareDemo = () => {
+  const examples = whyMake(DEMO.program, ['examples', 'tsconfig.json', 'tsconfig.examples.json'])
+  if (examples) {
+    say(`compiling the examples into build-demo/: ${examples}`)
+    must('npm', 'run', '--silent', 'build:examples')
+  }
+  const baseline = whyMake(DEMO.baseline, [BASELINE_SOURCE])
+  if (baseline) {
+    say(`compiling the C++ comparison into build-demo/: ${baseline}`)
+    mkdirSync(dirname(at(DEMO.baseline)), { recursive: true })
+    must(process.env.CXX ?? 'g++', ...BASELINE_FLAGS, BASELINE_SOURCE, '-o', DEMO.baseline)
+  }
 }

@@ -7,8 +7,11 @@ import { fileURLToPath } from 'node:url'
 
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
-const failed = (command, error) =>
-  error.code === 'ENOENT' ? `${command} was not found` : `${command} cannot be started: ${error.message}`
+const failed = (command, error) => {
+  if (error.code === 'ENOENT') return `${command} was not found`
+  if (error.code === 'ETIMEDOUT') return `${command} did not end in time`
+  return `${command} cannot be started: ${error.message}`
+}
 
 const ending = (status, signal) => (signal === null ? `exit status ${status}` : `ended by ${signal}`)
 

@@ -131,6 +131,17 @@ TEST_CASE("unmap: a refusal keeps the record, unmap-all forgets every one") {
   CHECK(container.mappingCount() == 0);
 }
 
+TEST_CASE("unmap: a range forgets every record inside it, and no other") {
+  const FakeKernel kernel;
+  Container container(FakeKernel::kContainerFd);
+  for (uint64_t page = 0; page < 6; ++page) record(container, page * kPage, kPage);
+  uint64_t unmapped = 0;
+  CHECK(container.unmap(kPage, 3 * kPage, 0, unmapped) == 0);
+  CHECK(unmapped == 3 * kPage);
+  CHECK(container.mappingCount() == 3);
+  CHECK(container.gap(0, kTop, 3 * kPage, kPage) == kPage);
+}
+
 TEST_CASE("a record keeps its memory mapped until it is unmapped") {
   const FakeKernel kernel;
   Container container(FakeKernel::kContainerFd);

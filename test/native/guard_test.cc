@@ -226,6 +226,7 @@ TEST_CASE("guard: many mappings, each with its own mark") {
   const FakeBar bad(1);
   std::vector<std::shared_ptr<GuardedMapping>> mappings;
   // More than one block of the registry.
+  mappings.reserve(200);
   for (int i = 0; i < 200; ++i) mappings.push_back((i % 2 == 0 ? good : bad).map());
   bad.decode(false);
   for (const auto& mapping : mappings) readAt(*mapping, 0);

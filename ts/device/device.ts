@@ -247,6 +247,21 @@ export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
     return irq
   }
 
+  /** Every interrupt index that has a vector. */
+  irqs(): InterruptIndex[] {
+    const found: InterruptIndex[] = []
+    for (let index = 0; index < this.info.numIrqs; index++) {
+      try {
+        const irq = this.irq(index)
+        if (irq.count > 0) found.push(irq)
+      } catch (error) {
+        // ERR of a device that is not PCI Express is EINVAL.
+        if (!(error instanceof VfioError) || error.code !== 'EINVAL') throw error
+      }
+    }
+    return found
+  }
+
   /**
    * Called when the kernel asks for the device back (another process unbinds it, or it is unplugged): close it, or the
    * other side waits. Without a handler the device is closed, with a warning.

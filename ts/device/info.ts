@@ -124,7 +124,7 @@ function unknown({ id, version, data }: ChainedCapability): UnknownCapability {
 }
 
 function deviceCapability(capability: ChainedCapability): DeviceCapability {
-  if (capability.id !== CAP_PCI_ATOMIC_COMP) return unknown(capability)
+  if (capability.id !== CAP_PCI_ATOMIC_COMP || capability.data.byteLength < 12) return unknown(capability)
   const flags = capability.data.getUint32(8, true)
   return {
     name: 'pciAtomicCompletion',
@@ -150,6 +150,8 @@ export function decodeDeviceInfo(bytes: Uint8Array): DeviceInfo {
 
 function regionCapability(capability: ChainedCapability): RegionCapability {
   const { id, data } = capability
+  // Cut short: the fixed part of the two that have one is 16 bytes.
+  if (id !== CAP_MSIX_MAPPABLE && data.byteLength < 16) return unknown(capability)
   switch (id) {
     case CAP_SPARSE_MMAP: {
       const count = Math.min(data.getUint32(8, true), Math.floor((data.byteLength - 16) / 16))

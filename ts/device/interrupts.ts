@@ -1,7 +1,7 @@
 // InterruptIndex: one kind of interrupt of a device (INTx, MSI, MSI-X, error, request), its vectors and their eventfds.
 import { attempt, type VfioError, type VfioErrorContext } from '../errors.js'
 import { EventFd } from '../event/eventfd.js'
-import { type SignalPoller, environmentPollers } from '../event/poller.js'
+import { SignalPoller, environmentPollers } from '../event/poller.js'
 import { callable, instance, integer, oneOf, options as optionsOf } from '../validate.js'
 import { type DeviceBackend, IRQ_ACTION } from './backend.js'
 import type { IrqInfo } from './info.js'
@@ -172,6 +172,7 @@ export class InterruptIndex {
   listen(handler: InterruptHandler, options?: ListenOptions): InterruptListener {
     callable(handler, 'handler')
     const { vector = 0, poller = environmentPollers().waiting } = optionsOf(options, 'options')
+    instance(poller, SignalPoller, 'poller')
     this.#checkVector(vector)
     if (!this.#enabled) this.enable({ start: vector, count: 1 })
     let assigned = this.#vectors.get(vector)

@@ -104,16 +104,23 @@ export interface OpenGroup {
   space: AddressSpace
 }
 
+/**
+ * The path of the group's node.
+ * @throws VfioError `no-vfio-module`
+ */
+export function groupNode(group: number, { devRoot }: Checked): string {
+  const container = `${devRoot}/vfio/vfio`
+  if (existsSync(container)) return `${devRoot}/vfio/${String(group)}`
+  throw new VfioError(ENOENT, 'open', {
+    subject: container,
+    reason: 'no-vfio-module',
+    remedy: 'VFIO is not loaded: modprobe vfio-pci vfio_iommu_type1.',
+  })
+}
+
 /** Opens the group and puts it in the space that the options ask for. */
 export function openGroup(device: ResolvedDevice & { iommuGroup: number }, options: Checked): OpenGroup {
-  const path = `${options.devRoot}/vfio/${String(device.iommuGroup)}`
-  if (!existsSync(`${options.devRoot}/vfio/vfio`)) {
-    throw new VfioError(ENOENT, 'open', {
-      subject: `${options.devRoot}/vfio/vfio`,
-      reason: 'no-vfio-module',
-      remedy: 'VFIO is not loaded: modprobe vfio-pci vfio_iommu_type1.',
-    })
-  }
+  const path = groupNode(device.iommuGroup, options)
   const group = attempt((error) => groupContext(path, error), () => addon().groupOpen(path))
   try {
     checkViable(group, device, options)
@@ -124,7 +131,8 @@ export function openGroup(device: ResolvedDevice & { iommuGroup: number }, optio
   }
 }
 
-function groupContext(path: string, { code }: VfioError): VfioErrorContext {
+/** What the errno of opening a group means. */
+export function groupContext(path: string, { code }: Pick<VfioError, 'code'>): VfioErrorContext {
   if (code === 'EBUSY') {
     return {
       subject: path,
@@ -151,11 +159,15 @@ function groupContext(path: string, { code }: VfioError): VfioErrorContext {
 
 function checkViable(group: NativeHandle, device: ResolvedDevice & { iommuGroup: number }, options: Checked): void {
   const status = addon().groupGetStatus(group)
-  if ((status & STATUS_VIABLE) !== 0) return
+  if ((status & STATUS_VIABLE) === 0) throw notViable(device, options)
+}
+
+/** The error that names who keeps a group from user space. */
+export function notViable(device: ResolvedDevice & { iommuGroup: number }, options: Checked): VfioError {
   const members = readIommuGroup(device.iommuGroup, options)
   const offenders = members === null ? [] : groupViability(members).offenders
   const names = offenders.map(({ address, driver }) => `${address} (${driver})`).join(', ')
-  throw new VfioError(EBUSY, 'VFIO_GROUP_GET_STATUS', {
+  return new VfioError(EBUSY, 'VFIO_GROUP_GET_STATUS', {
     subject: `group ${String(device.iommuGroup)} of ${device.name}`,
     reason: 'group-not-viable',
     remedy: `The group is given to user space as a whole; host drivers still hold ${names === '' ? 'a device in it' : names}: unbind them.`,

@@ -33,8 +33,8 @@ export interface PollOptions {
   equals: number | bigint
   /** Microseconds to spin at most, 0 to 3.6e9 (default 1000). */
   timeoutMicros?: number
-  /** Bytes of the register: 1, 2, 4 (the default) or 8. */
-  width?: 1 | 2 | 4 | 8
+  /** Bytes of the register: 1, 2 or 4 (the default); `poll64` is for 8. */
+  width?: 1 | 2 | 4
 }
 
 /** Figures since the region was opened. Scalar accesses through a mapping are not counted: they are single loads. */
@@ -202,12 +202,13 @@ export class Region {
   }
 
   /**
-   * Spins until `(value & mask) === equals` and returns the value: a number, for width 8 a bigint. Blocks the thread;
-   * meant for microseconds.
+   * Spins until `(value & mask) === equals` and returns the value. Blocks the thread; meant for microseconds.
    * @throws VfioError ETIMEDOUT
    */
   poll32(offset: number, options: PollOptions): number {
-    return Number(this.#poll(offset, options, options.width ?? 4))
+    const { width = 4 } = optionsOf(options, 'options')
+    if (![1, 2, 4].includes(width)) throw new RangeError(`width must be 1, 2 or 4, not ${String(width)}`)
+    return Number(this.#poll(offset, options, width))
   }
 
   /** `poll32` for a 64-bit register. */
@@ -318,7 +319,6 @@ export class Region {
     const most = (1n << BigInt(width * 8)) - 1n
     if (typeof options !== 'object' || (options as unknown) === null) throw new TypeError('options must be an object')
     const { mask = most, equals, timeoutMicros = 1000 } = options
-    if (![1, 2, 4, 8].includes(width)) throw new RangeError(`width must be 1, 2, 4 or 8, not ${String(width)}`)
     integer(offset, 'offset', 0, Math.max(0, this.size - width))
     if (offset % width !== 0) throw new RangeError(`offset must be a multiple of ${String(width)}`)
     const value = addon().registersPoll(

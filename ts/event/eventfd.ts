@@ -87,6 +87,13 @@ export class EventFd extends Handle {
     this.close()
   }
 
+  /** Returns a count that was taken and not used; it may be more than one signal() takes. @internal */
+  giveBack(count: number): void {
+    // A power of two, so that nothing is rounded on the way.
+    const step = 2 ** 52
+    for (let rest = count; rest > 0; rest -= step) this.signal(Math.min(rest, step))
+  }
+
   readonly #closers = new Set<() => void>()
 
   /** Something to undo before the descriptor closes; returns how to take that back. @internal */

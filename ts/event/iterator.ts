@@ -17,12 +17,13 @@ export function eventsOf(eventfd: EventFd): AsyncIterableIterator<number> {
     for (const resolve of waiting) resolve({ done: true, value: undefined })
     waiting = []
   }
-  const forget = eventfd.beforeClose(finish)
   poller.add(eventfd, (count) => {
     const resolve = waiting.shift()
     if (resolve === undefined) collected += count
     else resolve({ done: false, value: count })
   })
+  // After add(), which refuses a second loop: that one must not end with the eventfd what the first one has.
+  const forget = eventfd.beforeClose(finish)
 
   return {
     [Symbol.asyncIterator]() {
@@ -43,7 +44,7 @@ export function eventsOf(eventfd: EventFd): AsyncIterableIterator<number> {
       collected = 0
       const open = !eventfd.closed
       finish()
-      if (rest > 0 && open) eventfd.signal(rest)
+      if (rest > 0 && open) eventfd.giveBack(rest)
       return Promise.resolve({ done: true, value: undefined })
     },
   }

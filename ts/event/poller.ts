@@ -107,7 +107,7 @@ export class SignalPoller {
     this.#watches[slot] = undefined
     if (!this.#closed) addon().pollerRemove(this.#native, slot)
     for (let i = this.#cursor; i < this.#ready; i++) {
-      if (this.#slots[i] === slot) eventfd.signal(this.#counts[i])
+      if (this.#slots[i] === slot) eventfd.giveBack(this.#counts[i] as number)
     }
     ;(this.#dispatching ? this.#freedInDispatch : this.#free).push(slot)
     this.#applyReference()

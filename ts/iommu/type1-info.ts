@@ -23,6 +23,9 @@ const CAP_IOVA_RANGE = 1
 const CAP_MIGRATION = 2
 const CAP_DMA_AVAIL = 3
 
+/** The bytes of each capability's fixed part. One that is cut short is passed over. */
+const LEAST: Record<number, number> = { [CAP_IOVA_RANGE]: 16, [CAP_MIGRATION]: 32, [CAP_DMA_AVAIL]: 12 }
+
 /** The sizes in a bitmap of powers of two. */
 export function sizesIn(bitmap: bigint): bigint[] {
   const sizes: bigint[] = []
@@ -65,6 +68,7 @@ export function decodeType1Info(bytes: Uint8Array): Type1Info {
   }
   const first = flags & FLAG_CAPS ? view.getUint32(16, true) : 0
   for (const { id, data } of capabilityChain(bytes, first)) {
+    if (data.byteLength < (LEAST[id] ?? 0)) continue
     if (id === CAP_IOVA_RANGE) {
       const count = Math.min(data.getUint32(8, true), Math.floor((data.byteLength - 16) / 16))
       for (let i = 0; i < count; i++) {

@@ -1,0 +1,25 @@
+// The benchmarks' own addon.
+import { createRequire } from 'node:module'
+
+import { ROOT } from './limits.js'
+
+/** The ping-pong's far end, a native thread. */
+export interface Partner {
+  readonly partner: unique symbol
+}
+
+interface BenchAddon {
+  /** A Node-API function that does nothing: what no native call can be faster than. */
+  empty(...args: unknown[]): void
+  /** Pins a thread of this process. */
+  pin(thread: number, cpus: readonly number[]): void
+  partnerStart(ping: number, pong: number, cpu: number, rounds: number): Partner
+  /** Joins the thread and gives the nanoseconds per round trip. */
+  partnerFinish(partner: Partner): number
+  /** Bytes in use in the C heap. */
+  mallocBytes(): number
+}
+
+export const benchAddon = createRequire(import.meta.url)(
+  `${ROOT}bench/addon/build/Release/bench.node`,
+) as BenchAddon

@@ -1,0 +1,41 @@
+// What every limit program needs: the clock, a place to run, numbers from the command line, one result.
+#pragma once
+
+#include <sched.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+
+namespace bench {
+
+inline int64_t now() {
+  timespec time = {};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<int64_t>(time.tv_sec) * 1000000000 + time.tv_nsec;
+}
+
+// Pins the calling thread; -1 leaves it where the scheduler wants it.
+inline void pin(int cpu) {
+  if (cpu < 0) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<size_t>(cpu), &set);
+  sched_setaffinity(0, sizeof set, &set);
+}
+
+inline int64_t number(const char* text) { return strtoll(text, nullptr, 0); }
+
+// The program's one line of output: nanoseconds per operation.
+inline int report(double nanoseconds) {
+  printf("%.3f\n", nanoseconds);
+  return 0;
+}
+
+inline int fail(const char* what) {
+  perror(what);
+  return 1;
+}
+
+}  // namespace bench

@@ -1,0 +1,157 @@
+// How a row comes about: what is measured and what it stands beside take turns, so that a machine that slows down slows
+// both, and the row keeps medians and their spread.
+
+/** One figure from one measurement, in the row's unit. */
+export type Measure = () => number | Promise<number>
+
+export interface Spread {
+  min: number
+  q1: number
+  q3: number
+  max: number
+}
+
+/** One line of the result. `null` says that there is none, and `reason` why. */
+export interface Row {
+  name: string
+  unit: string
+  /** Median of what was measured. */
+  ours: number | null
+  /** Median of the limit: the same work in C++, or an empty Node-API call. */
+  limit: number | null
+  /** Median of the npm package, or Node module, that would be used instead. */
+  peer: number | null
+  peerName: string | null
+  /** Medians of the ratios within the pairs. For a rate, more is better; for everything else, less. */
+  ratioToLimit: number | null
+  ratioToPeer: number | null
+  /** How many pairs. */
+  runs: number
+  spread: {
+    ours: Spread | null
+    limit: Spread | null
+    peer: Spread | null
+    ratioToLimit: Spread | null
+    ratioToPeer: Spread | null
+  }
+  reason?: string
+}
+
+/** A limit or a peer: how to measure it, or why there is none. */
+export type Beside = Measure | { none: string }
+
+export interface Comparison {
+  name: string
+  unit: string
+  ours: Measure
+  limit: Beside
+  peer: Beside
+  peerName?: string
+  /** Pairs; every figure is a median, so an odd number. */
+  runs?: number
+}
+
+const DEFAULT_RUNS = 15
+
+function sorted(values: readonly number[]): number[] {
+  return [...values].sort((a, b) => a - b)
+}
+
+/** Linear between the two nearest values. */
+function quantile(values: readonly number[], at: number): number {
+  const order = sorted(values)
+  const position = (order.length - 1) * at
+  const below = order[Math.floor(position)]!
+  const above = order[Math.ceil(position)]!
+  return below + (above - below) * (position - Math.floor(position))
+}
+
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5)
+}
+
+function spreadOf(values: readonly number[] | null): Spread | null {
+  if (values === null) return null
+  const [min, q1, q3, max] = [0, 0.25, 0.75, 1].map((at) => significant(quantile(values, at)))
+  return { min: min!, q1: q1!, q3: q3!, max: max! }
+}
+
+/** Five digits: more would be noise. */
+function significant(value: number): number {
+  return Number(value.toPrecision(5))
+}
+
+function middle(values: readonly number[] | null): number | null {
+  return values === null ? null : significant(median(values))
+}
+
+function ratios(values: readonly number[], to: readonly number[] | null): number[] | null {
+  return to === null ? null : values.map((value, i) => value / to[i]!)
+}
+
+/** Measures a row. */
+export async function compare(comparison: Comparison): Promise<Row> {
+  const { name, unit, ours, limit, peer, peerName = null, runs = DEFAULT_RUNS } = comparison
+  const columns = [ours, limit, peer].map((measure) => (typeof measure === 'function' ? measure : null))
+  const results = columns.map((measure): number[] | null => (measure === null ? null : []))
+  // The first round warms up and is not kept.
+  for (let run = -1; run < runs; run++) {
+    for (const [i, measure] of columns.entries()) {
+      if (measure === null) continue
+      const value = await measure()
+      if (run >= 0) results[i]!.push(value)
+    }
+  }
+  const [a, b, c] = results as [number[], number[] | null, number[] | null]
+  const toLimit = ratios(a, b)
+  const toPeer = ratios(a, c)
+  const reason = [limit, peer]
+    .flatMap((beside) => (typeof beside === 'function' ? [] : [beside.none]))
+    .join('; ')
+  return {
+    name,
+    unit,
+    ours: middle(a),
+    limit: middle(b),
+    peer: middle(c),
+    peerName: c === null ? null : peerName,
+    ratioToLimit: middle(toLimit),
+    ratioToPeer: middle(toPeer),
+    runs,
+    spread: {
+      ours: spreadOf(a),
+      limit: spreadOf(b),
+      peer: spreadOf(c),
+      ratioToLimit: spreadOf(toLimit),
+      ratioToPeer: spreadOf(toPeer),
+    },
+    ...(reason === '' ? {} : { reason }),
+  }
+}
+
+/** A row that could not be measured. */
+export function unmeasured(name: string, unit: string, reason: string): Row {
+  const spread = { ours: null, limit: null, peer: null, ratioToLimit: null, ratioToPeer: null }
+  return {
+    name,
+    unit,
+    ours: null,
+    limit: null,
+    peer: null,
+    peerName: null,
+    ratioToLimit: null,
+    ratioToPeer: null,
+    runs: 0,
+    spread,
+    reason,
+  }
+}
+
+/** Nanoseconds per turn of a loop. The loop is the caller's own, so that each is compiled for what it calls. */
+export function perTurn(turns: number, loop: (turns: number) => void): Measure {
+  return () => {
+    const start = process.hrtime.bigint()
+    loop(turns)
+    return Number(process.hrtime.bigint() - start) / turns
+  }
+}

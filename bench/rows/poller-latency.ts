@@ -1,0 +1,109 @@
+// eventfd.poller.latency: a native thread signals one eventfd and waits for the answer on another; the answer comes from a
+// handler of SignalPoller, from an epoll loop in C++, or from npm's epoll. On one core, then across two.
+import { readSync, writeSync } from 'node:fs'
+
+import { benchAddon } from '../addon.js'
+import { type Beside, type Measure, type Row, compare, unmeasured } from '../harness.js'
+import { runLimit } from '../limits.js'
+import { allowedCpus, pinMainThread, pinProcess } from '../machine.js'
+import { peer } from '../peers.js'
+import { EventFd, SignalPoller } from '../../ts/index.js'
+
+const ROUNDS = { oneCore: 10_000, acrossCores: 3_000 }
+
+/** Lets the partner play and waits for its time, while `answer` runs. Turns of the event loop do the rest. */
+async function play(
+  ping: EventFd,
+  pong: EventFd,
+  cpu: number,
+  rounds: number,
+  finished: Promise<void>,
+): Promise<number> {
+  const partner = benchAddon.partnerStart(ping.fd, pong.fd, cpu, rounds)
+  await finished
+  const nanoseconds = benchAddon.partnerFinish(partner)
+  if (nanoseconds < 0) throw new Error(`the ping-pong's partner failed: errno ${-nanoseconds}`)
+  return nanoseconds
+}
+
+function ours(cpu: number, rounds: number): Measure {
+  return async () => {
+    const [ping, pong] = [new EventFd(), new EventFd()]
+    const poller = new SignalPoller()
+    const { promise, resolve } = withResolvers()
+    let left = rounds
+    poller.add(ping, () => {
+      pong.signal()
+      if (--left === 0) resolve()
+    })
+    const nanoseconds = await play(ping, pong, cpu, rounds, promise)
+    poller.close()
+    ping.close()
+    pong.close()
+    return nanoseconds
+  }
+}
+
+function npmEpoll(cpu: number, rounds: number): Beside {
+  const epoll = peer('epoll')
+  if ('none' in epoll) return epoll
+  const { Epoll } = epoll
+  const one = new Uint8Array(new BigUint64Array([1n]).buffer)
+  const value = new Uint8Array(8)
+  return async () => {
+    const [ping, pong] = [new EventFd(), new EventFd()]
+    const [pingFd, pongFd] = [ping.fd, pong.fd]
+    const { promise, resolve } = withResolvers()
+    let left = rounds
+    const poller = new Epoll(() => {
+      readSync(pingFd, value)
+      writeSync(pongFd, one)
+      if (--left === 0) resolve()
+    })
+    poller.add(pingFd, Epoll.EPOLLIN)
+    const nanoseconds = await play(ping, pong, cpu, rounds, promise)
+    poller.remove(pingFd)
+    poller.close()
+    ping.close()
+    pong.close()
+    return nanoseconds
+  }
+}
+
+function withResolvers(): { promise: Promise<void>; resolve: () => void } {
+  let resolve!: () => void
+  const promise = new Promise<void>((done) => {
+    resolve = done
+  })
+  return { promise, resolve }
+}
+
+async function pingPong(name: string, cpu: number, partnerCpu: number, rounds: number): Promise<Row> {
+  return compare({
+    name,
+    unit: 'ns',
+    ours: ours(partnerCpu, rounds),
+    limit: () => runLimit('poller_latency', [cpu, partnerCpu, rounds]),
+    peer: npmEpoll(partnerCpu, rounds),
+    peerName: 'epoll',
+  })
+}
+
+export async function pollerLatency(): Promise<Row[]> {
+  const cpus = allowedCpus()
+  const [first, last] = [cpus[0]!, cpus.at(-1)!]
+  const rows: Row[] = []
+  // Node's other threads come along: npm's epoll answers through one of its own.
+  peer('epoll')
+  pinProcess([last])
+  rows.push(await pingPong('eventfd.poller.latency.oneCore', last, last, ROUNDS.oneCore))
+  pinProcess(cpus)
+  if (first === last) {
+    rows.push(unmeasured('eventfd.poller.latency.acrossCores', 'ns', 'this process may use one CPU only'))
+    return rows
+  }
+  pinMainThread([first])
+  rows.push(await pingPong('eventfd.poller.latency.acrossCores', first, last, ROUNDS.acrossCores))
+  pinMainThread(cpus)
+  return rows
+}

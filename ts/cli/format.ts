@@ -1,0 +1,71 @@
+// Words for people and JSON for programs. It must not know what any command shows.
+import { VfioError } from '../errors.js'
+
+/** A failure that is the user's to mend, with nothing more to say than its message. */
+export class CliError extends Error {}
+
+export function hex(value: number | bigint, digits = 0): string {
+  return `0x${value.toString(16).padStart(digits, '0')}`
+}
+
+/** `1234:11e8`. */
+export function ids(vendor: number, device: number): string {
+  return `${vendor.toString(16).padStart(4, '0')}:${device.toString(16).padStart(4, '0')}`
+}
+
+const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB']
+
+/** `4 KiB`, `100 bytes`: the largest unit that divides it. */
+export function byteSize(size: number | bigint): string {
+  let rest = BigInt(size)
+  let unit = 0
+  while (rest !== 0n && rest % 1024n === 0n && unit < UNITS.length - 1) {
+    rest /= 1024n
+    unit++
+  }
+  return `${String(rest)} ${UNITS[unit] ?? ''}`
+}
+
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
+/** Rows in columns as wide as their widest cell. */
+export function table(rows: readonly (readonly string[])[], indent = ''): string {
+  const widths: number[] = []
+  for (const row of rows) {
+    row.forEach((cell, column) => (widths[column] = Math.max(widths[column] ?? 0, cell.length)))
+  }
+  return rows
+    .map(
+      (row) =>
+        `${indent}${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd() + '\n',
+    )
+    .join('')
+}
+
+/** Addresses exceed what a JSON number holds everywhere, so bigints become hexadecimal strings. */
+export function json(value: unknown): string {
+  const text = JSON.stringify(
+    value,
+    (_key, each: unknown) => {
+      if (typeof each === 'bigint') return hex(each)
+      return each instanceof Uint8Array ? [...each] : each
+    },
+    2,
+  )
+  return `${text}\n`
+}
+
+/** What failed, without a remedy. */
+export function failure(error: VfioError): string {
+  const { message, remedy } = error
+  return remedy === undefined ? message : message.slice(0, -(remedy.length + 2))
+}
+
+/** An error as the command line shows it: what failed, and below it what to do. */
+export function errorText(error: unknown): string {
+  if (!(error instanceof VfioError))
+    return `vfio: ${error instanceof Error ? error.message : String(error)}\n`
+  return `vfio: ${failure(error)}\n${error.remedy === undefined ? '' : `  ${error.remedy}\n`}`
+}

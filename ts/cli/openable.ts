@@ -1,0 +1,84 @@
+// Whether a device can be opened, as far as can be told without opening it: the checks of VfioDevice.open, in words.
+import { accessSync, constants } from 'node:fs'
+import { checkOptions, findDevice, groupContext, groupNode, notViable } from '../device/open.js'
+import { VfioError } from '../errors.js'
+import {
+  groupViability,
+  type HostOptions,
+  readIommuGroup,
+  readPciDevice,
+  type ResolvedDevice,
+} from '../host/index.js'
+
+export interface Openable {
+  readonly possible: boolean
+  /** Why not, in a few words; null when nothing is in the way. Another process may still have the group open. */
+  readonly why: string | null
+  readonly remedy: string | null
+}
+
+type Found = ResolvedDevice & { iommuGroup: number }
+
+const POSSIBLE: Openable = { possible: true, why: null, remedy: null }
+const BRIDGE: Openable = {
+  possible: false,
+  why: 'it is a bridge',
+  remedy: 'VFIO gives out the devices behind a bridge, not the bridge.',
+}
+const CLASS_BRIDGE = 0x06
+
+function checkNode(path: string): void {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK)
+  } catch (error) {
+    const { code = 'EACCES', errno = 0 } = error as NodeJS.ErrnoException
+    throw new VfioError(Math.abs(errno), 'open', groupContext(path, { code }))
+  }
+}
+
+function whyNot(
+  error: VfioError,
+  device: Pick<ResolvedDevice, 'driver' | 'iommuGroup'>,
+  host: HostOptions,
+): string {
+  switch (error.reason) {
+    case 'no-iommu-group':
+      return 'no IOMMU group'
+    case 'no-driver':
+      return 'no driver'
+    case 'wrong-driver':
+      return `driver ${device.driver ?? ''}`
+    case 'no-vfio-module':
+      return 'VFIO is not loaded'
+    case 'no-group-node':
+      return `no node for group ${device.iommuGroup ?? ''}`
+    case 'permission':
+      return 'no permission'
+    case 'group-not-viable': {
+      const group = device.iommuGroup === null ? null : readIommuGroup(device.iommuGroup, host)
+      const offenders = group === null ? [] : groupViability(group).offenders
+      return `group held by ${offenders.map(({ address, driver }) => `${address} (${driver})`).join(', ')}`
+    }
+    default:
+      return error.code
+  }
+}
+
+/** @param device as `resolveDevice` found it */
+export function openable(device: ResolvedDevice, host: HostOptions): Openable {
+  if (device.kind === 'pci') {
+    const classCode = readPciDevice(device.name, host)?.class ?? 0
+    if (classCode >>> 16 === CLASS_BRIDGE) return BRIDGE
+  }
+  const options = checkOptions(host)
+  try {
+    const found: Found = findDevice(device.sysfsPath, options)
+    const group = readIommuGroup(found.iommuGroup, host)
+    if (group !== null && !groupViability(group).viable) throw notViable(found, options)
+    checkNode(groupNode(found.iommuGroup, options))
+    return POSSIBLE
+  } catch (error) {
+    if (!(error instanceof VfioError)) throw error
+    return { possible: false, why: whyNot(error, device, host), remedy: error.remedy ?? null }
+  }
+}

@@ -1,0 +1,69 @@
+// `vfio read` and `vfio write`: one access of one width to one register.
+import { VfioDevice } from '../device/device.js'
+import type { PciRegionName, Region } from '../device/region.js'
+import type { CliContext } from './context.js'
+import { hex } from './format.js'
+
+export type Width = 1 | 2 | 4 | 8
+
+interface Access {
+  read(region: Region, offset: number): number | bigint
+  write(region: Region, offset: number, value: bigint): void
+}
+
+const ACCESS: Record<Width, Access> = {
+  1: {
+    read: (region, offset) => region.read8(offset),
+    write: (region, offset, value) => region.write8(offset, Number(value)),
+  },
+  2: {
+    read: (region, offset) => region.read16(offset),
+    write: (region, offset, value) => region.write16(offset, Number(value)),
+  },
+  4: {
+    read: (region, offset) => region.read32(offset),
+    write: (region, offset, value) => region.write32(offset, Number(value)),
+  },
+  8: {
+    read: (region, offset) => region.read64(offset),
+    write: (region, offset, value) => region.write64(offset, value),
+  },
+}
+
+export interface RegisterOptions {
+  readonly region: PciRegionName | number
+  readonly offset: number
+  readonly width: Width
+}
+
+async function withRegion(
+  { host }: CliContext,
+  id: string,
+  name: PciRegionName | number,
+  use: (region: Region) => void,
+): Promise<void> {
+  const device = await VfioDevice.open(id, { ...host, watch: false })
+  try {
+    use(device.region(name))
+  } finally {
+    await device.close()
+  }
+}
+
+export async function read(context: CliContext, id: string, options: RegisterOptions): Promise<void> {
+  const { offset, width } = options
+  await withRegion(context, id, options.region, (region) => {
+    context.out(`${hex(ACCESS[width].read(region, offset), width * 2)}\n`)
+  })
+}
+
+export async function write(
+  context: CliContext,
+  id: string,
+  options: RegisterOptions & { readonly value: bigint },
+): Promise<void> {
+  const { offset, width, value } = options
+  await withRegion(context, id, options.region, (region) => {
+    ACCESS[width].write(region, offset, value)
+  })
+}

@@ -1,0 +1,203 @@
+// `vfio show`: one device, as the host sees it and, when it can be opened, as VFIO does.
+import { VfioDevice } from '../device/device.js'
+import type { InterruptIndex } from '../device/interrupts.js'
+import type { Region } from '../device/region.js'
+import { VfioError } from '../errors.js'
+import {
+  type IommuGroup,
+  type PciDevice,
+  readIommuGroup,
+  readPciDevice,
+  resolveDevice,
+} from '../host/index.js'
+import { type Capability, className, type ExtendedCapability, vendorName } from '../pci/index.js'
+import type { CliContext } from './context.js'
+import { byteSize, CliError, failure, hex, ids, json, plural, table } from './format.js'
+import { openable, type Openable } from './openable.js'
+
+interface HostSide {
+  readonly name: string
+  readonly bus: string
+  readonly driver: string | null
+  readonly iommuGroup: IommuGroup | null
+  /** What only PCI devices have. */
+  readonly pci: PciDevice | null
+}
+
+/** Plain data: what is shown when the device has been closed again. */
+interface VfioSide {
+  readonly info: VfioDevice['info']
+  readonly regions: readonly Pick<
+    Region,
+    'name' | 'index' | 'size' | 'flags' | 'capabilities' | 'mmapAreas'
+  >[]
+  readonly capabilities: readonly Capability[]
+  readonly extendedCapabilities: readonly ExtendedCapability[]
+  readonly problems: readonly string[]
+  readonly interrupts: readonly (Pick<InterruptIndex, 'name' | 'index' | 'count'> & InterruptIndex['info'])[]
+  readonly iommu: {
+    readonly type: string | null
+    readonly pageSizes: readonly bigint[]
+    readonly iovaRanges: readonly { readonly start: bigint; readonly last: bigint }[]
+    readonly mappingsAvailable: number | null
+  }
+}
+
+async function readThroughVfio(name: string, { host }: CliContext): Promise<VfioSide> {
+  const device = await VfioDevice.open(name, { ...host, watch: false })
+  try {
+    const { info, addressSpace } = device
+    const config = info.bus === 'pci' ? device.config : null
+    return {
+      info,
+      regions: device.regions().map(({ name, index, size, flags, capabilities, mmapAreas }) => ({
+        name,
+        index,
+        size,
+        flags,
+        capabilities,
+        mmapAreas,
+      })),
+      capabilities: config?.capabilities() ?? [],
+      extendedCapabilities: config?.extendedCapabilities() ?? [],
+      problems: config?.problems().map(({ message }) => message) ?? [],
+      interrupts: device.irqs().map(({ name, index, count, info }) => ({ ...info, name, index, count })),
+      iommu: {
+        type: addressSpace.type ?? null,
+        pageSizes: addressSpace.pageSizes,
+        iovaRanges: addressSpace.iovaRanges,
+        mappingsAvailable: addressSpace.mappingsAvailable,
+      },
+    }
+  } finally {
+    await device.close()
+  }
+}
+
+function resetText(methods: PciDevice['resetMethods']): string {
+  if (methods === null) return 'yes'
+  return methods.length === 0 ? 'none of its own' : methods.join(', ')
+}
+
+function titleOf({ name, bus, pci }: HostSide): string {
+  if (pci === null) return `${name}  ${bus} device`
+  const what = className(pci.class) ?? `class ${hex(pci.class, 6)}`
+  const vendor = vendorName(pci.vendor)
+  return [name, ids(pci.vendor, pci.device), vendor === null ? what : `${what}, ${vendor}`].join('  ')
+}
+
+function hostRows({ driver, iommuGroup, pci }: HostSide): string[][] {
+  const members = iommuGroup?.members.map((each) => `${each.name} (${each.driver ?? 'no driver'})`) ?? []
+  const rows = [
+    ['driver', driver ?? 'none'],
+    ['IOMMU group', iommuGroup === null ? 'none' : `${iommuGroup.id}: ${members.join(', ')}`],
+  ]
+  if (pci === null) return rows
+  rows.push(['revision', hex(pci.revision, 2)])
+  rows.push(['subsystem', ids(pci.subsystemVendor, pci.subsystemDevice)])
+  rows.push(['reset', resetText(pci.resetMethods)])
+  if (pci.powerState !== null) rows.push(['power state', pci.powerState])
+  if (pci.numaNode !== null) rows.push(['NUMA node', String(pci.numaNode)])
+  if (pci.driverOverride !== null) rows.push(['only driver', pci.driverOverride])
+  if (pci.sriov !== null)
+    rows.push(['SR-IOV', `${pci.sriov.numVfs} of ${pci.sriov.totalVfs} virtual functions`])
+  if (pci.physfn !== null) rows.push(['virtual function of', pci.physfn])
+  return rows
+}
+
+function regionRows({ regions }: VfioSide): string[][] {
+  return regions.map(({ name, size, flags, capabilities, mmapAreas }) => [
+    name,
+    byteSize(size),
+    `${flags.read ? 'r' : '-'}${flags.write ? 'w' : '-'}`,
+    mmapAreas.length === 0
+      ? 'not mapped'
+      : `mapped at ${mmapAreas.map((area) => `${hex(area.offset)}-${hex(area.offset + area.size - 1)}`).join(', ')}`,
+    capabilities.map((capability) => capability.name).join(', '),
+  ])
+}
+
+function capabilityDetail(capability: Capability | ExtendedCapability): string {
+  switch (capability.name) {
+    case 'msi':
+      return `${plural(capability.vectorsCapable, 'vector')}, ${capability.is64Bit ? 64 : 32}-bit`
+    case 'msix':
+      return `${plural(capability.tableSize, 'vector')}, table at ${hex(capability.table.offset)} of bar${capability.table.bar}`
+    case 'pm':
+      return capability.state
+    default:
+      return ''
+  }
+}
+
+function irqRows({ interrupts }: VfioSide): string[][] {
+  return interrupts.map(({ name, count, flags }) => [
+    name,
+    plural(count, 'vector'),
+    [flags.maskable && 'maskable', flags.automasked && 'masked when it fires', flags.noresize && 'fixed set']
+      .filter((each) => each !== false)
+      .join(', '),
+  ])
+}
+
+function iommuRows({ iommu }: VfioSide): string[][] {
+  const rows = [
+    ['type', iommu.type ?? 'none'],
+    ['page sizes', iommu.pageSizes.map(byteSize).join(', ')],
+    ['addresses', iommu.iovaRanges.map(({ start, last }) => `${hex(start)}-${hex(last)}`).join(', ')],
+  ]
+  if (iommu.mappingsAvailable !== null) rows.push(['mappings left', String(iommu.mappingsAvailable)])
+  return rows
+}
+
+function print({ out }: CliContext, host: HostSide, open: Openable, device: VfioSide | null): void {
+  const verdict = open.possible ? 'yes' : `no: ${open.why ?? ''}`
+  out(`${titleOf(host)}\n`)
+  out(
+    table(
+      [...hostRows(host), ['can be opened', verdict], ...(open.remedy === null ? [] : [['', open.remedy]])],
+      '  ',
+    ),
+  )
+  if (device === null) return
+  const capabilities = [...device.capabilities, ...device.extendedCapabilities].map((each) => [
+    hex(each.offset, 2),
+    each.title,
+    capabilityDetail(each),
+  ])
+  const sections: [string, string[][]][] = [
+    ['Regions', regionRows(device)],
+    ['Capabilities', capabilities],
+    ['Problems of the configuration space', device.problems.map((each) => [each])],
+    ['Interrupts', irqRows(device)],
+    ['IOMMU', iommuRows(device)],
+  ]
+  for (const [title, rows] of sections) {
+    if (rows.length > 0) out(`\n${title}\n${table(rows, '  ')}`)
+  }
+}
+
+export async function show(context: CliContext, id: string, options: { json?: boolean }): Promise<void> {
+  const found = resolveDevice(id, context.host)
+  if (found === null) throw new CliError(`there is no device ${id}; \`vfio ls\` lists them`)
+  const host: HostSide = {
+    name: found.name,
+    bus: found.bus,
+    driver: found.driver,
+    iommuGroup: found.iommuGroup === null ? null : readIommuGroup(found.iommuGroup, context.host),
+    pci: found.kind === 'pci' ? readPciDevice(found.name, context.host) : null,
+  }
+  let open = openable(found, context.host)
+  let device: VfioSide | null = null
+  if (open.possible) {
+    try {
+      device = await readThroughVfio(found.sysfsPath, context)
+    } catch (error) {
+      // What only opening tells: the group is busy, a token is missing. The host's side is worth showing all the same.
+      if (!(error instanceof VfioError)) throw error
+      open = { possible: false, why: failure(error), remedy: error.remedy ?? null }
+    }
+  }
+  if (options.json === true) context.out(json({ host, open, device }))
+  else print(context, host, open, device)
+}
