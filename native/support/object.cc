@@ -66,8 +66,11 @@ std::shared_ptr<Object> Object::byToken(uint64_t token) {
   return found == table.objects.end() ? nullptr : found->second.lock();
 }
 
-File::~File() {
+File::~File() { closeFile(); }
+
+void File::closeFile() {
   if (fd_ >= 0) close(fd_);
+  fd_ = -1;
 }
 
 }  // namespace nodevfio

@@ -56,8 +56,12 @@ class File : public Object {
 
   int fd() const { return fd_; }
 
+ protected:
+  // For a destructor that must see the file closed before its own members go.
+  void closeFile();
+
  private:
-  const int fd_;
+  int fd_;
 };
 
 }  // namespace nodevfio

@@ -3,7 +3,10 @@
 
 namespace nodevfio {
 
-Device::~Device() = default;
+Device::~Device() {
+  // Before the group is let go: the kernel frees a group when no device of it is open.
+  closeFile();
+}
 
 std::shared_ptr<GuardedMapping> Device::mapping(uint64_t offset, uint64_t size, int protection, int& error) {
   const std::lock_guard lock(mutex_);

@@ -28,6 +28,8 @@ Groups& groups() {
 Group::~Group() {
   if (path_.empty()) return;
   const std::lock_guard lock(groups().mutex);
+  // Under the lock, so that who opens the path next does not find it busy.
+  closeFile();
   const auto found = groups().byPath.find(path_);
   if (found != groups().byPath.end() && found->second.expired()) groups().byPath.erase(found);
 }

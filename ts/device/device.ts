@@ -326,25 +326,18 @@ export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
 
   protected override beforeRelease(): void {
     const last = this.lastHolder
-    const steps = [
-      () => {
-        if (last) this.stopDma()
-      },
-      ...[...this.#irqs.values()].map((irq) => () => {
-        irq.closeWithDevice(last)
-      }),
-      ...[...this.#regions.values()].map((region) => () => {
-        region.closeWithDevice()
-      }),
-    ]
-    for (const step of steps) {
-      try {
-        step()
-      } catch (error) {
-        // The kernel repeats all of it when the file closes; that a step fails here means the device is gone already.
-        if (!(error instanceof VfioError)) throw error
-      }
+    if (last) {
+      tolerate(() => {
+        this.stopDma()
+      })
     }
+    for (const irq of this.#irqs.values()) {
+      tolerate(() => {
+        irq.closeWithDevice(last)
+      })
+    }
+    // Last, and read only now: stopDma() may just have opened the config space.
+    for (const region of this.#regions.values()) region.closeWithDevice()
     this.addressSpace.leave(this)
   }
 
@@ -399,6 +392,15 @@ export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
       })
       orphans.register(this, eventfd)
     }
+  }
+}
+
+/** Runs a step of closing. The kernel repeats all of them with the file; where one fails here the device is gone. */
+function tolerate(step: () => void): void {
+  try {
+    step()
+  } catch (error) {
+    if (!(error instanceof VfioError)) throw error
   }
 }
 
