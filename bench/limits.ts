@@ -2,10 +2,10 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-/** The repository, seen from out/bench. */
+/** The repository, seen from build-bench/bench. */
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-export const REGISTERS_LIBRARY = `${ROOT}bench/build/libregisters.so`
+export const REGISTERS_LIBRARY = `${ROOT}build-bench/limits/libregisters.so`
 
 /** Runs a limit program, which sees `fds` as its descriptors 3 and up. */
 export function runLimit(
@@ -14,7 +14,7 @@ export function runLimit(
   fds: readonly number[] = [],
 ): number {
   const { status, signal, stdout, stderr, error } = spawnSync(
-    `${ROOT}bench/build/${name}`,
+    `${ROOT}build-bench/limits/${name}`,
     args.map(String),
     {
       encoding: 'utf8',
@@ -23,5 +23,5 @@ export function runLimit(
   )
   if (error !== undefined) throw error
   if (status === 0) return Number(stdout)
-  throw new Error(`bench/build/${name}: ${stderr.trim()} (${signal ?? `exit status ${String(status)}`})`)
+  throw new Error(`build-bench/limits/${name}: ${stderr.trim()} (${signal ?? `exit status ${String(status)}`})`)
 }

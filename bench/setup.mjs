@@ -3,20 +3,15 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  prepareAddon,
-  PrepareError,
-  prepareLibrary,
-  prepareModules,
-  prepareTypeScript,
-} from '../scripts/lib/prepare.mjs'
+import { prepareAddon, PrepareError, prepareLibrary, prepareModules } from '../scripts/lib/prepare.mjs'
 import { findProgram, ROOT, run } from '../scripts/lib/process.mjs'
 import { say } from '../scripts/lib/say.mjs'
 
 const BENCH = join(ROOT, 'bench')
-const BUILD = join(BENCH, 'build')
+const BUILD = join(ROOT, 'build-bench')
 
-const must = (problem) => {
+const must = (...command) => {
+  const problem = run(...command)
   if (problem !== undefined) throw new PrepareError(problem)
 }
 
@@ -29,12 +24,26 @@ const newest = (path) => {
 const isStale = (target, ...sources) =>
   !existsSync(target) || statSync(target).mtimeMs < Math.max(...sources.map(newest))
 
+const inBench = (pattern, ...folders) =>
+  folders.flatMap((folder) =>
+    readdirSync(join(BENCH, folder))
+      .filter((name) => pattern.test(name))
+      .map((name) => join(BENCH, folder, name)),
+  )
+
+/** Apart from out/, which tests may be using. */
+const prepareTypeScript = () => {
+  if (!isStale(join(BUILD, 'bench', 'host.js'), join(ROOT, 'ts'), ...inBench(/\.ts$/, '.', 'rows'))) return
+  say('compiling the benchmarks into build-bench/')
+  must(process.execPath, [join('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'bench'])
+}
+
 const installed = () => {
   try {
     const read = (...path) => JSON.parse(readFileSync(join(BENCH, ...path), 'utf8')).packages
     const wanted = read('package-lock.json')
     const present = read('node_modules', '.package-lock.json')
-    return Object.keys(wanted['']?.dependencies ?? {}).every((name) => {
+    return Object.keys(wanted[''].dependencies).every((name) => {
       const path = `node_modules/${name}`
       return present[path]?.version === wanted[path].version
     })
@@ -54,27 +63,28 @@ const preparePeers = () => {
 const prepareBenchAddon = () => {
   const folder = join(BENCH, 'addon')
   const target = join(folder, 'build', 'Release', 'bench.node')
-  if (!isStale(target, join(folder, 'addon.cc'), join(folder, 'binding.gyp'), join(BENCH, 'baseline'))) return
+  if (!isStale(target, ...inBench(/\.(cc|gyp)$/, 'addon'), ...inBench(/\.h$/, 'baseline'))) return
   say("building the benchmarks' own addon")
   // Through npm, which hands its settings (a local `nodedir`, a proxy) to node-gyp.
-  must(run('npm', ['exec', '--offline', '--', 'node-gyp', 'rebuild', '--silent', '-C', folder]))
+  must('npm', ['exec', '--offline', '--', 'node-gyp', 'rebuild', '--silent', '-C', folder])
 }
 
 const FLAGS = ['-std=c++20', '-O2', '-Wall', '-Wextra', '-Werror', '-pthread', `-I${join(ROOT, 'native')}`]
 
-const prepareBaselines = () => {
+/** Each program of bench/baseline, and the library that koffi calls. */
+const prepareLimits = () => {
   const compiler = findProgram(...[process.env.CXX, 'g++', 'c++'].filter(Boolean))
-  if (compiler === undefined) throw new PrepareError('no C++ compiler: install g++')
-  mkdirSync(BUILD, { recursive: true })
-  const folder = join(BENCH, 'baseline')
-  const headers = readdirSync(folder).filter((name) => name.endsWith('.h'))
-  for (const name of readdirSync(folder).filter((entry) => entry.endsWith('.cc'))) {
-    const source = join(folder, name)
-    const library = name === 'registers.cc'
-    const target = join(BUILD, library ? 'libregisters.so' : name.slice(0, -'.cc'.length))
-    if (!isStale(target, source, ...headers.map((header) => join(folder, header)))) continue
-    say(`${compiler} -O2 bench/baseline/${name}`)
-    must(run(compiler, [...FLAGS, ...(library ? ['-shared', '-fPIC'] : []), source, '-o', target]))
+  if (compiler === undefined) throw new PrepareError('there is no C++ compiler: install g++')
+  const folder = join(BUILD, 'limits')
+  mkdirSync(folder, { recursive: true })
+  const headers = inBench(/\.h$/, 'baseline')
+  for (const source of inBench(/\.cc$/, 'baseline')) {
+    const name = source.slice(source.lastIndexOf('/') + 1, -'.cc'.length)
+    const library = name === 'registers'
+    const target = join(folder, library ? 'libregisters.so' : name)
+    if (!isStale(target, source, ...headers)) continue
+    say(`${compiler} -O2 bench/baseline/${name}.cc`)
+    must(compiler, [...FLAGS, ...(library ? ['-shared', '-fPIC'] : []), source, '-o', target])
   }
 }
 
@@ -85,7 +95,7 @@ try {
   prepareTypeScript()
   preparePeers()
   prepareBenchAddon()
-  prepareBaselines()
+  prepareLimits()
 } catch (error) {
   if (!(error instanceof PrepareError)) throw error
   console.error(`bench: ${error.message}`)

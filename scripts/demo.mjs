@@ -18,7 +18,7 @@ import { say } from './lib/say.mjs'
 import { DEVICES, RigError, runInRig } from '../test/rig/index.mjs'
 
 // Seconds for the demo itself, the rig's boot included: it takes about twenty.
-const TIMEOUT = 180
+const TIMEOUT = 300
 const STATUS_TIMED_OUT = 124
 
 const HELP = `npm run demo -- [options]

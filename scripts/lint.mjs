@@ -89,7 +89,7 @@ const lintNative = async (results) => {
   const known = new Set(commands.map(({ file }) => file))
   const sources = [
     ...JSON.parse(readFileSync(join(ROOT, 'native', 'sources.json'), 'utf8')),
-    ...nativeFiles(['.cc'], ['test/native', 'bench/baseline']),
+    ...nativeFiles(['.cc'], ['test/native', 'bench/addon', 'bench/baseline']),
   ]
   for (const file of sources.filter((name) => !known.has(join(ROOT, name)))) {
     results.fail(

@@ -78,6 +78,11 @@ export abstract class Handle {
     return this.#native
   }
 
+  /** The native object inside `running()`, where closing waits for the call. @internal */
+  protected get nativeInFlight(): NativeHandle {
+    return this.#native
+  }
+
   /** Counts a call that runs off the main thread, so that close() can wait for it. @internal */
   protected async running<T>(call: () => Promise<T>): Promise<T> {
     this.#pending++

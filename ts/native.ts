@@ -13,29 +13,29 @@ export interface NativeHandle {
   readonly handle: unique symbol
 }
 
-export type ReadFunction = (offset: number) => number
-export type Read64Function = (offset: number) => bigint
-export type WriteFunction = (offset: number, value: number) => void
-export type Write64Function = (offset: number, value: bigint) => void
+/** How a scalar access is called: arguments and result go through the exchange. */
+type Access = () => void
 
-/** The accessors that `registersFunction` makes, by name. */
-export interface RegisterFunctions {
-  read8: ReadFunction
-  read16: ReadFunction
-  read32: ReadFunction
-  read64: Read64Function
-  read8Relaxed: ReadFunction
-  read16Relaxed: ReadFunction
-  read32Relaxed: ReadFunction
-  read64Relaxed: Read64Function
-  write8: WriteFunction
-  write16: WriteFunction
-  write32: WriteFunction
-  write64: Write64Function
-  write8Relaxed: WriteFunction
-  write16Relaxed: WriteFunction
-  write32Relaxed: WriteFunction
-  write64Relaxed: Write64Function
+/** The accessors of an environment, for all its regions. */
+export interface RegisterAccessors {
+  readonly read8: Access
+  readonly read16: Access
+  readonly read32: Access
+  readonly read64: Access
+  readonly read8Relaxed: Access
+  readonly read16Relaxed: Access
+  readonly read32Relaxed: Access
+  readonly read64Relaxed: Access
+  readonly write8: Access
+  readonly write16: Access
+  readonly write32: Access
+  readonly write64: Access
+  readonly write8Relaxed: Access
+  readonly write16Relaxed: Access
+  readonly write32Relaxed: Access
+  readonly write64Relaxed: Access
+  /** The number by which they know a region, in two parts. Never given twice. */
+  enter(registers: NativeHandle): [region: number, generation: number]
 }
 
 /**
@@ -82,7 +82,8 @@ export interface NativeAddon {
   guardIntact(): boolean
 
   // -- registers --
-  registersFunction<Name extends keyof RegisterFunctions>(registers: NativeHandle, name: Name): RegisterFunctions[Name]
+  /** `exchange` is laid out as in ts/device/accessors.ts; the caller keeps it as long as it calls the functions. */
+  registersAccessors(exchange: ArrayBuffer): RegisterAccessors
   registersPoll(
     registers: NativeHandle,
     offset: number,
@@ -194,6 +195,7 @@ const UNWATCHED = new Set([
   'handleKind',
   'pollerReference',
   'pageSize',
+  'registersAccessors',
   'registersPoll',
   'registersFaulted',
   'registersCounters',

@@ -83,7 +83,7 @@ async function pingPong(name: string, cpu: number, partnerCpu: number, rounds: n
     name,
     unit: 'ns',
     ours: ours(partnerCpu, rounds),
-    limit: () => runLimit('poller_latency', [cpu, partnerCpu, rounds]),
+    limit: () => runLimit('poller-latency', [cpu, partnerCpu, rounds]),
     peer: npmEpoll(partnerCpu, rounds),
     peerName: 'epoll',
   })

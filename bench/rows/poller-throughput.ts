@@ -66,7 +66,7 @@ export async function pollerThroughput(): Promise<Row[]> {
     ours: rate(own, ROUNDS, (arrived) => {
       for (const eventfd of own) poller.add(eventfd, arrived)
     }),
-    limit: () => perSecond(runLimit('poller_throughput', [EVENTFDS, ROUNDS])),
+    limit: () => perSecond(runLimit('poller-throughput', [EVENTFDS, ROUNDS])),
     peer: npmEpoll(others, close),
     peerName: 'epoll',
   })

@@ -19,7 +19,7 @@ export async function signal(): Promise<Row[]> {
     ours: perTurn(TURNS, (turns) => {
       for (let i = 0; i < turns; i++) eventfd.signal()
     }),
-    limit: () => runLimit('eventfd_signal', [TURNS]),
+    limit: () => runLimit('eventfd-signal', [TURNS]),
     peer: perTurn(TURNS, (turns) => {
       for (let i = 0; i < turns; i++) writeSync(fd, one)
     }),

@@ -1,6 +1,6 @@
 // A driver for QEMU's edu device, as a model for drivers of other devices: registers, DMA and MSI behind methods that
 // speak of what the device does. The device is described in QEMU's docs/specs/edu.rst.
-import { type DmaBuffer, type InterruptIndex, type Region, VfioDevice } from 'node-vfio'
+import type { DmaBuffer, InterruptIndex, Region, VfioDevice } from 'node-vfio'
 
 const REGISTER = {
   identification: 0x00,
@@ -27,43 +27,48 @@ const DEVICE_MEMORY = 0x40000n
 const DMA_TIMEOUT_MS = 5000
 
 /** What the device's DMA engine can address: 28 bits. */
-export const DMA_LIMIT = 1n << 28n
+const DMA_LIMIT = 1n << 28n
 /** The most bytes per transfer. The memory is twice that, but QEMU aborts when its last byte is touched. */
 export const DMA_MOST = 2048
 
-/** An open edu device. */
+const ids = (vendor: number, device: number): string => `${vendor.toString(16)}:${device.toString(16)}`
+
+/** The driver of an open edu device. */
 export class Edu {
   static readonly vendorId = 0x1234
   static readonly deviceId = 0x11e8
 
-  readonly device: VfioDevice
+  /**
+   * Memory that the device reaches. It stays mapped as long as the device is open: closing a DmaBuffer turns bus
+   * mastering off, since the device might still write to it, and with that its MSIs.
+   */
+  readonly dma: DmaBuffer
   /** Its one MSI. */
   readonly msi: InterruptIndex
   readonly #registers: Region
+  readonly #name: string
 
-  /** @param device an open edu, which is this object's from here on */
-  constructor(device: VfioDevice) {
-    const { vendorId, deviceId } = device.config
-    if (vendorId !== Edu.vendorId || deviceId !== Edu.deviceId) {
-      throw new Error(
-        `${device.name} is ${vendorId.toString(16)}:${deviceId.toString(16)}, not an edu device`,
-      )
-    }
-    this.device = device
+  private constructor(device: VfioDevice, dma: DmaBuffer) {
+    this.dma = dma
     this.msi = device.irq('msi')
     this.#registers = device.region('bar0')
+    this.#name = device.name
     // Off after opening. Both DMA and message signalled interrupts are writes that the device issues.
     device.config.command.busMaster = true
   }
 
-  static async open(bdf: string): Promise<Edu> {
-    const device = await VfioDevice.open(bdf)
-    try {
-      return new Edu(device)
-    } catch (error) {
-      await device.close()
-      throw error
+  /**
+   * Prepares an open device.
+   * @param dmaSize bytes of memory to share with it
+   */
+  static async attach(device: VfioDevice, dmaSize: number): Promise<Edu> {
+    const { vendorId, deviceId } = device.config
+    if (vendorId !== Edu.vendorId || deviceId !== Edu.deviceId) {
+      throw new Error(
+        `${device.name} is ${ids(vendorId, deviceId)}, not an edu device (${ids(Edu.vendorId, Edu.deviceId)})`,
+      )
     }
+    return new Edu(device, await device.addressSpace.allocate(dmaSize, { below: DMA_LIMIT }))
   }
 
   /** 0xRRrr00ed, where RR.rr is the version. */
@@ -90,19 +95,18 @@ export class Edu {
     return causes
   }
 
-  /** Copies from a buffer into the start of the device's memory. Resolves when the device reports that it is done. */
-  async toDevice(buffer: DmaBuffer, offset: number, length: number): Promise<void> {
-    await this.#transfer(buffer.iova + BigInt(offset), DEVICE_MEMORY, length, DMA_START)
+  /** Copies `length` bytes of `dma` into the device's memory. Resolves when the device reports that it is done. */
+  async toDevice(offset: number, length: number): Promise<void> {
+    await this.#transfer(this.#iova(offset), DEVICE_MEMORY, length, DMA_START)
   }
 
-  /** Copies from the start of the device's memory into a buffer. */
-  async fromDevice(buffer: DmaBuffer, offset: number, length: number): Promise<void> {
-    await this.#transfer(DEVICE_MEMORY, buffer.iova + BigInt(offset), length, DMA_START | DMA_FROM_DEVICE)
+  /** Copies `length` bytes of the device's memory into `dma`. */
+  async fromDevice(offset: number, length: number): Promise<void> {
+    await this.#transfer(DEVICE_MEMORY, this.#iova(offset), length, DMA_START | DMA_FROM_DEVICE)
   }
 
-  /** Gives the device back. */
-  async close(): Promise<void> {
-    await this.device.close()
+  #iova(offset: number): bigint {
+    return this.dma.iova + BigInt(offset)
   }
 
   async #transfer(source: bigint, target: bigint, length: number, command: number): Promise<void> {
@@ -127,7 +131,7 @@ export class Edu {
       })
       const timer = setTimeout(() => {
         listener.close()
-        reject(new Error(`no interrupt from ${this.device.name} within ${DMA_TIMEOUT_MS} ms`))
+        reject(new Error(`no interrupt from ${this.#name} within ${DMA_TIMEOUT_MS} ms`))
       }, DMA_TIMEOUT_MS)
     })
   }

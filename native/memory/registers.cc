@@ -1,15 +1,14 @@
-// The accessors. The scalar ones are raw Node-API callbacks that find their region in the callback's data pointer; the
-// state behind it is freed by the function's finalizer and by nothing else.
+// Accesses through a region's file, and what works on more than one register: polling and copying.
 #include "memory/registers.h"
 
 #include <unistd.h>
 
-#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <string>
 
+#include "memory/access.h"
 #include "support/arguments.h"
 #include "support/failure.h"
 #include "support/liveness.h"
@@ -17,9 +16,21 @@
 
 namespace nodevfio {
 
+Registers::~Registers() { close(); }
+
+Accessors::Place Registers::enter(const std::shared_ptr<Accessors>& accessors) {
+  if (accessors_ == nullptr) {
+    place_ = accessors->add(this);
+    accessors_ = accessors;
+  }
+  return place_;
+}
+
 void Registers::addArea(MappedArea area) { areas_.push_back(std::move(area)); }
 
 void Registers::close() {
+  if (accessors_ != nullptr) accessors_->remove(place_);
+  accessors_.reset();
   areas_.clear();
   file_.reset();
 }
@@ -56,228 +67,6 @@ int Registers::writeFile(uint64_t offset, const void* data, size_t width) const 
 }
 
 namespace {
-
-// x86-64 does not reorder loads with loads, stores with stores, nor a store before an earlier load, and device memory
-// is mapped uncached: the compiler is all there is to hold. Elsewhere it takes the machine's barrier.
-void orderBeforeWrite() {
-#if defined(__x86_64__)
-  asm volatile("" ::: "memory");
-#elif defined(__aarch64__)
-  asm volatile("dmb oshst" ::: "memory");
-#else
-  __sync_synchronize();
-#endif
-}
-
-void orderAfterRead() {
-#if defined(__x86_64__)
-  asm volatile("" ::: "memory");
-#elif defined(__aarch64__)
-  asm volatile("dmb oshld" ::: "memory");
-#else
-  __sync_synchronize();
-#endif
-}
-
-enum class Order : uint8_t { kOrdered, kRelaxed };
-
-// PCI is little-endian; so is every machine this is built for.
-static_assert(std::endian::native == std::endian::little);
-
-template <typename T>
-constexpr const char* kAlignment = sizeof(T) == 1   ? "offset"
-                                   : sizeof(T) == 2 ? "offset must be a multiple of 2"
-                                   : sizeof(T) == 4 ? "offset must be a multiple of 4"
-                                                    : "offset must be a multiple of 8";
-
-// Reads and checks the offset; false when an exception is pending.
-template <typename T>
-bool readOffset(napi_env env, napi_value value, const Registers& registers, uint64_t& offset) {
-  double number = 0;
-  if (napi_get_value_double(env, value, &number) != napi_ok) {
-    throwTypeError(env, "offset must be a number");
-    return false;
-  }
-  const double last = static_cast<double>(registers.size()) - static_cast<double>(sizeof(T));
-  if (!(number >= 0 && number <= last)) {
-    throwRangeError(env, last < 0 ? "the region is smaller than the access"
-                                  : ("offset must be from 0 to " + std::to_string(static_cast<uint64_t>(last)) +
-                                     " for an access of " + std::to_string(sizeof(T)) + " bytes")
-                                        .c_str());
-    return false;
-  }
-  offset = static_cast<uint64_t>(number);
-  if (static_cast<double>(offset) != number) {
-    throwRangeError(env, "offset must be a whole number");
-    return false;
-  }
-  if (offset % sizeof(T) != 0) {
-    throwRangeError(env, kAlignment<T>);
-    return false;
-  }
-  return true;
-}
-
-template <typename T>
-napi_value makeValue(napi_env env, T value) {
-  napi_value result = nullptr;
-  if constexpr (sizeof(T) == 8) {
-    napi_create_bigint_uint64(env, value, &result);
-  } else {
-    napi_create_uint32(env, value, &result);
-  }
-  return result;
-}
-
-template <typename T>
-bool readValue(napi_env env, napi_value value, T& result) {
-  if constexpr (sizeof(T) == 8) {
-    bool lossless = false;
-    if (napi_get_value_bigint_uint64(env, value, &result, &lossless) != napi_ok) {
-      throwTypeError(env, "value must be a bigint");
-      return false;
-    }
-    if (!lossless) {
-      throwRangeError(env, "value must be from 0 to 2^64 - 1");
-      return false;
-    }
-  } else {
-    double number = 0;
-    if (napi_get_value_double(env, value, &number) != napi_ok) {
-      throwTypeError(env, "value must be a number");
-      return false;
-    }
-    constexpr double kMost = static_cast<double>(static_cast<T>(~T{0}));
-    if (!(number >= 0 && number <= kMost) || static_cast<double>(static_cast<T>(number)) != number) {
-      throwRangeError(env, ("value must be a whole number from 0 to " +
-                            std::to_string(static_cast<uint64_t>(kMost)))
-                               .c_str());
-      return false;
-    }
-    result = static_cast<T>(number);
-  }
-  return true;
-}
-
-template <typename T>
-int loadRegister(const Registers& registers, uint64_t offset, Order order, T& value) {
-  const MappedArea* area = registers.areaFor(offset, sizeof(T));
-  if (area == nullptr) return registers.readFile(offset, &value, sizeof(T));
-  value = *reinterpret_cast<volatile T*>(area->base + offset);
-  if (order == Order::kOrdered) orderAfterRead();
-  // After the access: what a stand-in page holds may have been written to since.
-  if (area->mapping->mark().faulted()) [[unlikely]] {
-    value = static_cast<T>(~T{0});
-  }
-  return 0;
-}
-
-template <typename T>
-int storeRegister(const Registers& registers, uint64_t offset, Order order, T value) {
-  const MappedArea* area = registers.areaFor(offset, sizeof(T));
-  if (area == nullptr) return registers.writeFile(offset, &value, sizeof(T));
-  if (order == Order::kOrdered) orderBeforeWrite();
-  *reinterpret_cast<volatile T*>(area->base + offset) = value;
-  return 0;
-}
-
-using Held = std::shared_ptr<Registers>;
-
-bool usable(napi_env env, const Registers& registers, bool permitted, const char* refusal) {
-  if (registers.closed()) [[unlikely]] {
-    throwFailure(env, Failure(EBADF, kClosed));
-    return false;
-  }
-  if (!permitted) [[unlikely]] {
-    throwFailure(env, Failure(EACCES, refusal));
-    return false;
-  }
-  return true;
-}
-
-template <typename T, Order order>
-napi_value read(napi_env env, napi_callback_info info) {
-  size_t count = 1;
-  napi_value argument = nullptr;
-  void* data = nullptr;
-  napi_get_cb_info(env, info, &count, &argument, nullptr, &data);
-  const Registers& registers = **static_cast<Held*>(data);
-  uint64_t offset = 0;
-  if (!usable(env, registers, registers.readable(), "region read") ||
-      !readOffset<T>(env, argument, registers, offset)) {
-    return nullptr;
-  }
-  T value = 0;
-  const int error = loadRegister<T>(registers, offset, order, value);
-  if (error != 0) [[unlikely]] {
-    throwFailure(env, Failure(error, "pread"));
-    return nullptr;
-  }
-  return makeValue<T>(env, value);
-}
-
-template <typename T, Order order>
-napi_value write(napi_env env, napi_callback_info info) {
-  size_t count = 2;
-  napi_value arguments[2] = {nullptr, nullptr};
-  void* data = nullptr;
-  napi_get_cb_info(env, info, &count, arguments, nullptr, &data);
-  const Registers& registers = **static_cast<Held*>(data);
-  uint64_t offset = 0;
-  T value = 0;
-  if (!usable(env, registers, registers.writable(), "region write") ||
-      !readOffset<T>(env, arguments[0], registers, offset) || !readValue<T>(env, arguments[1], value)) {
-    return nullptr;
-  }
-  const int error = storeRegister<T>(registers, offset, order, value);
-  if (error != 0) [[unlikely]] {
-    throwFailure(env, Failure(error, "pwrite"));
-  }
-  return nullptr;
-}
-
-struct AccessorEntry {
-  const char* name;
-  napi_callback callback;
-};
-
-constexpr AccessorEntry kAccessors[] = {
-    {"read8", read<uint8_t, Order::kOrdered>},
-    {"read16", read<uint16_t, Order::kOrdered>},
-    {"read32", read<uint32_t, Order::kOrdered>},
-    {"read64", read<uint64_t, Order::kOrdered>},
-    {"read8Relaxed", read<uint8_t, Order::kRelaxed>},
-    {"read16Relaxed", read<uint16_t, Order::kRelaxed>},
-    {"read32Relaxed", read<uint32_t, Order::kRelaxed>},
-    {"read64Relaxed", read<uint64_t, Order::kRelaxed>},
-    {"write8", write<uint8_t, Order::kOrdered>},
-    {"write16", write<uint16_t, Order::kOrdered>},
-    {"write32", write<uint32_t, Order::kOrdered>},
-    {"write64", write<uint64_t, Order::kOrdered>},
-    {"write8Relaxed", write<uint8_t, Order::kRelaxed>},
-    {"write16Relaxed", write<uint16_t, Order::kRelaxed>},
-    {"write32Relaxed", write<uint32_t, Order::kRelaxed>},
-    {"write64Relaxed", write<uint64_t, Order::kRelaxed>},
-};
-
-// registersFunction(registers, name): the accessor as a function bound to the region.
-Napi::Value registersFunction(const Napi::CallbackInfo& info) {
-  auto registers = take<Registers>(info[0], "registers");
-  const std::string name = stringOf(info[1], "name");
-  for (const AccessorEntry& entry : kAccessors) {
-    if (name != entry.name) continue;
-    auto* held = new Held(std::move(registers));
-    napi_value function = nullptr;
-    const auto finalize = [](napi_env, void* data, void*) { delete static_cast<Held*>(data); };
-    if (napi_create_function(info.Env(), entry.name, NAPI_AUTO_LENGTH, entry.callback, held, &function) != napi_ok ||
-        napi_add_finalizer(info.Env(), function, held, finalize, nullptr, nullptr) != napi_ok) {
-      delete held;
-      throw Napi::Error::New(info.Env());
-    }
-    return {info.Env(), function};
-  }
-  throw Napi::TypeError::New(info.Env(), "no accessor named " + name);
-}
 
 template <typename T>
 bool conditionHolds(const Registers& registers, uint64_t offset, uint64_t mask, uint64_t equals, int& error,
@@ -480,7 +269,7 @@ Napi::Value registersCounters(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void registerRegisters(Napi::Env env, Napi::Object exports) {
-  define<registersFunction>(env, exports, "registersFunction");
+  registerAccessors(env, exports);
   define<registersPoll>(env, exports, "registersPoll");
   define<registersRead>(env, exports, "registersRead");
   define<registersWrite>(env, exports, "registersWrite");

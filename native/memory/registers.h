@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "memory/accessors.h"
 #include "memory/guard.h"
 #include "support/object.h"
 
@@ -26,6 +27,10 @@ class Registers : public Object {
   Registers(std::shared_ptr<File> file, uint64_t fileOffset, uint64_t size, bool readable, bool writable)
       : Object(kKind), file_(std::move(file)), fileOffset_(fileOffset), size_(size), readable_(readable),
         writable_(writable) {}
+  ~Registers() override;
+
+  // Puts the region where the accessors of its environment find it, until close(). At most once, after all areas.
+  Accessors::Place enter(const std::shared_ptr<Accessors>& accessors);
 
   void addArea(MappedArea area);
   // After this every access answers that the region is closed. Memory is given back when the last mapping's holder goes.
@@ -41,6 +46,7 @@ class Registers : public Object {
   const std::shared_ptr<File>& file() const { return file_; }
   uint64_t fileOffset() const { return fileOffset_; }
 
+  const MappedArea* firstArea() const { return areas_.empty() ? nullptr : &areas_.front(); }
   const MappedArea* areaFor(uint64_t offset, size_t width) const {
     // One area is the rule; sparse regions have a few.
     for (const MappedArea& area : areas_) {
@@ -65,6 +71,8 @@ class Registers : public Object {
   const bool readable_;
   const bool writable_;
   std::vector<MappedArea> areas_;
+  std::shared_ptr<Accessors> accessors_;
+  Accessors::Place place_ = {};
   mutable uint64_t fileAccesses_ = 0;
 };
 

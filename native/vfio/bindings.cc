@@ -192,8 +192,9 @@ Napi::Value containerDirtyBitmap(const Napi::CallbackInfo& info) {
   const uint64_t iova = uint64Of(info[1], "iova");
   const uint64_t size = uint64Of(info[2], "size");
   const uint64_t page = uint64Of(info[3], "pageSize");
-  if (page == 0 || size / page > (uint64_t{1} << 34)) {
-    throw Napi::RangeError::New(info.Env(), "size must be at most 2^34 pages");
+  // The kernel's own bound (DIRTY_BITMAP_PAGES_MAX), kept here so that no larger bitmap is allocated first.
+  if (page == 0 || size / page > INT32_MAX) {
+    throw Napi::RangeError::New(info.Env(), "size must be at most 2^31 - 1 pages");
   }
   std::vector<uint64_t> bitmap((size / page + 63) / 64);
   struct {

@@ -26,7 +26,7 @@ const filesIn = (folder, endings) => {
   }
 }
 
-const FOLDERS = ['native', 'test/native', 'bench/baseline']
+const FOLDERS = ['native', 'test/native', 'bench/addon', 'bench/baseline']
 
 /** The project's C++ files with these endings; `folders` defaults to all that hold any. */
 export const nativeFiles = (endings, folders = FOLDERS) =>

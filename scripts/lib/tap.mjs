@@ -13,6 +13,7 @@ export class TapReader {
   #quiet
   #planned
   #seen = 0
+  #last
   #inDetails = false
   #showDetails = false
 
@@ -50,6 +51,7 @@ export class TapReader {
     this.#seen += 1
     const directive = DIRECTIVE.exec(rest)
     const title = directive ? rest.slice(0, directive.index) : rest
+    this.#last = title
     this.#showDetails = !ok && !directive
     if (directive) {
       const reason = directive[2] || REASON.exec(title)?.[1]
@@ -69,7 +71,9 @@ export class TapReader {
   end(problem) {
     const { failures } = this.#results
     if (this.#planned === undefined) {
-      this.#results.fail(`the test runner stopped before its end${problem ? ` (${problem})` : ''}`)
+      // ava 7 dies writing TAP when a test hangs or calls process.exit(): the one after the last is the one to look at.
+      const where = this.#last === undefined ? '' : `, after "${this.#last}"`
+      this.#results.fail(`the test runner stopped before its end${where}${problem ? ` (${problem})` : ''}`)
     } else if (this.#planned !== this.#seen) {
       this.#results.fail(`${this.#planned} tests were announced, ${this.#seen} were reported`)
     } else if (problem && failures.length === 0) {

@@ -1,11 +1,11 @@
-// What the tests on real devices share: which devices there are, a driver for QEMU's edu that hides nothing of it, and
-// counting what a process holds. It must not know what is tested with it.
+// What the tests on real devices share: the devices by name, QEMU's edu with nothing of it hidden, other processes, and
+// counting what a process holds. Fails, rather than skips, outside the rig.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
-import { type EventFd, type OpenOptions, type Region, VfioDevice } from '../../ts/index.js'
+import { type DmaBuffer, type EventFd, type OpenOptions, type Region, VfioDevice } from '../../ts/index.js'
 import { packageUrl } from '../unit/support.js'
 
 export type DeviceName =
@@ -22,27 +22,42 @@ export type DeviceName =
 const described = process.env['NODE_VFIO_RIG']
 if (described === undefined) throw new Error('these tests run in the rig: npm test -- --rig')
 
+export const rig = JSON.parse(described) as { kernel: string; devices: Record<DeviceName, string> }
 /** BDFs by name; the table in README.md says what each device is for. */
-export const BDF = (JSON.parse(described) as { devices: Record<DeviceName, string> }).devices
+export const { devices } = rig
 
 export function open(name: DeviceName, options?: OpenOptions): Promise<VfioDevice> {
-  return VfioDevice.open(BDF[name], options)
+  return VfioDevice.open(devices[name], options)
+}
+
+/** Opens a device for the time of a function. */
+export async function withDevice<T>(
+  name: DeviceName,
+  use: (device: VfioDevice) => T | Promise<T>,
+  options?: OpenOptions,
+): Promise<T> {
+  const device = await open(name, options)
+  try {
+    return await use(device)
+  } finally {
+    await device.close()
+  }
 }
 
 /** A file in sysfs of a device, as text. */
 export function sysfs(name: DeviceName, file: string): string {
-  return readFileSync(`/sys/bus/pci/devices/${BDF[name]}/${file}`, 'utf8').trim()
+  return readFileSync(`/sys/bus/pci/devices/${devices[name]}/${file}`, 'utf8').trim()
 }
 
 /** The number of a device's IOMMU group. */
 export function groupOf(name: DeviceName): string {
-  return readlinkSync(`/sys/bus/pci/devices/${BDF[name]}/iommu_group`).replace(/.*\//, '')
+  return readlinkSync(`/sys/bus/pci/devices/${devices[name]}/iommu_group`).replace(/.*\//, '')
 }
 
 /** The driver that has a device, null for none. */
 export function driverOf(name: DeviceName): string | null {
   try {
-    return readlinkSync(`/sys/bus/pci/devices/${BDF[name]}/driver`).replace(/.*\//, '')
+    return readlinkSync(`/sys/bus/pci/devices/${devices[name]}/driver`).replace(/.*\//, '')
   } catch {
     return null
   }
@@ -58,39 +73,63 @@ export async function writeSysfs(path: string, text: string): Promise<void> {
 
 /** Gives a device to another driver; null leaves it without. */
 export async function rebind(name: DeviceName, driver: string | null): Promise<void> {
-  const device = `/sys/bus/pci/devices/${BDF[name]}`
-  if (driverOf(name) !== null) await writeSysfs(`${device}/driver/unbind`, BDF[name])
+  const device = `/sys/bus/pci/devices/${devices[name]}`
+  if (driverOf(name) !== null) await writeSysfs(`${device}/driver/unbind`, devices[name])
   await writeSysfs(`${device}/driver_override`, driver ?? '')
-  if (driver !== null) await writeSysfs('/sys/bus/pci/drivers_probe', BDF[name])
+  if (driver !== null) await writeSysfs('/sys/bus/pci/drivers_probe', devices[name])
   // The probe succeeds although nothing bound.
   if (driverOf(name) !== driver) throw new Error(`${name} is on ${String(driverOf(name))}, not ${String(driver)}`)
 }
 
 /** Registers of edu, from its BAR's start. */
 export const EDU = {
-  identification: 0x00,
+  id: 0x00,
   liveness: 0x04,
   factorial: 0x08,
   status: 0x20,
   interruptStatus: 0x24,
-  interruptRaise: 0x60,
-  interruptAcknowledge: 0x64,
+  raise: 0x60,
+  acknowledge: 0x64,
   dmaSource: 0x80,
   dmaTarget: 0x88,
   dmaLength: 0x90,
   dmaCommand: 0x98,
 } as const
 
-export const EDU_IDENTIFICATION = 0x0100_00ed
-/** edu's memory, as its DMA engine sees it. */
-const EDU_MEMORY = 0x40000n
+export const EDU_ID = 0x0100_00ed
+/** edu's own memory. Its last byte is out of the DMA engine's reach: QEMU aborts when a transfer touches it. */
+export const EDU_BUFFER = 0x40000n
 /** edu addresses 28 bits. */
-export const EDU_DMA_LIMIT = 1n << 28n
-/** Half of its memory: a transfer that touches the last byte of all of it aborts QEMU. */
-export const EDU_DMA_MOST = 2048
+export const EDU_MASK = 1n << 28n
 
-const DMA_RUN = 1n
-const DMA_FROM_DEVICE = 2n
+/** One DMA transfer of at most 2048 bytes between an IOVA and edu's memory. */
+export function eduDma(bar0: Region, iova: bigint, length: number, direction: 'toDevice' | 'fromDevice'): void {
+  if (length > 2048) throw new Error('QEMU aborts on longer transfers')
+  const out = direction === 'toDevice'
+  bar0.write64(EDU.dmaSource, out ? iova : EDU_BUFFER)
+  bar0.write64(EDU.dmaTarget, out ? EDU_BUFFER : iova)
+  bar0.write64(EDU.dmaLength, BigInt(length))
+  bar0.write64(EDU.dmaCommand, out ? 1n : 3n)
+  bar0.poll64(EDU.dmaCommand, { mask: 1n, equals: 0n, timeoutMicros: 10_000_000 })
+}
+
+/** Bytes that differ from place to place. */
+export function pattern(length: number, seed: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8) * 7 + seed) & 0xff)
+}
+
+/** Sends a buffer through the device and back, in halves, and returns what came back. */
+export function throughEdu(bar0: Region, buffer: DmaBuffer, sent: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(buffer.buffer, 0, sent.length)
+  for (let at = 0; at < sent.length; at += 2048) {
+    const half = Math.min(2048, sent.length - at)
+    bytes.set(sent.subarray(at, at + half), at)
+    eduDma(bar0, buffer.iova + BigInt(at), half, 'toDevice')
+    bytes.fill(0, at, at + half)
+    eduDma(bar0, buffer.iova + BigInt(at), half, 'fromDevice')
+  }
+  return bytes.slice()
+}
 
 /** An open edu. */
 export class Edu {
@@ -114,7 +153,7 @@ export class Edu {
 
   /** Asserts the interrupt (line or message) and keeps it so. */
   raise(causes = 1): void {
-    this.bar0.write32(EDU.interruptRaise, causes)
+    this.bar0.write32(EDU.raise, causes)
   }
 
   /** The causes that are asserted. */
@@ -125,36 +164,12 @@ export class Edu {
   /** Takes every cause away; gives what they were. */
   acknowledge(): number {
     const { causes } = this
-    this.bar0.write32(EDU.interruptAcknowledge, causes)
+    this.bar0.write32(EDU.acknowledge, causes)
     return causes
-  }
-
-  /** Has the device read `length` bytes at an IOVA into its own memory. */
-  async toDevice(iova: bigint, length = EDU_DMA_MOST): Promise<void> {
-    await this.#transfer(iova, EDU_MEMORY, length, DMA_RUN)
-  }
-
-  /** Has the device write the start of its memory to an IOVA. */
-  async fromDevice(iova: bigint, length = EDU_DMA_MOST): Promise<void> {
-    await this.#transfer(EDU_MEMORY, iova, length, DMA_RUN | DMA_FROM_DEVICE)
   }
 
   [Symbol.dispose](): void {
     this.device[Symbol.dispose]()
-  }
-
-  async #transfer(source: bigint, target: bigint, length: number, command: bigint): Promise<void> {
-    if (length > EDU_DMA_MOST) throw new RangeError('QEMU would abort')
-    this.bar0.write64(EDU.dmaSource, source)
-    this.bar0.write64(EDU.dmaTarget, target)
-    this.bar0.write64(EDU.dmaLength, BigInt(length))
-    this.bar0.write64(EDU.dmaCommand, command)
-    const end = performance.now() + 20_000
-    // The device takes 100 ms for any transfer.
-    while ((this.bar0.read64(EDU.dmaCommand) & DMA_RUN) !== 0n) {
-      if (performance.now() > end) throw new Error('edu did not finish its transfer')
-      await sleep(10)
-    }
   }
 }
 
@@ -172,6 +187,15 @@ export async function nextCount(eventfd: EventFd, milliseconds = 10_000): Promis
 export async function settledCount(eventfd: EventFd): Promise<number> {
   await sleep(100)
   return eventfd.read()
+}
+
+/** Waits until a condition holds; fails after the time-out. */
+export async function until(condition: () => boolean, what: string, milliseconds = 20_000): Promise<void> {
+  const end = performance.now() + milliseconds
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`timed out waiting for ${what}`)
+    await sleep(5)
+  }
 }
 
 export interface Holdings {
@@ -212,11 +236,14 @@ export class Companion {
   #errors = ''
   #ended = false
 
-  constructor(code: string) {
+  /** @param fds descriptors that it gets copies of, as 3, 4 and so on */
+  constructor(code: string, fds: readonly number[] = []) {
     const program = `const vfio = await import(${JSON.stringify(packageUrl)});
       const say = (value) => console.log(JSON.stringify(value));
       ${code}`
-    this.#child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: ['pipe', 'pipe', 'pipe'] })
+    this.#child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+      stdio: ['ignore', 'pipe', 'pipe', ...fds],
+    })
     this.#child.stdout?.on('data', (chunk: Buffer) => {
       const lines = (this.#rest + chunk.toString()).split('\n')
       this.#rest = lines.pop() ?? ''

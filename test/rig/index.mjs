@@ -10,7 +10,7 @@ import { stockKernel } from './kernel.mjs'
 import { DEVICES, DISK_SIZE, MODULES, qemuArguments } from './machine.mjs'
 import { findQemu } from './qemu.mjs'
 import { boot } from './run.mjs'
-import { RigError, say, warn } from './say.mjs'
+import { RigError, warn } from './say.mjs'
 import { openTrace } from './trace.mjs'
 
 export { DEVICES } from './machine.mjs'

@@ -78,7 +78,7 @@ const parse = (words) => {
       at++
       break
     }
-    const [, name, , inline] = words[at].match(/^([^=]+)(=(.*))?$/s) ?? [, words[at]]
+    const [, name, , inline] = words[at].match(/^([^=]+)(=(.*))?$/s) ?? [undefined, words[at]]
     if (name === '--help') return { help: true }
     if (name === '--quiet') {
       quieten(true)

@@ -30,7 +30,11 @@ export interface ChildResult {
 /** Runs code in a process of its own, as a module in which `vfio`, `addon` and `support` are there. */
 export function inChild(
   code: string,
-  { args = [], env = {}, bare = false }: { args?: string[]; env?: Record<string, string>; bare?: boolean } = {},
+  {
+    args = [],
+    env = {},
+    bare = false,
+  }: { args?: string[]; env?: Record<string, string>; bare?: boolean } = {},
 ): Promise<ChildResult> {
   return new Promise((resolve, reject) => {
     const program = bare ? code : `${IMPORTS}\n${code}`
@@ -108,7 +112,14 @@ export async function until(condition: () => boolean, milliseconds = 5000): Prom
 /** A region of a kind over memory: all of it mapped, unless told otherwise. */
 export function memoryRegion(
   memory: GuestMemory,
-  { flags = {}, guard = true, size = memory.size, capabilities = [], decodes = () => true, memoryLike = false }: {
+  {
+    flags = {},
+    guard = true,
+    size = memory.size,
+    capabilities = [],
+    decodes = () => true,
+    memoryLike = false,
+  }: {
     flags?: Partial<RegionInfo['flags']>
     guard?: boolean
     size?: number

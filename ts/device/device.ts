@@ -1,17 +1,17 @@
 // VfioDevice: an open VFIO device. Ties together its regions, interrupts, config space and address space, and the order
 // in which they go.
 import { EIO, VfioError, attempt, attemptAsync } from '../errors.js'
-import type { EventFd } from '../event/eventfd.js'
+import { EventFd } from '../event/eventfd.js'
 import { environmentPollers } from '../event/poller.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { resolveDevice } from '../host/index.js'
-import { AddressSpace, type SpaceMember } from '../iommu/address-space.js'
+import { AddressSpace } from '../iommu/address-space.js'
 import { addon, type NativeHandle } from '../native.js'
 import { PciConfig } from '../pci/index.js'
 import { instance, integer, options as optionsOf, string } from '../validate.js'
 import { type DeviceBackend, KernelBackend } from './backend.js'
 import type { DeviceInfo } from './info.js'
-import { InterruptIndex, type InterruptOwner, type PciIrqName, irqIndex } from './interrupts.js'
+import { InterruptIndex, type PciIrqName, irqIndex } from './interrupts.js'
 import {
   type OpenGroup,
   type OpenOptions,
@@ -52,7 +52,7 @@ export interface FromFdOptions {
  * A device that this process drives through VFIO. Opening it enables and, where it can, resets it; bus mastering is off
  * until `config.command.busMaster` is set. Closing it turns its DMA and interrupts off and gives it back.
  */
-export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
+export class VfioDevice extends Handle {
   /** The BDF or mdev UUID. */
   readonly name: string
   /** Where sysfs has it; null for a device made from a descriptor. */
@@ -71,6 +71,7 @@ export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
   #config: PciConfig | undefined
   #onRequest: DeviceEventHandler | null = null
   #onError: DeviceEventHandler | null = null
+  readonly #watched: EventFd[] = []
 
   private constructor(native: NativeHandle, { name, sysfsPath, space, guard }: Identity) {
     super(native, name)
@@ -336,6 +337,7 @@ export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
         irq.closeWithDevice(last)
       })
     }
+    for (const eventfd of this.#watched) eventfd.close()
     // Last, and read only now: stopDma() may just have opened the config space.
     for (const region of this.#regions.values()) region.closeWithDevice()
     this.addressSpace.leave(this)
@@ -372,26 +374,29 @@ export class VfioDevice extends Handle implements InterruptOwner, SpaceMember {
   }
 
   #watchEvent(event: 'req' | 'err'): void {
-    let irq: InterruptIndex
-    let eventfds: EventFd[]
+    // Not made by enable(): such an eventfd would hold the device, and the poller holds the eventfd.
+    const eventfd = new EventFd()
     try {
-      irq = this.irq(event)
-      if (irq.count === 0 || !irq.info.flags.eventfd) return
-      eventfds = irq.enable(1)
+      const irq = this.irq(event)
+      if (irq.count === 0 || !irq.info.flags.eventfd) {
+        eventfd.close()
+        return
+      }
+      irq.enable([eventfd])
     } catch (error) {
+      eventfd.close()
       // Not every device has them: ERR is refused outside PCI Express, mediated devices refuse both.
       if (error instanceof VfioError && ['EINVAL', 'ENOTTY'].includes(error.code)) return
       throw error
     }
+    this.#watched.push(eventfd)
     // Weakly, or the poller would keep a device that everybody else has forgotten.
     const device = new WeakRef(this)
-    for (const eventfd of eventfds) {
-      environmentPollers().background.add(eventfd, () => {
-        const alive = device.deref()
-        return alive === undefined || alive.closed ? undefined : alive.#answer(event)
-      })
-      orphans.register(this, eventfd)
-    }
+    environmentPollers().background.add(eventfd, () => {
+      const alive = device.deref()
+      return alive === undefined || alive.closed ? undefined : alive.#answer(event)
+    })
+    orphans.register(this, eventfd)
   }
 }
 

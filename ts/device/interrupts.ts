@@ -42,7 +42,7 @@ export interface InterruptListener {
   [Symbol.dispose](): void
 }
 
-/** What an index needs of its device. @internal */
+/** What an index needs of its device. Not part of the public surface. */
 export interface InterruptOwner {
   readonly backend: DeviceBackend
   readonly label: string
@@ -55,6 +55,9 @@ interface Vector {
   /** Made by enable(), hence closed by disable(). */
   own: boolean
 }
+
+/** An eventfd that enable() made keeps the interrupt, and with it the device, for as long as somebody holds it. */
+const keepers = new WeakMap<EventFd, InterruptIndex>()
 
 /**
  * One interrupt index of a device (VFIO_DEVICE_SET_IRQS). INTx, MSI and MSI-X exclude each other.
@@ -184,8 +187,8 @@ export class InterruptIndex {
         eventfd.close()
         throw error
       }
+      this.#assign(vector, eventfd, true)
       assigned = { eventfd, own: true }
-      this.#vectors.set(vector, assigned)
     }
     const { eventfd } = assigned
     let closed = false
@@ -279,6 +282,7 @@ export class InterruptIndex {
     if (held?.own === true && held.eventfd !== eventfd) held.eventfd.close()
     if (eventfd === null) this.#vectors.delete(vector)
     else this.#vectors.set(vector, { eventfd, own })
+    if (eventfd !== null && own) keepers.set(eventfd, this)
   }
 
   #markEnabled(): void {

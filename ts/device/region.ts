@@ -1,14 +1,15 @@
 // Region: one BAR or other region of a device. Decides what is mapped and refuses what cannot be right; the accesses
 // themselves are native.
 import { EINVAL, EOPNOTSUPP, ETIMEDOUT, EIO, VfioError, attempt } from '../errors.js'
-import { addon, type NativeHandle, type RegisterFunctions } from '../native.js'
+import { addon, type NativeHandle } from '../native.js'
 import { bigint, boolean, bytes as bytesOf, integer, oneOf, options as optionsOf, MAX_U64 } from '../validate.js'
+import { Accessors } from './accessors.js'
 import type { RegionArea, RegionCapability, RegionInfo } from './info.js'
 import { planMmapAreas } from './mmap-plan.js'
 import { MAX_WINDOW } from '../iommu/guest-memory.js'
 import { watchSignalListeners } from './sigbus.js'
 
-/** What a region needs to know about itself that the kernel's answer does not say. @internal */
+/** What a region needs to know about itself that the kernel's answer does not say. Not part of the public surface. */
 export interface RegionContext {
   /** For errors: `bar0 of 0000:00:10.0`. */
   label: string
@@ -48,30 +49,6 @@ export interface RegionCounters {
 /** Keeps what an ArrayBuffer shows. */
 const viewOwners = new WeakMap<ArrayBuffer, object>()
 
-type Lazy = { -readonly [Name in keyof RegisterFunctions]: RegisterFunctions[Name] }
-
-/** The accessors of one region, each made when first called. */
-class Accessors {
-  declare readonly functions: Lazy
-
-  constructor(registers: NativeHandle) {
-    const functions = {} as Record<string, unknown>
-    for (const width of [8, 16, 32, 64]) {
-      for (const form of ['', 'Relaxed']) {
-        for (const kind of ['read', 'write']) {
-          const name = `${kind}${String(width)}${form}` as keyof RegisterFunctions
-          functions[name] = (offset: number, value: never): unknown => {
-            const made = addon().registersFunction(registers, name) as (offset: number, value?: never) => unknown
-            functions[name] = made
-            return made(offset, value)
-          }
-        }
-      }
-    }
-    this.functions = functions as unknown as Lazy
-  }
-}
-
 /**
  * A region of a device. Offsets count bytes from its start. Scalar accesses are volatile, of exactly the width in their
  * name, naturally aligned and checked against the region's end; one call is one access at the device where the region is
@@ -94,7 +71,7 @@ export class Region {
   readonly #native: NativeHandle
   readonly #context: RegionContext
   readonly #info: RegionInfo
-  readonly #access: Lazy
+  readonly #access: Accessors
   #closed = false
 
   /** @internal */
@@ -120,7 +97,7 @@ export class Region {
     this.#native = attempt({ subject: context.label }, () =>
       addon().regionOpen(context.file, info.fileOffset, info.size, read, write, areas),
     )
-    this.#access = new Accessors(this.#native).functions
+    this.#access = new Accessors(this.#native)
     if (areas.length > 0) watchSignalListeners()
   }
 

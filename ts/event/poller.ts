@@ -27,12 +27,22 @@ interface Watch {
   forget: () => void
 }
 
+const forgotten = new FinalizationRegistry<NativeHandle>((native) => {
+  process.emitWarning('SignalPoller was garbage-collected without close(); it is closed now', {
+    type: 'VfioLeakWarning',
+    detail: 'Call close(), or declare it with `using`.',
+  })
+  addon().pollerClose(native)
+})
+
 /**
  * Calls a handler in the event loop when an eventfd is signalled. A handler gets the counter's value, so signals that
  * coalesce are not lost. Every eventfd that is ready is served once per wake, none before its turn.
  */
 export class SignalPoller {
   readonly #native: NativeHandle
+  // What the native side holds: the poller only while it watches something, so that a forgotten one can be collected.
+  readonly #busy: { poller: SignalPoller | undefined } = { poller: undefined }
   readonly #slots: Uint32Array
   readonly #counts: Float64Array
   readonly #watches: (Watch | undefined)[] = []
@@ -52,9 +62,12 @@ export class SignalPoller {
     const ring = new ArrayBuffer(size * 12)
     this.#counts = new Float64Array(ring, 0, size)
     this.#slots = new Uint32Array(ring, size * 8, size)
+    const busy = this.#busy
     this.#native = addon().pollerOpen(ring, (count) => {
-      this.#dispatch(count)
+      const poller = busy.poller
+      if (poller !== undefined) poller.#dispatch(count)
     })
+    forgotten.register(this, this.#native, this)
   }
 
   get closed(): boolean {
@@ -133,6 +146,7 @@ export class SignalPoller {
     if (this.#closed) return
     for (const eventfd of [...this.#bySource.keys()]) this.remove(eventfd)
     this.#closed = true
+    forgotten.unregister(this)
     addon().pollerClose(this.#native)
   }
 
@@ -145,6 +159,7 @@ export class SignalPoller {
   }
 
   #applyReference(): void {
+    this.#busy.poller = this.#bySource.size > 0 ? this : undefined
     if (!this.#closed) addon().pollerReference(this.#native, this.#referenced && this.#bySource.size > 0)
   }
 

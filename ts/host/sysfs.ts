@@ -21,8 +21,11 @@ export function devRoot(options: HostOptions): string {
   return options.devRoot ?? '/dev'
 }
 
-/** ENODEV is what sysfs answers for a file of a device that was removed after the file was opened. */
-const ABSENT: readonly string[] = ['ENOENT', 'ENOTDIR', 'ENODEV']
+/**
+ * ENODEV is what sysfs answers for a file of a device that was removed after the file was opened; ENAMETOOLONG that no
+ * file can have the name.
+ */
+const ABSENT: readonly string[] = ['ENOENT', 'ENOTDIR', 'ENODEV', 'ENAMETOOLONG']
 
 /** Runs `read`; null where its subject is not there. Other failures (EACCES, EIO) are thrown as they are. */
 function orNull<T>(read: () => T, absent: readonly string[] = ABSENT): T | null {

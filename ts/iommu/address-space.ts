@@ -2,11 +2,11 @@
 // list of what is mapped is native, because Workers share it.
 import { readFileSync } from 'node:fs'
 
-import { EEXIST, ENOSPC, EOPNOTSUPP, VfioError, type VfioErrorContext, attempt, attemptAsync } from '../errors.js'
+import { EBADF, EEXIST, ENOSPC, EOPNOTSUPP, VfioError, type VfioErrorContext, attempt, attemptAsync } from '../errors.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
 import { MAX_U64, bigint, boolean, integer, oneOf, options as optionsOf } from '../validate.js'
-import { DmaBuffer, type DmaOwner } from './dma-buffer.js'
+import { DmaBuffer } from './dma-buffer.js'
 import { type DirtyTracking, Type1DirtyTracking } from './dirty-tracking.js'
 import { GuestMemory, type MemoryOptions, originOf } from './guest-memory.js'
 import { type IovaRange, type Type1Info, decodeType1Info } from './type1-info.js'
@@ -52,7 +52,7 @@ export interface AddressSpaceOptions {
   devRoot?: string
 }
 
-/** What a device of the space lets the space do. @internal */
+/** What a device of the space lets the space do. Not part of the public surface. */
 export interface SpaceMember {
   stopDma(): void
 }
@@ -95,7 +95,7 @@ function memlockContext(size: number): VfioErrorContext {
  * opened without one; pass one to `VfioDevice.open` for several devices that share buffers. It becomes usable when its
  * first device is opened.
  */
-export class AddressSpace extends Handle implements DmaOwner {
+export class AddressSpace extends Handle {
   readonly #members = new Set<SpaceMember>()
   readonly #buffers = new Set<WeakRef<DmaBuffer>>()
   readonly #refs = new WeakMap<DmaBuffer, WeakRef<DmaBuffer>>()
@@ -197,8 +197,8 @@ export class AddressSpace extends Handle implements DmaOwner {
     const memory = GuestMemory.create(size, options)
     try {
       const piece = { memory, offset: 0, size: memory.size }
-      const iova = await this.#placeAsync(piece, place)
-      return this.#own(memory, iova)
+      // One call in flight until the mapping has its owner: a close in between must find it.
+      return await this.running(async () => this.#own(memory, await this.#placeAsync(piece, place)))
     } catch (error) {
       memory.close()
       throw error
@@ -477,7 +477,11 @@ export class AddressSpace extends Handle implements DmaOwner {
   }
 
   #own(memory: GuestMemory, iova: bigint): DmaBuffer {
-    const mapping = addon().dmaMappingOwn(this.native, iova, BigInt(memory.size))
+    const mapping = addon().dmaMappingOwn(this.nativeInFlight, iova, BigInt(memory.size))
+    if (this.closed) {
+      addon().handleRelease(mapping, false)
+      throw new VfioError(EBADF, 'closed', { subject: this.label })
+    }
     const buffer = new DmaBuffer(mapping, memory, iova, memory.size, this)
     const ref = new WeakRef(buffer)
     this.#refs.set(buffer, ref)

@@ -21,6 +21,7 @@ export interface DirtyTracking {
 
 /** One bit per page. */
 export class DirtyBitmap {
+  /** @internal */
   constructor(
     /** The bits, least significant first. */
     readonly bytes: Uint8Array,
@@ -40,7 +41,8 @@ export class DirtyBitmap {
   /** How many pages are dirty. */
   get count(): number {
     let total = 0
-    for (let index = 0; index < this.pages; index++) if (this.has(index)) total++
+    const pages = Math.min(this.pages, this.bytes.length * 8)
+    for (let index = 0; index < pages; index++) if (this.has(index)) total++
     return total
   }
 }

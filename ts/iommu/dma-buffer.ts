@@ -4,7 +4,7 @@ import { addon, type NativeHandle } from '../native.js'
 import { integer } from '../validate.js'
 import { GuestMemory } from './guest-memory.js'
 
-/** What a DmaBuffer needs of the space it lives in. @internal */
+/** What a DmaBuffer needs of the space it lives in. Not part of the public surface. */
 export interface DmaOwner {
   /** Stops the DMA of devices that could still reach the range. */
   quiesce(): void

@@ -1,6 +1,6 @@
 // The command register as named bits. It must not know what VFIO does when one of them changes.
 
-import type { ConfigSpace } from './config-space.js'
+import { type ConfigSpace, checkSpace } from './config-space.js'
 import * as regs from './registers.js'
 
 /**
@@ -11,6 +11,7 @@ export class PciCommand {
   readonly #space: ConfigSpace
 
   constructor(space: ConfigSpace) {
+    checkSpace(space)
     this.#space = space
   }
 

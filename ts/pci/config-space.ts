@@ -21,3 +21,13 @@ export interface ConfigSpace {
   /** Writes 32 bits at an offset that is a multiple of 4. */
   write32(offset: number, value: number): void
 }
+
+const ACCESSORS = ['read8', 'read16', 'read32', 'write8', 'write16', 'write32'] as const
+
+/** Refuses what is no ConfigSpace before it is used as one. @internal */
+export function checkSpace(space: unknown): void {
+  const candidate = space as Partial<ConfigSpace> | null | undefined
+  if (typeof candidate?.size === 'number' && ACCESSORS.every((name) => typeof candidate[name] === 'function'))
+    return
+  throw new TypeError(`space must have a size and ${ACCESSORS.join(', ')}`)
+}

@@ -4,7 +4,7 @@
 import { type PciBar, readBars } from './bars.js'
 import type { Capability } from './capabilities.js'
 import { PciCommand } from './command.js'
-import type { ConfigSpace } from './config-space.js'
+import { type ConfigSpace, checkSpace } from './config-space.js'
 import type { ExtendedCapability } from './extended-capabilities.js'
 import * as regs from './registers.js'
 import { type ConfigProblem, isPresent, walkCapabilities, walkExtendedCapabilities } from './walk.js'
@@ -65,6 +65,7 @@ export class PciConfig {
 
   /** @throws RangeError if `space` has fewer than the 64 bytes of a header */
   constructor(space: ConfigSpace) {
+    checkSpace(space)
     if (space.size < regs.PCI_STD_HEADER_SIZEOF) {
       throw new RangeError(`configuration space of ${space.size} bytes is smaller than its 64-byte header`)
     }

@@ -22,18 +22,28 @@ test('device: bus, reset, counts, atomic completion', (t) => {
   t.true(info.resettable)
   t.is(info.numRegions, 9)
   t.is(info.numIrqs, 5)
-  t.deepEqual(info.capabilities[0], { name: 'pciAtomicCompletion', comp32: true, comp64: false, comp128: true })
+  t.deepEqual(info.capabilities[0], {
+    name: 'pciAtomicCompletion',
+    comp32: true,
+    comp64: false,
+    comp128: true,
+  })
   const second = info.capabilities[1]
   t.is(second?.name, 'unknown')
   t.true(second?.name === 'unknown' && second.id === 1 && second.bytes[0] === 0xcd)
 })
 
 test('device: every bus by its flag, and one that is new', (t) => {
-  const buses = ['pci', 'platform', 'amba', 'ccw', 'ap', 'fsl-mc'].map((bus, i) => [1 << (i + 1), bus] as const)
-  for (const [flag, bus] of [...buses, [1 << 8, 'cdx'] as const, [1 << 20, 'other'] as const]) {
+  const buses = ['pci', 'platform', 'amba', 'ccw', 'ap', 'fsl-mc'].map(
+    (bus, i) => [1 << (i + 1), bus] as const,
+  )
+  for (const [flag, bus] of [...buses, [1 << 8, 'cdx'] as const, [1 << 20, 'other'] as const] as [
+    number,
+    string,
+  ][]) {
     const { bytes, view } = chained(DEVICE_HEAD, [])
     view.setUint32(4, flag, true)
-    t.is(decodeDeviceInfo(bytes).bus, bus)
+    t.is<string, string>(decodeDeviceInfo(bytes).bus, bus)
     t.false(decodeDeviceInfo(bytes).resettable)
   }
 })
@@ -56,7 +66,13 @@ test('region: flags, place, sparse areas, type, msixMappable', (t) => {
     size: 0x10_0000,
     fileOffset: 0x200_0000_0000,
     capabilities: [
-      { name: 'sparseMmap', areas: [{ offset: 0, size: 0x1000 }, { offset: 0x3000, size: 0x2000 }] },
+      {
+        name: 'sparseMmap',
+        areas: [
+          { offset: 0, size: 0x1000 },
+          { offset: 0x3000, size: 0x2000 },
+        ],
+      },
       { name: 'msixMappable' },
       { name: 'type', type: 0x8000_8086, subtype: 1, vendor: 0x8086 },
       { name: 'type', type: 1, subtype: 2, vendor: null },
@@ -86,7 +102,10 @@ test('interrupts: every flag', (t) => {
 })
 
 test('any bytes decode without an exception', (t) => {
-  const bytesAndStart = fc.tuple(fc.uint8Array({ minLength: 32, maxLength: 120 }), fc.integer({ min: 0, max: 130 }))
+  const bytesAndStart = fc.tuple(
+    fc.uint8Array({ minLength: 32, maxLength: 120 }),
+    fc.integer({ min: 0, max: 130 }),
+  )
   fc.assert(
     fc.property(bytesAndStart, ([bytes, first]) => {
       const view = new DataView(bytes.buffer, bytes.byteOffset)

@@ -10,11 +10,16 @@ const WIDTHS = [1, 2, 4] as const
 type Call = (region: Region, offset: unknown, value?: unknown) => unknown
 
 function reader(width: number, form = ''): Call {
-  return (region, offset) => (region as never as Record<string, (offset: unknown) => unknown>)[`read${String(width * 8)}${form}`]?.(offset)
+  return (region, offset) =>
+    (region as never as Record<string, (offset: unknown) => unknown>)[`read${String(width * 8)}${form}`]?.(
+      offset,
+    )
 }
 function writer(width: number, form = ''): Call {
   return (region, offset, value) =>
-    (region as never as Record<string, (offset: unknown, value: unknown) => unknown>)[`write${String(width * 8)}${form}`]?.(offset, value)
+    (region as never as Record<string, (offset: unknown, value: unknown) => unknown>)[
+      `write${String(width * 8)}${form}`
+    ]?.(offset, value)
 }
 
 function bound(call: Call, region: Region): Call {
@@ -57,7 +62,11 @@ for (const guard of [true, false]) {
         const write = bound(writer(width, form), region)
         const one = width === 8 ? 1n : 1
         for (const offset of [-1, 4096 - 2, 4096, 2 ** 32, 2 ** 53, 1e300, NaN, Infinity, -Infinity, 0.5]) {
-          t.throws(() => region && read(region, offset), { instanceOf: RangeError }, `read${String(width)} ${String(offset)}`)
+          t.throws(
+            () => region && read(region, offset),
+            { instanceOf: RangeError },
+            `read${String(width)} ${String(offset)}`,
+          )
           t.throws(() => write(region, offset, one), { instanceOf: RangeError })
         }
         if (width > 1) {
@@ -75,7 +84,10 @@ for (const guard of [true, false]) {
         for (const value of wrong) t.throws(() => write(region, 0, value), { instanceOf: TypeError })
       }
     }
-    t.true(new Uint8Array(memory.buffer).every((byte) => byte === 0), 'nothing was written')
+    t.true(
+      new Uint8Array(memory.buffer).every((byte) => byte === 0),
+      'nothing was written',
+    )
     region.closeWithDevice()
   })
 
@@ -84,11 +96,22 @@ for (const guard of [true, false]) {
     const region = memoryRegion(memory, { guard })
     const bytes = new Uint8Array(memory.buffer)
     const source = Uint8Array.from({ length: 100 }, (_, i) => i + 1)
-    for (const [offset, length] of [[0, 100], [1, 99], [3, 7], [4095, 1], [4000, 96], [17, 0], [4096, 0]] as const) {
+    for (const [offset, length] of [
+      [0, 100],
+      [1, 99],
+      [3, 7],
+      [4095, 1],
+      [4000, 96],
+      [17, 0],
+      [4096, 0],
+    ] as const) {
       bytes.fill(0)
       region.write(offset, source.subarray(0, length))
       t.deepEqual([...bytes.subarray(offset, offset + length)], [...source.subarray(0, length)])
-      t.is(bytes.reduce((a, b) => a + b, 0), source.subarray(0, length).reduce((a, b) => a + b, 0))
+      t.is(
+        bytes.reduce((a, b) => a + b, 0),
+        source.subarray(0, length).reduce((a, b) => a + b, 0),
+      )
       const target = new Uint8Array(length + 2)
       region.read(offset, target.subarray(1, length + 1))
       t.deepEqual([...target], [0, ...source.subarray(0, length), 0])
@@ -97,17 +120,26 @@ for (const guard of [true, false]) {
     region.write(0, Uint8Array.of(1, 2, 3, 4))
     region.read(0, new DataView(words.buffer))
     t.deepEqual([...words], [0x0201, 0x0403])
-    t.throws(() => {
-      region.read(4000, new Uint8Array(97))
-    }, { instanceOf: RangeError })
-    t.throws(() => {
-      region.read(0, new ArrayBuffer(1) as never)
-    }, { instanceOf: TypeError })
+    t.throws(
+      () => {
+        region.read(4000, new Uint8Array(97))
+      },
+      { instanceOf: RangeError },
+    )
+    t.throws(
+      () => {
+        region.read(0, new ArrayBuffer(1) as never)
+      },
+      { instanceOf: TypeError },
+    )
     const detached = new Uint8Array(8)
     structuredClone(detached.buffer, { transfer: [detached.buffer] })
-    t.throws(() => {
-      region.write(0, detached)
-    }, { instanceOf: TypeError })
+    t.throws(
+      () => {
+        region.write(0, detached)
+      },
+      { instanceOf: TypeError },
+    )
     region.closeWithDevice()
   })
 
@@ -121,14 +153,34 @@ for (const guard of [true, false]) {
     t.is(region.poll32(15, { equals: 0x12n, width: 1 }), 0x12)
     t.is(region.poll64(8, { mask: 0xffn << 56n, equals: 0x12n << 56n }), 0x1234_5678_9abc_def0n)
     const started = performance.now()
-    const error = t.throws(() => region.poll32(8, { equals: 1, timeoutMicros: 20_000 }), { instanceOf: VfioError, code: 'ETIMEDOUT' })
+    const error = t.throws(() => region.poll32(8, { equals: 1, timeoutMicros: 20_000 }), {
+      instanceOf: VfioError,
+      code: 'ETIMEDOUT',
+    })
     t.is(error.reason, 'timeout')
     t.true(performance.now() - started >= 19)
-    const poll = (offset: unknown, options: unknown) => () => region.poll32(offset as number, options as never)
-    for (const options of [undefined, null, 5, {}, { equals: '1' }, { equals: 1, mask: null }, { equals: 1, timeoutMicros: 1n }]) {
+    const poll = (offset: unknown, options: unknown) => () =>
+      region.poll32(offset as number, options as never)
+    for (const options of [
+      undefined,
+      null,
+      5,
+      {},
+      { equals: '1' },
+      { equals: 1, mask: null },
+      { equals: 1, timeoutMicros: 1n },
+    ]) {
       t.throws(poll(8, options), { instanceOf: TypeError })
     }
-    for (const options of [{ equals: -1 }, { equals: 2 ** 32 }, { equals: 1n << 32n }, { equals: 1, width: 3 }, { equals: 1, width: 8 }, { equals: 1, timeoutMicros: -1 }, { equals: 1, timeoutMicros: NaN }]) {
+    for (const options of [
+      { equals: -1 },
+      { equals: 2 ** 32 },
+      { equals: 1n << 32n },
+      { equals: 1, width: 3 },
+      { equals: 1, width: 8 },
+      { equals: 1, timeoutMicros: -1 },
+      { equals: 1, timeoutMicros: NaN },
+    ]) {
       t.throws(poll(8, options), { instanceOf: RangeError })
     }
     for (const offset of [2, -4, 4096, NaN]) t.throws(poll(offset, { equals: 1 }), { instanceOf: RangeError })
@@ -145,10 +197,16 @@ test('write-only and read-only regions, and closed ones', (t) => {
   writeOnly.write32(0, 1)
   t.is(readOnly.read32(0), 1)
   const refused = { instanceOf: VfioError, code: 'EACCES' }
-  t.throws(() => { readOnly.write32(0, 1) }, refused)
-  t.throws(() => { readOnly.write(0, new Uint8Array(1)) }, refused)
+  t.throws(() => {
+    readOnly.write32(0, 1)
+  }, refused)
+  t.throws(() => {
+    readOnly.write(0, new Uint8Array(1))
+  }, refused)
   t.throws(() => writeOnly.read8(0), refused)
-  t.throws(() => { writeOnly.read(0, new Uint8Array(1)) }, refused)
+  t.throws(() => {
+    writeOnly.read(0, new Uint8Array(1))
+  }, refused)
   t.throws(() => writeOnly.poll32(0, { equals: 1 }), refused)
   const region = memoryRegion(memory)
   region.read32(0)
@@ -160,12 +218,18 @@ test('write-only and read-only regions, and closed ones', (t) => {
     t.throws(() => bound(reader(width), region)(region, 0), closed)
     t.throws(() => bound(writer(width), region)(region, 0, 0), closed)
   }
-  t.throws(() => { region.read(0, new Uint8Array(1)) }, closed)
-  t.throws(() => { region.write(0, new Uint8Array(1)) }, closed)
+  t.throws(() => {
+    region.read(0, new Uint8Array(1))
+  }, closed)
+  t.throws(() => {
+    region.write(0, new Uint8Array(1))
+  }, closed)
   t.throws(() => region.poll32(0, { equals: 1 }), closed)
   t.throws(() => region.faulted, closed)
   t.throws(() => region.counters, closed)
-  t.throws(() => { region.remap() }, closed)
+  t.throws(() => {
+    region.remap()
+  }, closed)
   readOnly.closeWithDevice()
   writeOnly.closeWithDevice()
 })
@@ -176,7 +240,10 @@ test('sparse areas: only they are mapped, the rest goes through the file, and bo
     capabilities: [{ name: 'sparseMmap', areas: [{ offset: 4096, size: 4096 }] }],
   })
   t.deepEqual(region.mmapAreas, [{ offset: 4096, size: 4096 }])
-  t.deepEqual([region.isMapped(4092, 4), region.isMapped(4096, 4), region.isMapped(8188, 8)], [false, true, false])
+  t.deepEqual(
+    [region.isMapped(4092, 4), region.isMapped(4096, 4), region.isMapped(8188, 8)],
+    [false, true, false],
+  )
   const source = Uint8Array.from({ length: 3 * 4096 }, (_, i) => i * 7)
   region.write(0, source)
   t.deepEqual(new Uint8Array(memory.buffer), source)
@@ -194,13 +261,25 @@ test('sparse areas: only they are mapped, the rest goes through the file, and bo
 test('view: memory-like regions only, and only where they are mapped', (t) => {
   using memory = GuestMemory.create(8192)
   const registers = memoryRegion(memory)
-  t.is(t.throws(() => registers.view(0, 4), { instanceOf: VfioError, code: 'EOPNOTSUPP' }).reason, 'not-memory-like')
-  const region = memoryRegion(memory, { memoryLike: true, capabilities: [{ name: 'sparseMmap', areas: [{ offset: 0, size: 4096 }] }] })
+  t.is(
+    t.throws(() => registers.view(0, 4), { instanceOf: VfioError, code: 'EOPNOTSUPP' }).reason,
+    'not-memory-like',
+  )
+  const region = memoryRegion(memory, {
+    memoryLike: true,
+    capabilities: [{ name: 'sparseMmap', areas: [{ offset: 0, size: 4096 }] }],
+  })
   const bytes = new Uint8Array(region.view(100, 50))
   bytes[0] = 3
   t.is(region.read8(100), 3)
   t.is(t.throws(() => region.view(4000, 200), { instanceOf: VfioError, code: 'EINVAL' }).reason, 'not-mapped')
-  for (const [offset, length] of [[0, 0], [-1, 1], [0, 8193], [0, 1.5], [NaN, 1]] as const) {
+  for (const [offset, length] of [
+    [0, 0],
+    [-1, 1],
+    [0, 8193],
+    [0, 1.5],
+    [NaN, 1],
+  ] as const) {
     t.throws(() => region.view(offset, length), { instanceOf: RangeError })
   }
   t.throws(() => region.view(0, '1' as never), { instanceOf: TypeError })
@@ -235,7 +314,12 @@ test('a region that stops answering reads as all ones and drops writes until it 
   t.throws(() => region.poll32(4096, { equals: 0, timeoutMicros: 100 }), { code: 'ETIMEDOUT' })
 
   decodes = false
-  const error = t.throws(() => { region.remap() }, { instanceOf: VfioError, code: 'EIO' })
+  const error = t.throws(
+    () => {
+      region.remap()
+    },
+    { instanceOf: VfioError, code: 'EIO' },
+  )
   t.is(error.reason, 'memory-decoding-off')
   t.true(region.faulted)
   decodes = true

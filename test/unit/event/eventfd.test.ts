@@ -34,13 +34,15 @@ test('wrong options and values are refused before the kernel is asked', (t) => {
   for (const options of [null, 5, 'x', { initial: '1' }, { initial: 1n }, { semaphore: 1 }]) {
     t.throws(make(options), { instanceOf: TypeError }, String(options))
   }
-  for (const initial of [-1, 0.5, 2 ** 32, NaN, Infinity]) t.throws(make({ initial }), { instanceOf: RangeError })
+  for (const initial of [-1, 0.5, 2 ** 32, NaN, Infinity])
+    t.throws(make({ initial }), { instanceOf: RangeError })
 
   using eventfd = new EventFd()
   const signal = (value: unknown) => () => {
     eventfd.signal(value as never)
   }
-  for (const value of [null, '1', 1n, {}, Symbol('x'), true]) t.throws(signal(value), { instanceOf: TypeError })
+  for (const value of [null, '1', 1n, {}, Symbol('x'), true])
+    t.throws(signal(value), { instanceOf: TypeError })
   for (const value of [0, -1, 1.5, NaN, Infinity, -Infinity, 2 ** 53, 1e300]) {
     t.throws(signal(value), { instanceOf: RangeError }, String(value))
   }
@@ -54,9 +56,12 @@ test('a full counter is EAGAIN with a remedy, and is read as the positive number
   const most = Buffer.alloc(8)
   most.writeBigUInt64LE(0xffff_ffff_ffff_fffen)
   writeSync(eventfd.fd, most)
-  const error = t.throws(() => {
-    eventfd.signal()
-  }, { instanceOf: VfioError, code: 'EAGAIN' })
+  const error = t.throws(
+    () => {
+      eventfd.signal()
+    },
+    { instanceOf: VfioError, code: 'EAGAIN' },
+  )
   t.is(error.syscall, 'eventfd write')
   t.regex(error.remedy ?? '', /read it/)
   t.is(eventfd.read(), 2 ** 64)
@@ -76,7 +81,8 @@ test('fromFd takes ownership, and refuses what is no eventfd without closing it'
     closeSync(fd)
   })
   t.throws(() => EventFd.fromFd(fd), { instanceOf: VfioError, code: 'EBADF' })
-  for (const wrong of [-1, 0.5, NaN, 2 ** 31]) t.throws(() => EventFd.fromFd(wrong), { instanceOf: RangeError })
+  for (const wrong of [-1, 0.5, NaN, 2 ** 31])
+    t.throws(() => EventFd.fromFd(wrong), { instanceOf: RangeError })
   for (const wrong of ['3', 3n, null, undefined]) {
     t.throws(() => EventFd.fromFd(wrong as never), { instanceOf: TypeError })
   }
@@ -117,7 +123,12 @@ test('close is idempotent, and a closed one throws without reaching the recycled
   const heir = others.find((other) => other.fd === fd)
   t.truthy(heir, 'the number was recycled')
   const calls: [string, () => unknown][] = [
-    ['signal', () => { eventfd.signal() }],
+    [
+      'signal',
+      () => {
+        eventfd.signal()
+      },
+    ],
     ['read', () => eventfd.read()],
     ['fd', () => eventfd.fd],
     ['share', () => eventfd.share()],
@@ -161,8 +172,19 @@ test('a token of another kind, or none, is a TypeError and takes nothing', (t) =
   using eventfd = new EventFd()
   const claim = (token: unknown) => () => EventFd.claim(token as ShareToken)
   t.throws(claim(memory.share()), { instanceOf: TypeError, message: /GuestMemory/ })
-  t.throws(claim({ ...memory.share(), vfio: 'EventFd' }), { instanceOf: TypeError, message: /names a memory/ })
-  for (const token of [null, undefined, 1, {}, { vfio: 'EventFd' }, { vfio: 'EventFd', id: 0.5 }, { vfio: 'EventFd', id: -1 }]) {
+  t.throws(claim({ ...memory.share(), vfio: 'EventFd' }), {
+    instanceOf: TypeError,
+    message: /names a memory/,
+  })
+  for (const token of [
+    null,
+    undefined,
+    1,
+    {},
+    { vfio: 'EventFd' },
+    { vfio: 'EventFd', id: 0.5 },
+    { vfio: 'EventFd', id: -1 },
+  ]) {
     t.throws(claim(token), { instanceOf: TypeError })
   }
   t.throws(claim({ vfio: 'EventFd', id: 2 ** 50 }), { instanceOf: VfioError, code: 'ENOENT' })

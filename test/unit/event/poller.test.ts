@@ -35,7 +35,10 @@ test('many eventfds: each handler gets its own counts, coalesced and complete', 
   await until(() => sums.every((sum, i) => sum === wanted[i]))
   t.deepEqual(sums, wanted)
   const { wakes, events, signals, mostPerWake } = poller.counters
-  t.is(signals, wanted.reduce((a, b) => a + b))
+  t.is(
+    signals,
+    wanted.reduce((a, b) => a + b),
+  )
   t.true(wakes > 0 && events >= 300 && events <= 3000 && mostPerWake <= 300)
   closeAll(eventfds)
   t.is(poller.size, 0, 'a closed eventfd is no longer watched')
@@ -69,16 +72,22 @@ test('a reader has an eventfd for itself', (t) => {
   using other = new SignalPoller()
   poller.add(eventfd, () => undefined)
   for (const each of [poller, other]) {
-    const error = t.throws(() => {
-      each.add(eventfd, () => undefined)
-    }, { instanceOf: VfioError, code: 'EBUSY' })
+    const error = t.throws(
+      () => {
+        each.add(eventfd, () => undefined)
+      },
+      { instanceOf: VfioError, code: 'EBUSY' },
+    )
     t.is(error.reason, 'eventfd-in-use')
   }
   t.is(poller.size, 1)
   using second = EventFd.claim(eventfd.share())
-  t.throws(() => {
-    other.add(second, () => undefined)
-  }, { code: 'EBUSY' })
+  t.throws(
+    () => {
+      other.add(second, () => undefined)
+    },
+    { code: 'EBUSY' },
+  )
   t.true(poller.remove(eventfd))
   t.false(poller.remove(eventfd))
   other.add(second, () => undefined)
@@ -88,24 +97,35 @@ test('a reader has an eventfd for itself', (t) => {
 test('wrong arguments and closed objects', (t) => {
   const eventfd = new EventFd()
   const poller = new SignalPoller()
-  const add = (...args: unknown[]) => () => {
-    ;(poller.add as (...args: unknown[]) => void).apply(poller, args)
-  }
+  const add =
+    (...args: unknown[]) =>
+    () => {
+      ;(poller.add as (...args: unknown[]) => void).apply(poller, args)
+    }
   using memory = GuestMemory.create(1)
   for (const wrong of [null, undefined, 5, {}, memory]) {
-    t.throws(add(wrong, () => undefined), { instanceOf: TypeError })
+    t.throws(
+      add(wrong, () => undefined),
+      { instanceOf: TypeError },
+    )
   }
   for (const wrong of [null, undefined, 5, {}]) t.throws(add(eventfd, wrong), { instanceOf: TypeError })
   t.throws(() => poller.remove({} as never), { instanceOf: TypeError })
   t.is(poller.size, 0)
   eventfd.close()
-  t.throws(add(eventfd, () => undefined), { instanceOf: VfioError, code: 'EBADF' })
+  t.throws(
+    add(eventfd, () => undefined),
+    { instanceOf: VfioError, code: 'EBADF' },
+  )
   t.false(poller.remove(eventfd))
   poller.close()
   poller.close()
   t.true(poller.closed)
   using open = new EventFd()
-  const error = t.throws(add(open, () => undefined), { instanceOf: VfioError, code: 'EBADF' })
+  const error = t.throws(
+    add(open, () => undefined),
+    { instanceOf: VfioError, code: 'EBADF' },
+  )
   t.is(error?.reason, 'closed')
   t.is(poller.ref(), poller)
   t.is(poller.unref(), poller)
@@ -284,7 +304,8 @@ test('ref and unref decide whether a watch keeps the process alive', async (t) =
 })
 
 test('process.exit inside a handler, and handlers that never end their poller', async (t) => {
-  const { status, stderr } = await inChild(`const eventfds = Array.from({ length: 10 }, () => new vfio.EventFd({ initial: 1 }))
+  const { status, stderr } =
+    await inChild(`const eventfds = Array.from({ length: 10 }, () => new vfio.EventFd({ initial: 1 }))
     const poller = new vfio.SignalPoller()
     for (const eventfd of eventfds) poller.add(eventfd, () => process.exit(7))`)
   t.is(status, 7, stderr)

@@ -8,7 +8,9 @@ interface Chained {
 
 /** Lays out a structure of `head` bytes and capabilities behind it; bodies are 32-bit numbers and 64-bit bigints. */
 export function chained(head: number, capabilities: Chained[]): { bytes: Uint8Array; view: DataView } {
-  const sizes = capabilities.map(({ body }) => 8 + body.reduce<number>((sum, each) => sum + (typeof each === 'bigint' ? 8 : 4), 0))
+  const sizes = capabilities.map(
+    ({ body }) => 8 + body.reduce<number>((sum, each) => sum + (typeof each === 'bigint' ? 8 : 4), 0),
+  )
   const bytes = new Uint8Array(head + sizes.reduce((a, b) => a + b, 0))
   const view = new DataView(bytes.buffer)
   view.setUint32(0, bytes.length, true)

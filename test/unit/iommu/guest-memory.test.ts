@@ -21,7 +21,13 @@ test('zeroed, rounded up to pages, one buffer at every call', (t) => {
 test('windows show the same bytes at any offset', (t) => {
   using memory = GuestMemory.create(3 * 4096)
   const all = new Uint8Array(memory.buffer)
-  for (const [offset, length] of [[0, 1], [1, 1], [4095, 2], [4097, 8190], [12287, 1]] as const) {
+  for (const [offset, length] of [
+    [0, 1],
+    [1, 1],
+    [4095, 2],
+    [4097, 8190],
+    [12287, 1],
+  ] as const) {
     const window = new Uint8Array(memory.window(offset, length))
     t.is(window.length, length)
     window[0] = 0xa5
@@ -32,14 +38,29 @@ test('windows show the same bytes at any offset', (t) => {
 })
 
 test('wrong sizes and windows outside', (t) => {
-  const create = (...args: unknown[]) => () => (GuestMemory.create as (...args: unknown[]) => GuestMemory)(...args)
-  for (const size of [0, -1, 1.5, NaN, Infinity, 2 ** 46 + 1]) t.throws(create(size), { instanceOf: RangeError })
+  const create =
+    (...args: unknown[]) =>
+    () =>
+      (GuestMemory.create as (...args: unknown[]) => GuestMemory)(...args)
+  for (const size of [0, -1, 1.5, NaN, Infinity, 2 ** 46 + 1])
+    t.throws(create(size), { instanceOf: RangeError })
   for (const size of ['1', 1n, null, undefined, {}]) t.throws(create(size), { instanceOf: TypeError })
   t.throws(create(1, null), { instanceOf: TypeError })
   t.throws(create(1, { hugePages: '4K' }), { instanceOf: TypeError, message: /2M, 1G/ })
   using memory = GuestMemory.create(4096)
-  const window = (...args: unknown[]) => () => (memory.window as (...args: unknown[]) => ArrayBuffer).apply(memory, args)
-  for (const args of [[4096, 1], [0, 4097], [4095, 2], [-1, 1], [0, 0], [0.5, 1], [0, NaN]]) {
+  const window =
+    (...args: unknown[]) =>
+    () =>
+      (memory.window as (...args: unknown[]) => ArrayBuffer).apply(memory, args)
+  for (const args of [
+    [4096, 1],
+    [0, 4097],
+    [4095, 2],
+    [-1, 1],
+    [0, 0],
+    [0.5, 1],
+    [0, NaN],
+  ]) {
     t.throws(window(...args), { instanceOf: RangeError }, args.join())
   }
   for (const args of [['0', 1], [0n, 1], [0], []]) t.throws(window(...args), { instanceOf: TypeError })
@@ -55,7 +76,12 @@ test('close detaches every buffer and window; a closed one refuses', (t) => {
   t.is(buffer.byteLength, 0)
   t.is(window.byteLength, 0)
   t.is(bytes[0], undefined)
-  for (const call of [() => memory.buffer, () => memory.window(0, 1), () => memory.fd, () => memory.share()]) {
+  for (const call of [
+    () => memory.buffer,
+    () => memory.window(0, 1),
+    () => memory.fd,
+    () => memory.share(),
+  ]) {
     const error = t.throws(call, { instanceOf: VfioError, code: 'EBADF' })
     t.is(error?.reason, 'closed')
   }
@@ -214,4 +240,3 @@ test('a transferred buffer stays readable after close, with zeros', async (t) =>
   t.is(status, 0, stderr)
   t.true(['absent\n', '9 65536 0 1 0 0\n'].includes(stdout), stdout)
 })
-

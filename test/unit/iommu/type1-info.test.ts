@@ -32,7 +32,12 @@ test('without flags nothing is believed', (t) => {
   const { bytes, view } = chained(HEAD, [{ id: 3, body: [1] }])
   view.setBigUint64(8, 0x1000n, true)
   view.setUint32(16, HEAD, true)
-  t.deepEqual(decodeType1Info(bytes), { pageSizes: [], iovaRanges: [], mappingsAvailable: null, migration: null })
+  t.deepEqual(decodeType1Info(bytes), {
+    pageSizes: [],
+    iovaRanges: [],
+    mappingsAvailable: null,
+    migration: null,
+  })
 })
 
 test('a kernel before capabilities sets no flag for them', (t) => {
@@ -67,14 +72,18 @@ test('a count larger than the bytes is cut, not read beyond', (t) => {
 
 test('any bytes decode without an exception', (t) => {
   fc.assert(
-    fc.property(fc.uint8Array({ minLength: 24, maxLength: 120 }), fc.integer({ min: HEAD, max: 130 }), (bytes, first) => {
-      const view = new DataView(bytes.buffer, bytes.byteOffset)
-      view.setUint32(4, 3, true)
-      view.setUint32(16, first, true)
-      // Ids that are known, more often than chance would have it.
-      if (first + 8 <= bytes.length && first % 3 !== 0) view.setUint16(first, (first % 3) + 1, true)
-      decodeType1Info(bytes)
-    }),
+    fc.property(
+      fc.uint8Array({ minLength: 24, maxLength: 120 }),
+      fc.integer({ min: HEAD, max: 130 }),
+      (bytes, first) => {
+        const view = new DataView(bytes.buffer, bytes.byteOffset)
+        view.setUint32(4, 3, true)
+        view.setUint32(16, first, true)
+        // Ids that are known, more often than chance would have it.
+        if (first + 8 <= bytes.length && first % 3 !== 0) view.setUint16(first, (first % 3) + 1, true)
+        decodeType1Info(bytes)
+      },
+    ),
     { numRuns: 2000 },
   )
   t.pass()

@@ -108,25 +108,36 @@ test.serial('terminated while objects are destroyed off the thread', async (t) =
   )
 })
 
-test.serial('ended by process.exit in a handler, by a throw, and by running to its end with everything open', async (t) => {
-  const before = await settledCount()
-  const exits = [
-    { code: `${OBJECTS} poller.add(new vfio.EventFd({ initial: 1 }), () => process.exit(3))`, status: 3, error: null },
-    { code: `${OBJECTS} poller.add(new vfio.EventFd({ initial: 1 }), () => { throw new Error('thrown') })`, status: 1, error: 'thrown' },
-    { code: `${OBJECTS} poller.unref(); region.write32(0, 1)`, status: 0, error: null },
-  ]
-  for (let round = 0; round < 10; round++) {
-    for (const { code, status, error } of exits) {
-      const worker = inWorker(code)
-      let seen = null as string | null
-      worker.on('error', (each: Error) => (seen = each.message))
-      const ended = await new Promise<number>((resolve) => worker.once('exit', resolve))
-      t.is(ended, status)
-      t.is(seen, error)
+test.serial(
+  'ended by process.exit in a handler, by a throw, and by running to its end with everything open',
+  async (t) => {
+    const before = await settledCount()
+    const exits = [
+      {
+        code: `${OBJECTS} poller.add(new vfio.EventFd({ initial: 1 }), () => process.exit(3))`,
+        status: 3,
+        error: null,
+      },
+      {
+        code: `${OBJECTS} poller.add(new vfio.EventFd({ initial: 1 }), () => { throw new Error('thrown') })`,
+        status: 1,
+        error: 'thrown',
+      },
+      { code: `${OBJECTS} poller.unref(); region.write32(0, 1)`, status: 0, error: null },
+    ]
+    for (let round = 0; round < 10; round++) {
+      for (const { code, status, error } of exits) {
+        const worker = inWorker(code)
+        let seen = null as string | null
+        worker.on('error', (each: Error) => (seen = each.message))
+        const ended = await new Promise<number>((resolve) => worker.once('exit', resolve))
+        t.is(ended, status)
+        t.is(seen, error)
+      }
     }
-  }
-  await sameAs(t, before)
-})
+    await sameAs(t, before)
+  },
+)
 
 test.serial('several Workers drive their own objects at once', async (t) => {
   const before = await settledCount()
@@ -158,32 +169,35 @@ async function ended(worker: Worker): Promise<void> {
   await new Promise((resolve) => worker.once('exit', resolve))
 }
 
-test.serial('an EventFd shared with a Worker: both sides signal one counter, and it outlives the Worker', async (t) => {
-  const before = await settledCount()
-  const ping = new EventFd()
-  const pong = new EventFd()
-  const worker = inWorker(
-    `const ping = vfio.EventFd.claim(data.ping), pong = vfio.EventFd.claim(data.pong)
+test.serial(
+  'an EventFd shared with a Worker: both sides signal one counter, and it outlives the Worker',
+  async (t) => {
+    const before = await settledCount()
+    const ping = new EventFd()
+    const pong = new EventFd()
+    const worker = inWorker(
+      `const ping = vfio.EventFd.claim(data.ping), pong = vfio.EventFd.claim(data.pong)
     let left = 200
     port.postMessage('ready')
     for await (const count of ping) { pong.signal(count); if (--left === 0) break }`,
-    { ping: ping.share(), pong: pong.share() },
-  )
-  await message(worker)
-  let sum = 0
-  ping.signal(2)
-  for await (const count of pong) {
-    sum += count
-    if (sum === 400) break
+      { ping: ping.share(), pong: pong.share() },
+    )
+    await message(worker)
+    let sum = 0
     ping.signal(2)
-  }
-  await ended(worker)
-  ping.signal()
-  t.is(ping.read(), 1)
-  ping.close()
-  pong.close()
-  await sameAs(t, before)
-})
+    for await (const count of pong) {
+      sum += count
+      if (sum === 400) break
+      ping.signal(2)
+    }
+    await ended(worker)
+    ping.signal()
+    t.is(ping.read(), 1)
+    ping.close()
+    pong.close()
+    await sameAs(t, before)
+  },
+)
 
 test.serial('GuestMemory shared with a Worker: both see the bytes, either may close first', async (t) => {
   const before = await settledCount()

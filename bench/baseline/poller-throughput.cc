@@ -13,7 +13,7 @@ int main(int argc, char** argv) {
   if (argc != 3) return 2;
   const auto count = static_cast<size_t>(bench::number(argv[1]));
   const int64_t rounds = bench::number(argv[2]);
-  // As in eventfd_signal.cc.
+  // As in eventfd-signal.cc.
   std::thread([] { pause(); }).detach();
   const int epollFd = epoll_create1(EPOLL_CLOEXEC);
   std::vector<int> fds(count);

@@ -1,0 +1,69 @@
+// One access to a register: volatile, of exact width, through the mapping or through the device's file.
+#pragma once
+
+#include <bit>
+
+#include "memory/registers.h"
+
+namespace nodevfio {
+
+// PCI is little-endian; so is every machine this is built for.
+static_assert(std::endian::native == std::endian::little);
+
+enum class Order : uint8_t { kOrdered, kRelaxed };
+
+// x86-64 does not reorder loads with loads, stores with stores, nor a store before an earlier load, and device memory
+// is mapped uncached: the compiler is all there is to hold. Elsewhere it takes the machine's barrier.
+inline void orderBeforeWrite() {
+#if defined(__x86_64__)
+  asm volatile("" ::: "memory");
+#elif defined(__aarch64__)
+  asm volatile("dmb oshst" ::: "memory");
+#else
+  __sync_synchronize();
+#endif
+}
+
+inline void orderAfterRead() {
+#if defined(__x86_64__)
+  asm volatile("" ::: "memory");
+#elif defined(__aarch64__)
+  asm volatile("dmb oshld" ::: "memory");
+#else
+  __sync_synchronize();
+#endif
+}
+
+template <typename T>
+T loadMapped(const uint8_t* address, const GuardMark& mark, Order order) {
+  const T value = *reinterpret_cast<const volatile T*>(address);
+  if (order == Order::kOrdered) orderAfterRead();
+  // After the access: what a stand-in page holds may have been written to since.
+  return mark.faulted() ? static_cast<T>(~T{0}) : value;
+}
+
+template <typename T>
+void storeMapped(uint8_t* address, T value, Order order) {
+  if (order == Order::kOrdered) orderBeforeWrite();
+  *reinterpret_cast<volatile T*>(address) = value;
+}
+
+// Both take an offset that was checked, and return 0 or an errno.
+
+template <typename T>
+int loadRegister(const Registers& registers, uint64_t offset, Order order, T& value) {
+  const MappedArea* area = registers.areaFor(offset, sizeof(T));
+  if (area == nullptr) return registers.readFile(offset, &value, sizeof(T));
+  value = loadMapped<T>(area->base + offset, area->mapping->mark(), order);
+  return 0;
+}
+
+template <typename T>
+int storeRegister(const Registers& registers, uint64_t offset, Order order, T value) {
+  const MappedArea* area = registers.areaFor(offset, sizeof(T));
+  if (area == nullptr) return registers.writeFile(offset, &value, sizeof(T));
+  storeMapped<T>(area->base + offset, value, order);
+  return 0;
+}
+
+}  // namespace nodevfio

@@ -1,0 +1,75 @@
+// Resets of real devices, and the device's state behind them.
+import test from 'ava'
+
+import { VfioError } from '../../ts/index.js'
+import { EDU_ID, withDevice } from './devices.js'
+
+/** e1000e: Receive Address Low 0, loaded from the EEPROM at reset. */
+const RAL0 = 0x5400
+/** nvme: Admin Queue Attributes, 0 after a reset. */
+const AQA = 0x24
+const CAP = 0
+
+for (const form of ['reset', 'resetSync'] as const) {
+  test.serial(`e1000e: ${form} puts registers back and leaves everything usable`, async (t) => {
+    await withDevice('e1000e', async (device) => {
+      t.true(device.info.resettable)
+      const bar0 = device.region('bar0')
+      const address = bar0.read32(RAL0)
+      bar0.write32(RAL0, ~address >>> 0)
+      t.is(bar0.read32(RAL0), ~address >>> 0)
+      await device[form]()
+      t.true(device.config.present)
+      t.is(bar0.read32(RAL0), address, 'the same region object works on')
+      bar0.write32(RAL0, 0x0102_0304)
+      t.is(bar0.read32(RAL0), 0x0102_0304)
+      bar0.write32(RAL0, address)
+      t.is(device.config.vendorId, 0x8086)
+      t.is(device.region('bar2').read32(0), 0)
+    })
+  })
+
+  test.serial(`nvme: ${form} puts registers back and leaves everything usable`, async (t) => {
+    await withDevice('nvme', async (device) => {
+      t.true(device.info.resettable)
+      const bar0 = device.region('bar0')
+      const cap = bar0.read64(CAP)
+      bar0.write32(AQA, 0x001f_001f)
+      t.is(bar0.read32(AQA), 0x001f_001f)
+      await device[form]()
+      t.is(bar0.read32(AQA), 0)
+      t.is(bar0.read64(CAP), cap)
+      const [vector] = device.irq('msix').enable(2)
+      device.irq('msix').trigger(0)
+      t.is(vector?.read(), 1)
+      const buffer = await device.addressSpace.allocate(4096)
+      await device[form]()
+      t.is(buffer.buffer.byteLength, 4096, 'mappings stay')
+      t.is(bar0.read64(CAP), cap)
+    })
+  })
+
+  test.serial(`edu has no reset: ${form} says so, and nothing breaks`, async (t) => {
+    await withDevice('edu', async (device) => {
+      t.false(device.info.resettable)
+      const error = await t.throwsAsync(async () => device[form](), { instanceOf: VfioError })
+      t.is(error.code, 'EINVAL')
+      t.is(error.syscall, 'VFIO_DEVICE_RESET')
+      t.is(error.subject, device.name)
+      t.regex(error.remedy ?? '', /no reset of its own/)
+      t.is(device.region('bar0').read32(0), EDU_ID)
+    })
+  })
+}
+
+test.serial('calls at the same time as a reset', async (t) => {
+  await withDevice('nvme', async (device) => {
+    const bar0 = device.region('bar0')
+    const cap = bar0.read64(CAP)
+    const resets = Promise.all([device.reset(), device.reset()])
+    const { addressSpace } = device
+    await Promise.all([addressSpace.allocate(4096), addressSpace.allocate(4096)])
+    await resets
+    t.is(bar0.read64(CAP), cap)
+  })
+})

@@ -1,0 +1,90 @@
+// The arguments of `vfio`, its exit statuses, and how it tells what went wrong.
+import test from 'ava'
+import { byteSize, errorText, table } from '../../../ts/cli/format.js'
+import { VfioError } from '../../../ts/errors.js'
+import { cliTest } from './run.js'
+
+cliTest('--help and --version are no errors', async (t, { vfio }) => {
+  const help = await vfio('--help')
+  t.is(help.status, 0)
+  for (const command of ['ls', 'show', 'read', 'write', 'irq'])
+    t.regex(help.out, new RegExp(`^ +${command} `, 'm'))
+  const version = await vfio('--version')
+  t.is(version.status, 0)
+  t.regex(version.out, /^\d+\.\d+\.\d+\n$/)
+})
+
+const WRONG: [string, string[], RegExp][] = [
+  ['an unknown command', ['frobnicate'], /unknown command 'frobnicate'/],
+  ['an unknown option', ['ls', '--frobnicate'], /unknown option '--frobnicate'/],
+  ['a missing argument', ['read', '0000:00:10.0', 'bar0'], /missing required argument 'offset'/],
+  ['one argument too many', ['ls', 'more'], /too many arguments/],
+  ['an unknown region', ['read', '0000:00:10.0', 'bar9', '0'], /one of bar0, bar1/],
+  ['an offset that is no number', ['read', '0000:00:10.0', 'bar0', 'ten'], /a number such as 16 or 0x10/],
+  ['an offset beyond 2^53', ['read', '0000:00:10.0', 'bar0', '0x20000000000000'], /too large/],
+  ['an unknown width', ['read', '0000:00:10.0', 'bar0', '0', '--width', '3'], /choices are 1, 2, 4, 8/],
+  ['an unknown interrupt', ['irq', '0000:00:10.0', 'apic'], /choices are intx, msi, msix, err, req/],
+  ['a count of 0', ['irq', '0000:00:10.0', 'msi', '--count', '0'], /at least 1/],
+]
+
+for (const [what, args, message] of WRONG) {
+  cliTest(`${what} is told, with status 1`, async (t, { vfio }) => {
+    const { status, out, err } = await vfio(...args)
+    t.is(status, 1)
+    t.is(out, '')
+    t.regex(err, message)
+    t.regex(err, /--help shows how/)
+    t.notRegex(err, /\bat .*:\d+:\d+/)
+  })
+}
+
+cliTest('a refusal is told with its remedy below, without a stack', async (t, { tree, vfio }) => {
+  tree.pci('0000:00:13.0', { driver: 'e1000e', group: 5 })
+  for (const args of [
+    ['read', '0000:00:13.0', 'bar0', '0x10'],
+    ['write', '0000:00:13.0', 'bar0', '0x10', '1'],
+    ['irq', '0000:00:13.0', 'msix', '--trigger', '0'],
+  ]) {
+    const { status, out, err } = await vfio(...args)
+    t.is(status, 1)
+    t.is(out, '')
+    t.deepEqual(err.split('\n'), [
+      'vfio: open on 0000:00:13.0: resource busy or locked (EBUSY)',
+      '  The driver e1000e has the device: unbind it and bind the device to vfio-pci.',
+      '',
+    ])
+  }
+})
+
+cliTest('a name that is no device is told', async (t, { vfio }) => {
+  const { status, err } = await vfio('show', 'eth0')
+  t.is(status, 1)
+  t.regex(err, /^vfio: "eth0" names no device: it must be a PCI address/)
+})
+
+test('an error without a remedy is one line', (t) => {
+  t.is(errorText(new VfioError(5, 'pread')), 'vfio: pread: i/o error (EIO)\n')
+  t.is(errorText(new Error('why')), 'vfio: why\n')
+  t.is(errorText('why'), 'vfio: why\n')
+})
+
+test('sizes take the largest unit that divides them', (t) => {
+  t.is(byteSize(0), '0 bytes')
+  t.is(byteSize(100), '100 bytes')
+  t.is(byteSize(4096), '4 KiB')
+  t.is(byteSize(1536), '1536 bytes')
+  t.is(byteSize(1n << 50n), '1024 TiB')
+})
+
+test('columns are as wide as their widest cell, without blanks at the end', (t) => {
+  t.is(
+    table(
+      [
+        ['a', 'bbb'],
+        ['cc', ''],
+      ],
+      '  ',
+    ),
+    '  a   bbb\n  cc\n',
+  )
+})

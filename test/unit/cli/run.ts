@@ -1,0 +1,41 @@
+// Runs `vfio` commands against a sysfs of a test's own, and keeps what they write.
+import { writeFileSync } from 'node:fs'
+import test, { type ExecutionContext } from 'ava'
+import { run } from '../../../ts/cli/program.js'
+import { SysfsTree } from '../host/fixture.js'
+
+export interface Outcome {
+  readonly status: number
+  readonly out: string
+  readonly err: string
+}
+
+export interface Cli {
+  readonly tree: SysfsTree
+  /** Puts a node into the tree's /dev/vfio. */
+  readonly node: (name: string) => void
+  readonly vfio: (...args: string[]) => Promise<Outcome>
+}
+
+export function cliTest(title: string, body: (t: ExecutionContext, cli: Cli) => Promise<void>): void {
+  // A Windows file name cannot hold the colons of a PCI address.
+  const declare = process.platform === 'win32' ? test.skip : test
+  declare(title, async (t) => {
+    const tree = new SysfsTree()
+    t.teardown(() => tree.remove())
+    const host = { sysfsRoot: tree.root, devRoot: tree.path('dev') }
+    await body(t, {
+      tree,
+      node: (name) => {
+        tree.dir('dev/vfio')
+        writeFileSync(tree.path('dev/vfio', name), '')
+      },
+      vfio: async (...args) => {
+        let out = ''
+        let err = ''
+        const status = await run(args, { host, out: (text) => (out += text), err: (text) => (err += text) })
+        return { status, out, err }
+      },
+    })
+  })
+}
