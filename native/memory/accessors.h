@@ -50,7 +50,14 @@ struct alignas(64) Entry {
 // The functions' data: the shared memory, and the regions by number. Lives until the last function is collected.
 class Accessors {
  public:
-  explicit Accessors(Exchange* exchange) : exchange_(exchange) {}
+  explicit Accessors(Exchange* exchange);
+  Accessors(const Accessors&) = delete;
+  Accessors& operator=(const Accessors&) = delete;
+  ~Accessors();
+
+  // The calling thread's, while it has no others: asking Node-API for a function's data takes as long as all the rest of
+  // an access. nullptr when several environments share the thread.
+  static const Accessors* only() { return only_; }
 
   // A region's place in the table, and how often that place was used before: with both, a closed region's number
   // finds nothing, although places are used again.
@@ -70,6 +77,13 @@ class Accessors {
   Exchange& exchange() const { return *exchange_; }
 
  private:
+#if defined(__GLIBC__)
+  // A load instead of a call. glibc keeps room for it in libraries that are opened late; others do not.
+  [[gnu::tls_model("initial-exec")]]
+#endif
+  static thread_local constinit Accessors* only_;
+  static thread_local constinit int count_;
+
   // V8's memory; the module that calls the functions keeps it.
   Exchange* const exchange_;
   std::vector<Entry> entries_;

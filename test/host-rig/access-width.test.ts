@@ -36,7 +36,9 @@ test('one call is one access of 4 bytes, 100,000 times', async (t) => {
     rmSync(folder, { recursive: true })
   })
   // The rig's files are not compiled: they lie beside the sources, two folders above the compiled tests.
-  const { runInRig, DEVICES } = (await import(new URL('../../../test/rig/index.mjs', import.meta.url).href)) as Rig
+  const { runInRig, DEVICES } = (await import(
+    new URL('../../../test/rig/index.mjs', import.meta.url).href
+  )) as Rig
   const file = join(folder, 'accesses')
   const guest = fileURLToPath(new URL('./access-width-guest.js', import.meta.url))
   let output = ''

@@ -38,7 +38,9 @@ test.serial('addresses are picked apart from each other, aligned and below the l
       t.true(taken.every(({ start, end }) => range.end <= start || range.start >= end))
       taken.push(range)
     }
-    const error = await t.throwsAsync(space.allocate(1 << 20, { below: 1n << 20n }), { instanceOf: VfioError })
+    const error = await t.throwsAsync(space.allocate(1 << 20, { below: 1n << 20n }), {
+      instanceOf: VfioError,
+    })
     t.is(error.reason, 'no-iova')
     t.is(error.code, 'ENOSPC')
   })
@@ -100,33 +102,39 @@ test.serial('a mapping for reading only, and one for writing only', async (t) =>
     eduDma(bar0, toRead.iova, 64, 'toDevice')
     eduDma(bar0, toWrite.iova, 64, 'fromDevice')
     t.is(new Uint8Array(toWrite.buffer)[63], 0x33)
-    await t.throwsAsync(device.addressSpace.allocate(4096, { read: false, write: false }), { instanceOf: RangeError })
+    await t.throwsAsync(device.addressSpace.allocate(4096, { read: false, write: false }), {
+      instanceOf: RangeError,
+    })
   })
 })
 
-test.serial('closing one buffer stops the DMA of its devices; the other buffers stay', async (t) => {
-  await withDevice('edu', async (device) => {
-    const edu = new Edu(device)
-    device.config.command.busMaster = true
-    const first = await device.addressSpace.allocate(4096, { below: EDU_MASK })
-    const second = await device.addressSpace.allocate(4096, { below: EDU_MASK })
-    new Uint8Array(second.buffer).set(pattern(512, 3))
-    const bytes = new Uint8Array(first.buffer)
-    await first.close()
-    t.true(first.closed)
-    t.is(bytes.length, 0)
-    t.false(device.config.command.busMaster)
-    device.config.command.busMaster = true
-    eduDma(edu.bar0, second.iova, 512, 'toDevice')
-    // Where the first was nothing is now: the IOMMU stops the device, and nobody else notices.
-    eduDma(edu.bar0, first.iova, 512, 'fromDevice')
-    new Uint8Array(second.buffer).fill(0)
-    eduDma(edu.bar0, second.iova, 512, 'fromDevice')
-    t.deepEqual(new Uint8Array(second.buffer).slice(0, 512), pattern(512, 3))
-    t.is(edu.factorial(7), 5040)
-    t.throws(() => first.window(0, 1), { instanceOf: VfioError })
-  })
-})
+test.serial(
+  'closing one buffer holds the DMA of its devices meanwhile; the other buffers stay',
+  async (t) => {
+    await withDevice('edu', async (device) => {
+      const edu = new Edu(device)
+      device.config.command.busMaster = true
+      const first = await device.addressSpace.allocate(4096, { below: EDU_MASK })
+      const second = await device.addressSpace.allocate(4096, { below: EDU_MASK })
+      new Uint8Array(second.buffer).set(pattern(512, 3))
+      const bytes = new Uint8Array(first.buffer)
+      const closing = first.close()
+      t.false(device.config.command.busMaster)
+      await closing
+      t.true(first.closed)
+      t.is(bytes.length, 0)
+      t.true(device.config.command.busMaster)
+      eduDma(edu.bar0, second.iova, 512, 'toDevice')
+      // Where the first was nothing is now: the IOMMU stops the device, and nobody else notices.
+      eduDma(edu.bar0, first.iova, 512, 'fromDevice')
+      new Uint8Array(second.buffer).fill(0)
+      eduDma(edu.bar0, second.iova, 512, 'fromDevice')
+      t.deepEqual(new Uint8Array(second.buffer).slice(0, 512), pattern(512, 3))
+      t.is(edu.factorial(7), 5040)
+      t.throws(() => first.window(0, 1), { instanceOf: VfioError })
+    })
+  },
+)
 
 test.serial('RLIMIT_MEMLOCK, in a process that lost its exemption', async (t) => {
   const other = new Companion(`const { execFileSync } = await import('node:child_process')

@@ -164,9 +164,12 @@ test('several devices in one AddressSpace see one buffer', async (t) => {
     bytes.fill(0, 0, 2048)
     eduDma(second.region('bar0'), buffer.iova, 2048, 'fromDevice')
     t.deepEqual(bytes.slice(0, 2048), pattern(2048, 8))
-    await buffer.close()
+    const closing = buffer.close()
     t.false(first.config.command.busMaster)
     t.false(second.config.command.busMaster)
+    await closing
+    t.true(first.config.command.busMaster)
+    t.true(second.config.command.busMaster)
     t.is(bytes.byteLength, 0)
   } finally {
     await first.close()

@@ -45,7 +45,10 @@ test.serial('without a handler the device is closed, with a warning', async (t) 
   await writeSysfs(UNBIND, devices.edu2)
   process.off('warning', onWarning)
   t.true(device.closed)
-  t.deepEqual(warnings.map(({ name }) => name), ['VfioRequestWarning'])
+  t.deepEqual(
+    warnings.map(({ name }) => name),
+    ['VfioRequestWarning'],
+  )
   t.regex(warnings[0]?.message ?? '', new RegExp(devices.edu2))
   t.is(driverOf('edu2'), null)
   t.true(existsSync(`/sys/bus/pci/devices/${devices.edu2}`))

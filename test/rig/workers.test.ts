@@ -4,7 +4,17 @@ import test, { type ExecutionContext } from 'ava'
 
 import { AddressSpace, EventFd, VfioDevice } from '../../ts/index.js'
 import { inWorker, message } from '../unit/support.js'
-import { devices, EDU_ID, EDU_MASK, eduDma, type Holdings, holdings, nextCount, open, withDevice } from './devices.js'
+import {
+  devices,
+  EDU_ID,
+  EDU_MASK,
+  eduDma,
+  type Holdings,
+  holdings,
+  nextCount,
+  open,
+  withDevice,
+} from './devices.js'
 
 const ROUNDS = 5
 
@@ -115,17 +125,29 @@ const OPEN = `const device = await vfio.VfioDevice.open(data)
   `
 
 for (const [what, code] of [
-  ['while it polls a register', `${OPEN} port.postMessage(1); bar0.poll32(0, { equals: 1, timeoutMicros: 3_600_000_000 })`],
+  [
+    'while it polls a register',
+    `${OPEN} port.postMessage(1); bar0.poll32(0, { equals: 1, timeoutMicros: 3_600_000_000 })`,
+  ],
   ['while it waits in a poller', `${OPEN} port.postMessage(1); setInterval(() => undefined, 1000)`],
-  ['while it waits for an interrupt', `${OPEN} device.irq('msi').disable()
-    const [msi] = device.irq('msi').enable(1); port.postMessage(1); for await (const count of msi) void count`],
-  ['while it maps', `${OPEN} port.postMessage(1); for (;;) {
+  [
+    'while it waits for an interrupt',
+    `${OPEN} device.irq('msi').disable()
+    const [msi] = device.irq('msi').enable(1); port.postMessage(1); for await (const count of msi) void count`,
+  ],
+  [
+    'while it maps',
+    `${OPEN} port.postMessage(1); for (;;) {
       const all = await Promise.all(Array.from({ length: 8 }, () => device.addressSpace.allocate(1 << 20)))
-      await Promise.all(all.map((each) => each.close())) }`],
-  ['while it opens and closes', `port.postMessage(1); for (;;) {
+      await Promise.all(all.map((each) => each.close())) }`,
+  ],
+  [
+    'while it opens and closes',
+    `port.postMessage(1); for (;;) {
       const device = await vfio.VfioDevice.open(data)
       device.region('bar0').read32(0)
-      await device.close() }`],
+      await device.close() }`,
+  ],
 ] as const) {
   test.serial(`a Worker terminated ${what} leaves nothing, and the device opens at once`, async (t) => {
     const before = await baseline()

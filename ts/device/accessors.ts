@@ -17,129 +17,137 @@ const LONG_WORD = 2
 
 let made: RegisterAccessors | undefined
 
+function functions(): RegisterAccessors {
+  return (made ??= addon().registersAccessors(exchange))
+}
+
+/** Names the register. The usual offset is a small integer, for which this is a few instructions. */
+function name(region: number, generation: number, offset: number): void {
+  words[REGION] = region
+  words[GENERATION] = generation
+  if (offset === offset >>> 0) {
+    words[OFFSET] = offset
+    words[OFFSET_HIGH] = 0
+  } else {
+    integer(offset, 'offset', 0, Number.MAX_SAFE_INTEGER)
+    words[OFFSET] = offset % 2 ** 32
+    words[OFFSET_HIGH] = offset / 2 ** 32
+  }
+}
+
+function put(value: number, most: number): void {
+  if (value !== value >>> 0 || value > most) integer(value, 'value', 0, most)
+  words[WORD] = value
+}
+
+function putLong(value: bigint): void {
+  longWords[LONG_WORD] = bigint(value, 'value', 0n, MAX_U64)
+}
+
 /** The accesses of one region. */
 export class Accessors {
   readonly #region: number
   readonly #generation: number
-  readonly #native: RegisterAccessors
+  // With an initial value, a field that never changes is a constant for V8; set in the constructor, it is a variable.
+  readonly #native = functions()
 
   constructor(registers: NativeHandle) {
-    made ??= addon().registersAccessors(exchange)
-    this.#native = made
-    ;[this.#region, this.#generation] = made.enter(registers)
-  }
-
-  /** Names the register. The usual offset is a small integer, for which this is a few instructions. */
-  #at(offset: number): void {
-    words[REGION] = this.#region
-    words[GENERATION] = this.#generation
-    if (offset === offset >>> 0) {
-      words[OFFSET] = offset
-      words[OFFSET_HIGH] = 0
-    } else {
-      integer(offset, 'offset', 0, Number.MAX_SAFE_INTEGER)
-      words[OFFSET] = offset % 2 ** 32
-      words[OFFSET_HIGH] = offset / 2 ** 32
-    }
-  }
-
-  #put(offset: number, value: number, most: number): void {
-    if (value !== value >>> 0 || value > most) integer(value, 'value', 0, most)
-    this.#at(offset)
-    words[WORD] = value
-  }
-
-  #putLong(offset: number, value: bigint): void {
-    bigint(value, 'value', 0n, MAX_U64)
-    this.#at(offset)
-    longWords[LONG_WORD] = value
+    ;[this.#region, this.#generation] = this.#native.enter(registers)
   }
 
   read8(offset: number): number {
-    this.#at(offset)
+    name(this.#region, this.#generation, offset)
     this.#native.read8()
     return words[WORD] as number
   }
 
   read16(offset: number): number {
-    this.#at(offset)
+    name(this.#region, this.#generation, offset)
     this.#native.read16()
     return words[WORD] as number
   }
 
   read32(offset: number): number {
-    this.#at(offset)
+    name(this.#region, this.#generation, offset)
     this.#native.read32()
     return words[WORD] as number
   }
 
   read64(offset: number): bigint {
-    this.#at(offset)
+    name(this.#region, this.#generation, offset)
     this.#native.read64()
     return longWords[LONG_WORD] as bigint
   }
 
   read8Relaxed(offset: number): number {
-    this.#at(offset)
+    name(this.#region, this.#generation, offset)
     this.#native.read8Relaxed()
     return words[WORD] as number
   }
 
   read16Relaxed(offset: number): number {
-    this.#at(offset)
+    name(this.#region, this.#generation, offset)
     this.#native.read16Relaxed()
     return words[WORD] as number
   }
 
   read32Relaxed(offset: number): number {
-    this.#at(offset)
+    name(this.#region, this.#generation, offset)
     this.#native.read32Relaxed()
     return words[WORD] as number
   }
 
   read64Relaxed(offset: number): bigint {
-    this.#at(offset)
+    name(this.#region, this.#generation, offset)
     this.#native.read64Relaxed()
     return longWords[LONG_WORD] as bigint
   }
 
   write8(offset: number, value: number): void {
-    this.#put(offset, value, 0xff)
+    name(this.#region, this.#generation, offset)
+    put(value, 0xff)
     this.#native.write8()
   }
 
   write16(offset: number, value: number): void {
-    this.#put(offset, value, 0xffff)
+    name(this.#region, this.#generation, offset)
+    put(value, 0xffff)
     this.#native.write16()
   }
 
   write32(offset: number, value: number): void {
-    this.#put(offset, value, 0xffff_ffff)
+    name(this.#region, this.#generation, offset)
+    put(value, 0xffff_ffff)
     this.#native.write32()
   }
 
   write64(offset: number, value: bigint): void {
-    this.#putLong(offset, value)
+    name(this.#region, this.#generation, offset)
+    putLong(value)
     this.#native.write64()
   }
 
   write8Relaxed(offset: number, value: number): void {
-    this.#put(offset, value, 0xff)
+    name(this.#region, this.#generation, offset)
+    put(value, 0xff)
     this.#native.write8Relaxed()
   }
 
   write16Relaxed(offset: number, value: number): void {
-    this.#put(offset, value, 0xffff)
+    name(this.#region, this.#generation, offset)
+    put(value, 0xffff)
     this.#native.write16Relaxed()
   }
 
   write32Relaxed(offset: number, value: number): void {
-    this.#put(offset, value, 0xffff_ffff)
+    name(this.#region, this.#generation, offset)
+    put(value, 0xffff_ffff)
     this.#native.write32Relaxed()
   }
 
   write64Relaxed(offset: number, value: bigint): void {
-    this.#putLong(offset, value)
+    name(this.#region, this.#generation, offset)
+    putLong(value)
     this.#native.write64Relaxed()
   }
 }

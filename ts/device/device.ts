@@ -319,10 +319,17 @@ export class VfioDevice extends Handle {
   }
 
   /** @internal */
-  stopDma(): void {
-    if (this.closed || this.info.bus !== 'pci') return
+  stopDma(): boolean {
+    if (this.closed || this.info.bus !== 'pci') return false
     const { command } = this.config
-    if (command.busMaster) command.busMaster = false
+    const was = command.busMaster
+    if (was) command.busMaster = false
+    return was
+  }
+
+  /** @internal */
+  resumeDma(): void {
+    if (!this.closed) this.config.command.busMaster = true
   }
 
   protected override beforeRelease(): void {

@@ -54,7 +54,9 @@ export interface AddressSpaceOptions {
 
 /** What a device of the space lets the space do. Not part of the public surface. */
 export interface SpaceMember {
-  stopDma(): void
+  /** Clears bus master; true when it was set. */
+  stopDma(): boolean
+  resumeDma(): void
 }
 
 interface Piece {
@@ -323,8 +325,11 @@ export class AddressSpace extends Handle {
   }
 
   /** @internal */
-  quiesce(): void {
-    for (const member of this.#members) member.stopDma()
+  quiesce(): () => void {
+    const stopped = [...this.#members].filter((member) => member.stopDma())
+    return () => {
+      for (const member of stopped) member.resumeDma()
+    }
   }
 
   /** @internal */

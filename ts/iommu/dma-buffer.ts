@@ -6,14 +6,15 @@ import { GuestMemory } from './guest-memory.js'
 
 /** What a DmaBuffer needs of the space it lives in. Not part of the public surface. */
 export interface DmaOwner {
-  /** Stops the DMA of devices that could still reach the range. */
-  quiesce(): void
+  /** Stops the DMA of devices that could still reach the range; the function that comes back lets it go on. */
+  quiesce(): () => void
   forget(buffer: DmaBuffer): void
 }
 
 /**
- * Memory that a device reaches at `iova` and JavaScript at `buffer`. Unmapped and given back by close(); before that
- * it clears bus master on every device of the space that has it set, since such a device could still be writing.
+ * Memory that a device reaches at `iova` and JavaScript at `buffer`. close() unmaps it and gives it back. While it does,
+ * bus mastering is off on every device of the space that had it on, since such a device could still be writing there: a
+ * transfer to another buffer that runs just then may be cut short.
  */
 export class DmaBuffer extends Handle {
   /** Where the device sees it. */
@@ -23,6 +24,7 @@ export class DmaBuffer extends Handle {
   /** The memory itself, for mapping it elsewhere too. */
   readonly memory: GuestMemory
   readonly #owner: DmaOwner | undefined
+  #resume: (() => void) | undefined
 
   /** @internal */
   constructor(mapping: NativeHandle, memory: GuestMemory, iova: bigint, size: number, owner: DmaOwner | undefined) {
@@ -73,10 +75,12 @@ export class DmaBuffer extends Handle {
   /** Unmaps it and gives the memory back; its ArrayBuffers are detached. Idempotent. */
   async close(): Promise<void> {
     await this.closeLater()
+    this.#goOn()
   }
 
   [Symbol.dispose](): void {
     this.closeNow()
+    this.#goOn()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -84,8 +88,13 @@ export class DmaBuffer extends Handle {
   }
 
   protected override beforeRelease(): void {
-    if (this.lastHolder) this.#owner?.quiesce()
+    if (this.lastHolder) this.#resume = this.#owner?.quiesce()
     this.#owner?.forget(this)
     this.memory.close()
+  }
+
+  #goOn(): void {
+    this.#resume?.()
+    this.#resume = undefined
   }
 }
