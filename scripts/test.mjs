@@ -9,12 +9,17 @@ import { report, Results, runSuite } from './lib/results.mjs'
 import { say } from './lib/say.mjs'
 import { typeTests } from './lib/types.mjs'
 
+/** These boot rigs of their own: one at a time, and with an emulated machine's patience. */
+const traced = (results, files) =>
+  onHost(results, files, { options: ['--serial', '--concurrency', '1', '--timeout', '15m'] })
+
 // Every suite in the order of its price. `folder` names the compiled tests it takes; `--filter` chooses among those.
 const SUITES = [
   { name: 'types', what: 'type tests, checked by the compiler', run: typeTests },
   { name: 'unit', what: 'unit tests on this machine', folder: 'unit', run: onHost },
   { name: 'native', what: 'C++ unit tests', run: nativeTests },
   { name: 'rig', what: 'tests on real devices, in the rig', folder: 'rig', run: onRig },
+  { name: 'trace', what: 'every access that a device sees, traced by QEMU', folder: 'host-rig', run: traced },
 ]
 
 const HELP = `npm test -- [options]

@@ -61,33 +61,48 @@ const KNOWN: Record<string, VfioErrorContext> = {
   'closed EBADF': { reason: 'closed', remedy: 'The object was closed; open it again.' },
   'claim ENOENT': {
     reason: 'stale-token',
-    remedy: 'A token is good in its own process while a holder of the object lives: keep it open until the receiver has claimed it.',
+    remedy:
+      'A token is good in its own process while a holder of the object lives: keep it open until the receiver has claimed it.',
   },
   'epoll_ctl EBUSY': {
     reason: 'eventfd-in-use',
     remedy: 'An eventfd has one reader: remove it from the poller or loop that watches it first.',
   },
-  'eventfd write EAGAIN': { remedy: 'The counter is at its maximum, 2^64 - 2: read it before signalling again.' },
+  'eventfd write EAGAIN': {
+    remedy: 'The counter is at its maximum, 2^64 - 2: read it before signalling again.',
+  },
   'eventfd EINVAL': { remedy: 'The descriptor is not an eventfd.' },
   'mmap EACCES': { remedy: 'The descriptor must be open for reading and writing.' },
   'mmap EINVAL': { remedy: 'The range cannot be mapped; access the region through read and write.' },
   'memfd_create ENOMEM': {
-    remedy: 'Too little free memory, or too few huge pages in the pool: see /sys/kernel/mm/hugepages/*/nr_hugepages.',
+    remedy:
+      'Too little free memory, or too few huge pages in the pool: see /sys/kernel/mm/hugepages/*/nr_hugepages.',
   },
-  'memfd_create ENODEV': { remedy: 'This machine has no huge pages of that size; see /sys/kernel/mm/hugepages.' },
-  'memfd_create EINVAL': { remedy: 'This machine has no huge pages of that size; see /sys/kernel/mm/hugepages.' },
+  'memfd_create ENODEV': {
+    remedy: 'This machine has no huge pages of that size; see /sys/kernel/mm/hugepages.',
+  },
+  'memfd_create EINVAL': {
+    remedy: 'This machine has no huge pages of that size; see /sys/kernel/mm/hugepages.',
+  },
   'memfd_create ENOSPC': {
     remedy: 'The huge page pool is empty: reserve more in /sys/kernel/mm/hugepages/*/nr_hugepages.',
   },
-  'memfd_create EMFILE': { remedy: 'The process is out of file descriptors; raise RLIMIT_NOFILE (ulimit -n).' },
+  'memfd_create EMFILE': {
+    remedy: 'The process is out of file descriptors; raise RLIMIT_NOFILE (ulimit -n).',
+  },
   'eventfd EMFILE': { remedy: 'The process is out of file descriptors; raise RLIMIT_NOFILE (ulimit -n).' },
   'open EMFILE': { remedy: 'The process is out of file descriptors; raise RLIMIT_NOFILE (ulimit -n).' },
-  'VFIO_IOMMU_MAP_DMA EEXIST': { remedy: 'Part of the range is mapped already; unmap it or choose another iova.' },
+  'VFIO_IOMMU_MAP_DMA EEXIST': {
+    remedy: 'Part of the range is mapped already; unmap it or choose another iova.',
+  },
   'VFIO_IOMMU_MAP_DMA ENOSPC': {
     reason: 'mapping-limit',
-    remedy: 'The address space has no mapping entries left (vfio_iommu_type1.dma_entry_limit, 65535 by default): map larger pieces.',
+    remedy:
+      'The address space has no mapping entries left (vfio_iommu_type1.dma_entry_limit, 65535 by default): map larger pieces.',
   },
-  'VFIO_IOMMU_MAP_DMA EFAULT': { remedy: 'The memory cannot be pinned: it may be read-only, or its file truncated.' },
+  'VFIO_IOMMU_MAP_DMA EFAULT': {
+    remedy: 'The memory cannot be pinned: it may be read-only, or its file truncated.',
+  },
   'VFIO_IOMMU_UNMAP_DMA EINVAL': {
     remedy: 'The range cuts a mapping in two, which type1v2 refuses: unmap whole mappings.',
   },
@@ -148,8 +163,20 @@ export class VfioError extends Error {
 }
 
 /** The numbers of the errnos that this package makes itself. */
-export const { EACCES, EBADF, EBUSY, EEXIST, EINVAL, EIO, ENODEV, ENOENT, ENOSPC, ENOSYS, EOPNOTSUPP, ETIMEDOUT } =
-  constants.errno
+export const {
+  EACCES,
+  EBADF,
+  EBUSY,
+  EEXIST,
+  EINVAL,
+  EIO,
+  ENODEV,
+  ENOENT,
+  ENOSPC,
+  ENOSYS,
+  EOPNOTSUPP,
+  ETIMEDOUT,
+} = constants.errno
 
 type Explain = VfioErrorContext | ((error: VfioError) => VfioErrorContext)
 

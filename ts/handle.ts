@@ -29,7 +29,8 @@ export function readToken(token: unknown, kind: string): ShareToken {
   if (typeof token !== 'object' || token === null) throw new TypeError('token must be what share() returned')
   const { vfio, id } = token as Partial<ShareToken>
   if (vfio !== kind) throw new TypeError(`token must be one of ${kind}.share(), not of ${String(vfio)}`)
-  if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 1) throw new TypeError('token.id must be a number')
+  if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 1)
+    throw new TypeError('token.id must be a number')
   return token as ShareToken
 }
 

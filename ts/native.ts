@@ -107,7 +107,13 @@ export interface NativeAddon {
     writable: boolean,
     areas: readonly number[],
   ): NativeHandle
-  regionWindow(file: NativeHandle, fileOffset: number, length: number, readable: boolean, writable: boolean): ArrayBuffer
+  regionWindow(
+    file: NativeHandle,
+    fileOffset: number,
+    length: number,
+    readable: boolean,
+    writable: boolean,
+  ): ArrayBuffer
 
   // -- container --
   containerOpen(path: string): NativeHandle
@@ -138,7 +144,13 @@ export interface NativeAddon {
   containerUnmapDmaSync(container: NativeHandle, iova: bigint, size: bigint, flags: number): bigint
   containerUnmapDma(container: NativeHandle, iova: bigint, size: bigint, flags: number): Promise<bigint>
   /** The lowest free, aligned range of `size` bytes within [start, last], among what this process mapped. */
-  containerGap(container: NativeHandle, start: bigint, last: bigint, size: bigint, alignment: bigint): bigint | null
+  containerGap(
+    container: NativeHandle,
+    start: bigint,
+    last: bigint,
+    size: bigint,
+    alignment: bigint,
+  ): bigint | null
   containerMappingCount(container: NativeHandle): number
   containerDirtyPages(container: NativeHandle, flags: number): void
   containerDirtyBitmap(container: NativeHandle, iova: bigint, size: bigint, pageSize: bigint): Uint8Array
@@ -213,7 +225,13 @@ function report(name: string, args: readonly unknown[], started: number, error: 
     durationMicros: (performance.now() - started) * 1000,
   }
   calls.publish(message)
-  debug('%s(%o) %s %dus', name, args, error === undefined ? 'ok' : String(error), Math.round(message.durationMicros))
+  debug(
+    '%s(%o) %s %dus',
+    name,
+    args,
+    error instanceof Error ? error.message : 'ok',
+    Math.round(message.durationMicros),
+  )
 }
 
 type AnyFunction = (...args: unknown[]) => unknown
@@ -247,7 +265,7 @@ function watched(name: string, call: AnyFunction): AnyFunction {
 
 function loadBinary(): Record<string, unknown> {
   const require = createRequire(import.meta.url)
-  const chosen = process.env['NODE_VFIO_ADDON']
+  const chosen = process.env.NODE_VFIO_ADDON
   if (chosen !== undefined) return require(chosen) as Record<string, unknown>
   const bindings = require('bindings') as (options: object) => Record<string, unknown>
   // Named explicitly: its own search for the package's root goes through URLs and stumbles over '#' in a path.
@@ -258,7 +276,8 @@ function loadBinary(): Record<string, unknown> {
 function load(): NativeAddon {
   let binary: Record<string, unknown>
   try {
-    if (process.platform !== 'linux') throw new Error(`VFIO is an interface of Linux, this is ${process.platform}`)
+    if (process.platform !== 'linux')
+      throw new Error(`VFIO is an interface of Linux, this is ${process.platform}`)
     binary = loadBinary()
   } catch (cause) {
     const error = new VfioError(ENOSYS, 'load addon', {
@@ -273,7 +292,8 @@ function load(): NativeAddon {
   }
   const addon: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(binary)) {
-    addon[name] = typeof value === 'function' && !UNWATCHED.has(name) ? watched(name, value as AnyFunction) : value
+    addon[name] =
+      typeof value === 'function' && !UNWATCHED.has(name) ? watched(name, value as AnyFunction) : value
   }
   const typed = addon as unknown as NativeAddon
   typed.setErrorFactory((errno, syscall) => new VfioError(errno, syscall))

@@ -3,7 +3,8 @@
 function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value)
   if (typeof value === 'bigint') return `${String(value)}n`
-  if (typeof value === 'number' || typeof value === 'boolean' || value === undefined || value === null) return String(value)
+  if (typeof value === 'number' || typeof value === 'boolean' || value === undefined || value === null)
+    return String(value)
   return typeof value
 }
 
@@ -11,7 +12,9 @@ function shown(value: unknown): string {
 export function integer(value: unknown, name: string, least: number, most: number): number {
   if (typeof value !== 'number') throw new TypeError(`${name} must be a number, not ${shown(value)}`)
   if (!Number.isInteger(value) || value < least || value > most) {
-    throw new RangeError(`${name} must be a whole number from ${String(least)} to ${String(most)}, not ${shown(value)}`)
+    throw new RangeError(
+      `${name} must be a whole number from ${String(least)} to ${String(most)}, not ${shown(value)}`,
+    )
   }
   return value
 }
@@ -51,7 +54,11 @@ export function options<T extends object>(value: T | undefined, name: string): P
 }
 
 /** An instance of a class. */
-export function instance<T>(value: unknown, type: { readonly prototype: T; readonly name: string }, name: string): T {
+export function instance<T>(
+  value: unknown,
+  type: { readonly prototype: T; readonly name: string },
+  name: string,
+): T {
   // Written so, because constructors here may be private, which no constructor type admits.
   const matches = typeof type === 'function' && value instanceof type
   if (!matches) throw new TypeError(`${name} must be a ${type.name}, not ${shown(value)}`)
@@ -68,7 +75,8 @@ export function oneOf<T extends string>(value: unknown, name: string, choices: r
 
 /** The bytes of a view. */
 export function bytes(value: unknown, name: string): Uint8Array {
-  if (!ArrayBuffer.isView(value)) throw new TypeError(`${name} must be a typed array, DataView or Buffer, not ${shown(value)}`)
+  if (!ArrayBuffer.isView(value))
+    throw new TypeError(`${name} must be a typed array, DataView or Buffer, not ${shown(value)}`)
   return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
 }
 

@@ -20,8 +20,8 @@ namespace {
 
 constexpr uint32_t kRingSize = 1024;
 
-// What a wake leaves for JavaScript: `slots[i]` fired and its counter was `counts[i]`. Both live in one ArrayBuffer that
-// V8 owns; the poller keeps it referenced.
+// What a wake leaves for JavaScript: `slots[i]` fired and its counter was `counts[i]`. Both live in one ArrayBuffer
+// that V8 owns; the poller keeps it referenced.
 struct Ring {
   double* counts = nullptr;
   uint32_t* slots = nullptr;
@@ -194,8 +194,8 @@ void Poller::deliver(uint32_t count) {
   napi_value dispatch = nullptr;
   napi_value receiver = nullptr;
   napi_value argument = nullptr;
-  if (napi_get_reference_value(env_, dispatch_, &dispatch) == napi_ok &&
-      napi_get_global(env_, &receiver) == napi_ok && napi_create_uint32(env_, count, &argument) == napi_ok &&
+  if (napi_get_reference_value(env_, dispatch_, &dispatch) == napi_ok && napi_get_global(env_, &receiver) == napi_ok &&
+      napi_create_uint32(env_, count, &argument) == napi_ok &&
       napi_make_callback(env_, context_, receiver, dispatch, 1, &argument, nullptr) == napi_pending_exception) {
     // The dispatcher catches what handlers throw; what comes out here is a termination, or a throw of the ticks that
     // ran after it.

@@ -12,9 +12,9 @@ namespace nodevfio {
 class Registers;
 struct GuardMark;
 
-// How an access passes its arguments and its result: memory shared with ts/device/accessors.ts, which lays it out alike.
-// Everything is read with the width that it was written with: the processor passes a store on to a load of the same
-// width at once, and makes a wider one wait.
+// How an access passes its arguments and its result: memory shared with ts/device/accessors.ts, which lays it out
+// alike. Everything is read with the width that it was written with: the processor passes a store on to a load of the
+// same width at once, and makes a wider one wait.
 struct Exchange {
   uint32_t region;  // what enter() gave, in two parts
   uint32_t generation;
@@ -55,8 +55,8 @@ class Accessors {
   Accessors& operator=(const Accessors&) = delete;
   ~Accessors();
 
-  // The calling thread's, while it has no others: asking Node-API for a function's data takes as long as all the rest of
-  // an access. nullptr when several environments share the thread.
+  // The calling thread's, while it has no others: asking Node-API for a function's data takes as long as all the rest
+  // of an access. nullptr when several environments share the thread.
   static const Accessors* only() { return only_; }
 
   // A region's place in the table, and how often that place was used before: with both, a closed region's number
@@ -77,13 +77,6 @@ class Accessors {
   Exchange& exchange() const { return *exchange_; }
 
  private:
-#if defined(__GLIBC__)
-  // A load instead of a call. glibc keeps room for it in libraries that are opened late; others do not.
-  [[gnu::tls_model("initial-exec")]]
-#endif
-  static thread_local constinit Accessors* only_;
-  static thread_local constinit int count_;
-
   // V8's memory; the module that calls the functions keeps it.
   Exchange* const exchange_;
   std::vector<Entry> entries_;

@@ -36,8 +36,8 @@ Napi::Value memoryFromFd(const Napi::CallbackInfo& info) {
   if (fstatfs(fd, &fileSystem) != 0) throw Failure(errno, "fstatfs");
   if (!S_ISREG(status.st_mode)) throw Failure(ENODEV, "mmap");
   constexpr long kHugetlbfsMagic = 0x958458f6;
-  const auto page = static_cast<uint64_t>(
-      fileSystem.f_type == kHugetlbfsMagic ? fileSystem.f_bsize : sysconf(_SC_PAGESIZE));
+  const auto page =
+      static_cast<uint64_t>(fileSystem.f_type == kHugetlbfsMagic ? fileSystem.f_bsize : sysconf(_SC_PAGESIZE));
   return Handle::wrap(info.Env(), std::make_shared<Memory>(fd, static_cast<uint64_t>(status.st_size), page));
 }
 

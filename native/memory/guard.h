@@ -10,9 +10,9 @@
 
 namespace nodevfio {
 
-// The state of one guarded range. `faults` counts hits, `acknowledged` is what it was at the last successful remap: they
-// differ while any page of the range is a stand-in. Counting, rather than a flag, keeps a fault that happens during a
-// remap.
+// The state of one guarded range. `faults` counts hits, `acknowledged` is what it was at the last successful remap:
+// they differ while any page of the range is a stand-in. Counting, rather than a flag, keeps a fault that happens
+// during a remap.
 struct GuardMark {
   std::atomic<uintptr_t> start{0};  // 0: the entry is free
   std::atomic<uintptr_t> end{0};

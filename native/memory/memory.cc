@@ -13,7 +13,7 @@ std::shared_ptr<Memory> Memory::create(uint64_t size, uint32_t hugePageBits, int
   // The kernel shares this encoding with mmap; libc names only the latter.
   constexpr unsigned kHugeShift = MAP_HUGE_SHIFT;
   unsigned flags = MFD_CLOEXEC;
-  uint64_t pageSize = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  auto pageSize = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   if (hugePageBits != 0) {
     flags |= MFD_HUGETLB | (hugePageBits << kHugeShift);
     pageSize = uint64_t{1} << hugePageBits;

@@ -1,4 +1,5 @@
-// Memory that JavaScript, the IOMMU and (later) guests share: a memfd, ordinary or hugetlb, or a descriptor given to us.
+// Memory that JavaScript, the IOMMU and (later) guests share: a memfd, ordinary or hugetlb, or a descriptor given to
+// us.
 #pragma once
 
 #include <cstdint>

@@ -77,8 +77,8 @@ bool conditionHolds(const Registers& registers, uint64_t offset, uint64_t mask, 
   return error != 0 || (value & mask) == equals;
 }
 
-// registersPoll(registers, offset, width, mask, equals, timeoutMicros): spins until (value & mask) == equals and returns
-// the value, or null when the time is over. Between slices it asks whether JavaScript may still run.
+// registersPoll(registers, offset, width, mask, equals, timeoutMicros): spins until (value & mask) == equals and
+// returns the value, or null when the time is over. Between slices it asks whether JavaScript may still run.
 Napi::Value registersPoll(const Napi::CallbackInfo& info) {
   using Clock = std::chrono::steady_clock;
   const auto registers = take<Registers>(info[0], "registers");
@@ -89,8 +89,8 @@ Napi::Value registersPoll(const Napi::CallbackInfo& info) {
   const auto timeout = std::chrono::microseconds(safeInteger(info[5], "timeoutMicros"));
   if (registers->closed()) throw Failure(EBADF, kClosed);
   if (!registers->readable()) throw Failure(EACCES, "region read");
-  if ((width != 1 && width != 2 && width != 4 && width != 8) || offset % width != 0 ||
-      registers->size() < width || offset > registers->size() - width) {
+  if ((width != 1 && width != 2 && width != 4 && width != 8) || offset % width != 0 || registers->size() < width ||
+      offset > registers->size() - width) {
     throw Napi::RangeError::New(info.Env(), "offset and width must name a register of the region");
   }
   constexpr auto kSlice = std::chrono::milliseconds(50);

@@ -25,7 +25,11 @@ class Registers : public Object {
   static constexpr Kind kKind = Kind::kRegisters;
 
   Registers(std::shared_ptr<File> file, uint64_t fileOffset, uint64_t size, bool readable, bool writable)
-      : Object(kKind), file_(std::move(file)), fileOffset_(fileOffset), size_(size), readable_(readable),
+      : Object(kKind),
+        file_(std::move(file)),
+        fileOffset_(fileOffset),
+        size_(size),
+        readable_(readable),
         writable_(writable) {}
   ~Registers() override;
 
@@ -33,7 +37,8 @@ class Registers : public Object {
   Accessors::Place enter(const std::shared_ptr<Accessors>& accessors);
 
   void addArea(MappedArea area);
-  // After this every access answers that the region is closed. Memory is given back when the last mapping's holder goes.
+  // After this every access answers that the region is closed. Memory is given back when the last mapping's holder
+  // goes.
   void close();
   void environmentEnds() override { close(); }
   bool closed() const { return file_ == nullptr; }

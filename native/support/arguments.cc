@@ -30,8 +30,7 @@ bool booleanOf(const Napi::Value& value, const char* name) {
 }
 
 uint32_t uint32Of(const Napi::Value& value, const char* name) {
-  return static_cast<uint32_t>(
-      wholeNumber(value, name, 0, 0xffffffff, "a whole number from 0 to 4294967295"));
+  return static_cast<uint32_t>(wholeNumber(value, name, 0, 0xffffffff, "a whole number from 0 to 4294967295"));
 }
 
 int32_t int32Of(const Napi::Value& value, const char* name) {
@@ -40,8 +39,7 @@ int32_t int32Of(const Napi::Value& value, const char* name) {
 }
 
 int64_t safeInteger(const Napi::Value& value, const char* name) {
-  return static_cast<int64_t>(
-      wholeNumber(value, name, 0, 9007199254740991.0, "a whole number from 0 to 2^53 - 1"));
+  return static_cast<int64_t>(wholeNumber(value, name, 0, 9007199254740991.0, "a whole number from 0 to 2^53 - 1"));
 }
 
 uint64_t uint64Of(const Napi::Value& value, const char* name) {

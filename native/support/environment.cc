@@ -12,8 +12,7 @@ void Environment::attach(napi_env env) {
   // Handles keep the state alive too: at the end of an environment the order of finalizers is not defined.
   napi_set_instance_data(
       env, slot, [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<Environment>*>(data); }, nullptr);
-  napi_add_env_cleanup_hook(
-      env, [](void* data) { static_cast<Environment*>(data)->releaseAll(); }, slot->get());
+  napi_add_env_cleanup_hook(env, [](void* data) { static_cast<Environment*>(data)->releaseAll(); }, slot->get());
 }
 
 std::shared_ptr<Environment> Environment::of(napi_env env) {

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "areas.h"
 #include "support/arguments.h"
 #include "support/failure.h"
 #include "support/liveness.h"
@@ -134,7 +135,8 @@ Napi::Value claimToken(const Napi::CallbackInfo& info) {
 
 Napi::Value holdersOf(const Napi::CallbackInfo& info) {
   const Handle& handle = Handle::from(info[0], "handle");
-  return Napi::Number::New(info.Env(), handle.released() ? 0 : handle.object()->holders.load(std::memory_order_acquire));
+  return Napi::Number::New(info.Env(),
+                           handle.released() ? 0 : handle.object()->holders.load(std::memory_order_acquire));
 }
 
 Napi::Value fdOf(const Napi::CallbackInfo& info) {

@@ -61,6 +61,5 @@ std::shared_ptr<T> take(const Napi::Value& value, const char* name) {
   return std::static_pointer_cast<T>(objectOf(value, T::kKind, name));
 }
 
-void registerHandle(Napi::Env env, Napi::Object exports);
 
 }  // namespace nodevfio

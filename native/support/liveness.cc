@@ -9,8 +9,8 @@ bool javascriptMayRun(napi_env env) {
   napi_value script = nullptr;
   napi_value result = nullptr;
   // Running a script, however small, is what notices a pending termination; reading a property does not.
-  const bool alive = napi_create_string_utf8(env, "0", 1, &script) == napi_ok &&
-                     napi_run_script(env, script, &result) == napi_ok;
+  const bool alive =
+      napi_create_string_utf8(env, "0", 1, &script) == napi_ok && napi_run_script(env, script, &result) == napi_ok;
   napi_close_handle_scope(env, scope);
   return alive;
 }

@@ -93,8 +93,8 @@ Napi::Value containerIommu(const Napi::CallbackInfo& info) {
 
 Napi::Value containerGetInfo(const Napi::CallbackInfo& info) {
   const auto container = take<Container>(info[0], "container");
-  return bytes(info.Env(), queryWithCapabilities(container->fd(), uapi::kIommuGetInfo, uapi::Type1Info{},
-                                                 "VFIO_IOMMU_GET_INFO"));
+  return bytes(info.Env(),
+               queryWithCapabilities(container->fd(), uapi::kIommuGetInfo, uapi::Type1Info{}, "VFIO_IOMMU_GET_INFO"));
 }
 
 // containerMapDma(container, memory, offset, size, iova, flags)
@@ -171,8 +171,7 @@ Napi::Value containerGap(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value containerMappingCount(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(),
-                           static_cast<double>(take<Container>(info[0], "container")->mappingCount()));
+  return Napi::Number::New(info.Env(), static_cast<double>(take<Container>(info[0], "container")->mappingCount()));
 }
 
 // containerDirtyPages(container, flags): start or stop logging.
@@ -308,16 +307,16 @@ Napi::Value deviceFromFd(const Napi::CallbackInfo& info) {
 
 Napi::Value deviceGetInfo(const Napi::CallbackInfo& info) {
   const auto device = take<Device>(info[0], "device");
-  return bytes(info.Env(), queryWithCapabilities(device->fd(), uapi::kDeviceGetInfo, uapi::DeviceInfo{},
-                                                 "VFIO_DEVICE_GET_INFO"));
+  return bytes(info.Env(),
+               queryWithCapabilities(device->fd(), uapi::kDeviceGetInfo, uapi::DeviceInfo{}, "VFIO_DEVICE_GET_INFO"));
 }
 
 Napi::Value deviceGetRegionInfo(const Napi::CallbackInfo& info) {
   const auto device = take<Device>(info[0], "device");
   uapi::RegionInfo request = {};
   request.index = uint32Of(info[1], "index");
-  return bytes(info.Env(), queryWithCapabilities(device->fd(), uapi::kDeviceGetRegionInfo, request,
-                                                 "VFIO_DEVICE_GET_REGION_INFO"));
+  return bytes(info.Env(),
+               queryWithCapabilities(device->fd(), uapi::kDeviceGetRegionInfo, request, "VFIO_DEVICE_GET_REGION_INFO"));
 }
 
 Napi::Value deviceGetIrqInfo(const Napi::CallbackInfo& info) {

@@ -10,8 +10,7 @@
 
 namespace nodevfio {
 
-int Container::map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova,
-                   uint32_t flags) {
+int Container::map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
   uapi::Type1DmaMap request = {sizeof request, flags, address, iova, size};
   // The kernel refuses overlaps (EEXIST): it is the arbiter between threads, so the lock need not span the call.
   if (ioctl(fd(), uapi::kIommuMapDma, &request) != 0) return errno;

@@ -3,7 +3,8 @@
 import { readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { Writable } from 'node:stream'
-import { Lines, ROOT, runLines } from './process.mjs'
+import { aptInstall } from './apt.mjs'
+import { findProgram, Lines, ROOT, runLines } from './process.mjs'
 import { TapReader } from './tap.mjs'
 
 const AVA = join('node_modules', 'ava', 'entrypoints', 'cli.mjs')
@@ -55,6 +56,11 @@ const IN_RIG = ['--serial', '--concurrency', '1', '--timeout', '5m']
 /** In a guest with real VFIO. */
 export const onRig = async (results, files) => {
   if (files.length === 0) return
+  // The guest sees the host's programs; the config space tests compare with what lspci says there.
+  if (findProgram('lspci') === undefined) {
+    const problem = aptInstall(['pciutils'], 'the rig compares with what lspci says')
+    if (problem !== undefined) results.fail(problem)
+  }
   const { runInRig } = await import('../../test/rig/index.mjs')
   const reader = new TapReader(results)
   const lines = new Lines((line) => reader.line(line))

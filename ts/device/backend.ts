@@ -2,7 +2,14 @@
 // what speaks the same protocol some other way can stand in its place.
 import type { EventFd } from '../event/eventfd.js'
 import { addon, type NativeHandle } from '../native.js'
-import { type DeviceInfo, type IrqInfo, type RegionInfo, decodeDeviceInfo, decodeIrqInfo, decodeRegionInfo } from './info.js'
+import {
+  type DeviceInfo,
+  type IrqInfo,
+  type RegionInfo,
+  decodeDeviceInfo,
+  decodeIrqInfo,
+  decodeRegionInfo,
+} from './info.js'
 
 /** SET_IRQS data: nothing, one flag per vector, or one eventfd per vector (null: none). */
 export type IrqData = null | Uint8Array | readonly (EventFd | null)[]

@@ -355,7 +355,8 @@ export class VfioDevice extends Handle {
     throw new VfioError(EIO, 'VFIO_DEVICE_RESET', {
       subject: this.name,
       reason: 'device-lost',
-      remedy: 'Its config space reads as all ones: it did not come back from the reset; try its bus, or a power cycle.',
+      remedy:
+        'Its config space reads as all ones: it did not come back from the reset; try its bus, or a power cycle.',
     })
   }
 

@@ -64,7 +64,12 @@ export type RegionCapability = SparseMmap | RegionType | MsixMappable | UnknownC
 /** VFIO_DEVICE_GET_REGION_INFO. */
 export interface RegionInfo {
   readonly index: number
-  readonly flags: { readonly read: boolean; readonly write: boolean; readonly mmap: boolean; readonly raw: number }
+  readonly flags: {
+    readonly read: boolean
+    readonly write: boolean
+    readonly mmap: boolean
+    readonly raw: number
+  }
   /** Bytes; 0 when the device has no such region. */
   readonly size: number
   /** Where the region begins in the device's file. */
@@ -119,7 +124,11 @@ function unknown({ id, version, data }: ChainedCapability): UnknownCapability {
     name: 'unknown',
     id,
     version,
-    bytes: new Uint8Array(data.buffer, data.byteOffset + 8, Math.max(0, data.byteLength - 8 - (end > 0 ? 8 : 0))),
+    bytes: new Uint8Array(
+      data.buffer,
+      data.byteOffset + 8,
+      Math.max(0, data.byteLength - 8 - (end > 0 ? 8 : 0)),
+    ),
   }
 }
 

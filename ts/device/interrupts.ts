@@ -244,7 +244,9 @@ export class InterruptIndex {
     if (typeof what === 'number') return this.#fresh(0, what)
     if (Array.isArray(what)) return this.#given(0, what)
     if (typeof what !== 'object' || what === null) {
-      throw new TypeError('enable() takes a number of vectors, an array of eventfds, or { start, count | eventfds }')
+      throw new TypeError(
+        'enable() takes a number of vectors, an array of eventfds, or { start, count | eventfds }',
+      )
     }
     const { start = 0, count, eventfds } = what as EnableOptions
     integer(start, 'start', 0, Math.max(0, this.count - 1))
@@ -263,7 +265,9 @@ export class InterruptIndex {
     this.#checkCount(start, eventfds.length)
     return {
       start,
-      given: eventfds.map((each, i) => (each === null ? null : instance(each, EventFd, `eventfds[${String(i)}]`))),
+      given: eventfds.map((each, i) =>
+        each === null ? null : instance(each, EventFd, `eventfds[${String(i)}]`),
+      ),
     }
   }
 
@@ -291,23 +295,35 @@ export class InterruptIndex {
   }
 
   #set(action: number, start: number, count: number, data: readonly (EventFd | null)[] | null): void {
-    attempt((error) => this.#context(error, start, count), () => {
-      this.#owner.backend.setIrqs(action, this.index, start, count, data)
-    })
+    attempt(
+      (error) => this.#context(error, start, count),
+      () => {
+        this.#owner.backend.setIrqs(action, this.index, start, count, data)
+      },
+    )
   }
 
   #context(error: VfioError, start: number, count: number): VfioErrorContext {
-    const vectors = count === 1 ? `vector ${String(start)}` : `vectors ${String(start)}-${String(start + count - 1)}`
+    const vectors =
+      count === 1 ? `vector ${String(start)}` : `vectors ${String(start)}-${String(start + count - 1)}`
     const subject = `${this.name} ${vectors} of ${this.#owner.label}`
     const other = this.#owner.exclusive
     if (error.code === 'EINVAL' && other !== undefined && other !== this && this.index <= 2) {
-      return { subject, remedy: `${other.name} is enabled, and only one of INTx, MSI and MSI-X can be: disable it first.` }
+      return {
+        subject,
+        remedy: `${other.name} is enabled, and only one of INTx, MSI and MSI-X can be: disable it first.`,
+      }
     }
-    if (error.code === 'EINVAL' && !this.#enabled) return { subject, remedy: 'The interrupt is not enabled: call enable() first.' }
+    if (error.code === 'EINVAL' && !this.#enabled)
+      return { subject, remedy: 'The interrupt is not enabled: call enable() first.' }
     if (error.code === 'EINVAL' && this.info.flags.noresize) {
-      return { subject, remedy: 'The set of vectors cannot grow while enabled: disable() and enable more at once.' }
+      return {
+        subject,
+        remedy: 'The set of vectors cannot grow while enabled: disable() and enable more at once.',
+      }
     }
-    if (error.code === 'ENOTTY') return { subject, remedy: 'The device does not support this action for this interrupt.' }
+    if (error.code === 'ENOTTY')
+      return { subject, remedy: 'The device does not support this action for this interrupt.' }
     return { subject }
   }
 }

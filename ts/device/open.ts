@@ -2,8 +2,24 @@
 // is closed again.
 import { existsSync } from 'node:fs'
 
-import { EACCES, EBUSY, EINVAL, ENODEV, ENOENT, VfioError, type VfioErrorContext, attempt, attemptAsync } from '../errors.js'
-import { groupViability, isVfioMember, readIommuGroup, resolveDevice, type ResolvedDevice } from '../host/index.js'
+import {
+  EACCES,
+  EBUSY,
+  EINVAL,
+  ENODEV,
+  ENOENT,
+  VfioError,
+  type VfioErrorContext,
+  attempt,
+  attemptAsync,
+} from '../errors.js'
+import {
+  groupViability,
+  isVfioMember,
+  readIommuGroup,
+  resolveDevice,
+  type ResolvedDevice,
+} from '../host/index.js'
 import { AddressSpace, type IommuType } from '../iommu/address-space.js'
 import { addon, type NativeHandle } from '../native.js'
 import { instance, oneOf, options as optionsOf, string, boolean } from '../validate.js'
@@ -42,13 +58,18 @@ const STATUS_VIABLE = 1
 const spaces = new Map<number, WeakRef<AddressSpace>>()
 
 export function checkOptions(options: OpenOptions | undefined): Checked {
-  const { iommu = 'auto', vfToken, sysfsRoot = '/sys', devRoot = '/dev', guard = true, watch = true } = optionsOf(
-    options,
-    'options',
-  )
+  const {
+    iommu = 'auto',
+    vfToken,
+    sysfsRoot = '/sys',
+    devRoot = '/dev',
+    guard = true,
+    watch = true,
+  } = optionsOf(options, 'options')
   if (typeof iommu === 'string') oneOf(iommu, 'iommu', ['auto', 'type1v2', 'type1'])
   else instance(iommu, AddressSpace, 'iommu')
-  if (vfToken !== undefined && !UUID.test(string(vfToken, 'vfToken'))) throw new RangeError('vfToken must be a UUID')
+  if (vfToken !== undefined && !UUID.test(string(vfToken, 'vfToken')))
+    throw new RangeError('vfToken must be a UUID')
   return {
     iommu,
     vfToken,
@@ -60,7 +81,10 @@ export function checkOptions(options: OpenOptions | undefined): Checked {
 }
 
 /** The device by name, with everything checked that sysfs can tell. */
-export function findDevice(id: string, { sysfsRoot, devRoot }: Checked): ResolvedDevice & { iommuGroup: number } {
+export function findDevice(
+  id: string,
+  { sysfsRoot, devRoot }: Checked,
+): ResolvedDevice & { iommuGroup: number } {
   string(id, 'id')
   const found = resolveDevice(id, { sysfsRoot, devRoot })
   if (found === null) {
@@ -90,7 +114,12 @@ function checkDriver({ name, driver, vfioDev, sysfsPath }: ResolvedDevice): void
       remedy: `No driver has the device: bind it to vfio-pci (echo vfio-pci > ${sysfsPath}/driver_override; echo ${name} > /sys/bus/pci/drivers_probe).`,
     })
   }
-  if (vfioDev !== null || isVfioMember({ address: name, driver, vfioDev } as never) || driver.includes('vfio')) return
+  if (
+    vfioDev !== null ||
+    isVfioMember({ address: name, driver, vfioDev } as never) ||
+    driver.includes('vfio')
+  )
+    return
   throw new VfioError(EBUSY, 'open', {
     subject: name,
     reason: 'wrong-driver',
@@ -121,7 +150,10 @@ export function groupNode(group: number, { devRoot }: Checked): string {
 /** Opens the group and puts it in the space that the options ask for. */
 export function openGroup(device: ResolvedDevice & { iommuGroup: number }, options: Checked): OpenGroup {
   const path = groupNode(device.iommuGroup, options)
-  const group = attempt((error) => groupContext(path, error), () => addon().groupOpen(path))
+  const group = attempt(
+    (error) => groupContext(path, error),
+    () => addon().groupOpen(path),
+  )
   try {
     checkViable(group, device, options)
     return { group, space: placeGroup(group, device, options) }
@@ -151,13 +183,18 @@ export function groupContext(path: string, { code }: Pick<VfioError, 'code'>): V
     return {
       subject: path,
       reason: 'no-group-node',
-      remedy: 'No device of the group is on a vfio driver (or udev made no node for it): bind the device to vfio-pci.',
+      remedy:
+        'No device of the group is on a vfio driver (or udev made no node for it): bind the device to vfio-pci.',
     }
   }
   return { subject: path }
 }
 
-function checkViable(group: NativeHandle, device: ResolvedDevice & { iommuGroup: number }, options: Checked): void {
+function checkViable(
+  group: NativeHandle,
+  device: ResolvedDevice & { iommuGroup: number },
+  options: Checked,
+): void {
   const status = addon().groupGetStatus(group)
   if ((status & STATUS_VIABLE) === 0) throw notViable(device, options)
 }
@@ -174,26 +211,28 @@ export function notViable(device: ResolvedDevice & { iommuGroup: number }, optio
   })
 }
 
-function placeGroup(
-  group: NativeHandle,
-  device: ResolvedDevice,
-  options: Checked,
-): AddressSpace {
+function placeGroup(group: NativeHandle, device: ResolvedDevice, options: Checked): AddressSpace {
   const wanted = options.iommu
   const present = addon().groupContainer(group)
   if (present !== null) return placePresent(present, device, wanted)
   if (wanted instanceof AddressSpace) {
-    attempt((error) => spaceContext(device, error), () => {
-      wanted.attachGroup(group)
-    })
+    attempt(
+      (error) => spaceContext(device, error),
+      () => {
+        wanted.attachGroup(group)
+      },
+    )
     remember(wanted)
     return wanted
   }
   const space = AddressSpace.open({ iommu: wanted, devRoot: options.devRoot }).closeWithMembers()
   try {
-    attempt((error) => spaceContext(device, error), () => {
-      space.attachGroup(group)
-    })
+    attempt(
+      (error) => spaceContext(device, error),
+      () => {
+        space.attachGroup(group)
+      },
+    )
   } catch (error) {
     space[Symbol.dispose]()
     throw error
@@ -215,7 +254,8 @@ function placePresent(
     throw new VfioError(EBUSY, 'VFIO_GROUP_SET_CONTAINER', {
       subject: device.name,
       reason: 'other-address-space',
-      remedy: 'Another device of its group is open in a different AddressSpace: give that one, or close the device.',
+      remedy:
+        'Another device of its group is open in a different AddressSpace: give that one, or close the device.',
     })
   }
   if (wanted instanceof AddressSpace || (known !== undefined && !known.closed)) {
@@ -231,7 +271,8 @@ function spaceContext(device: ResolvedDevice, { code }: VfioError): VfioErrorCon
   if (code === 'EINVAL' || code === 'EBUSY') {
     return {
       subject: device.name,
-      remedy: 'The IOMMUs of the devices in one AddressSpace must be compatible: open this one in a space of its own.',
+      remedy:
+        'The IOMMUs of the devices in one AddressSpace must be compatible: open this one in a space of its own.',
     }
   }
   return { subject: device.name }
@@ -253,8 +294,10 @@ function deviceContext(name: string, vfToken: string | undefined, { errno }: Vfi
           : 'The physical function does not know this vfToken.',
     }
   }
-  if (errno === EINVAL || errno === ENODEV) return { subject: name, remedy: 'The device has left its vfio driver.' }
-  if (errno === EBUSY) return { subject: name, remedy: 'The device is open already, here or as a cdev elsewhere.' }
+  if (errno === EINVAL || errno === ENODEV)
+    return { subject: name, remedy: 'The device has left its vfio driver.' }
+  if (errno === EBUSY)
+    return { subject: name, remedy: 'The device is open already, here or as a cdev elsewhere.' }
   return { subject: name }
 }
 
@@ -264,14 +307,16 @@ function requestName(name: string, vfToken: string | undefined): string {
 
 /** VFIO_GROUP_GET_DEVICE_FD, which enables and resets the device. */
 export function getDevice(group: NativeHandle, name: string, { vfToken }: Checked): Promise<NativeHandle> {
-  return attemptAsync((error) => deviceContext(name, vfToken, error), () =>
-    addon().groupGetDeviceFd(group, requestName(name, vfToken)),
+  return attemptAsync(
+    (error) => deviceContext(name, vfToken, error),
+    () => addon().groupGetDeviceFd(group, requestName(name, vfToken)),
   )
 }
 
 export function getDeviceSync(group: NativeHandle, name: string, { vfToken }: Checked): NativeHandle {
-  return attempt((error) => deviceContext(name, vfToken, error), () =>
-    addon().groupGetDeviceFdSync(group, requestName(name, vfToken)),
+  return attempt(
+    (error) => deviceContext(name, vfToken, error),
+    () => addon().groupGetDeviceFdSync(group, requestName(name, vfToken)),
   )
 }
 

@@ -2,7 +2,15 @@
 // themselves are native.
 import { EINVAL, EOPNOTSUPP, ETIMEDOUT, EIO, VfioError, attempt } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
-import { bigint, boolean, bytes as bytesOf, integer, oneOf, options as optionsOf, MAX_U64 } from '../validate.js'
+import {
+  bigint,
+  boolean,
+  bytes as bytesOf,
+  integer,
+  oneOf,
+  options as optionsOf,
+  MAX_U64,
+} from '../validate.js'
 import { Accessors } from './accessors.js'
 import type { RegionArea, RegionCapability, RegionInfo } from './info.js'
 import { planMmapAreas } from './mmap-plan.js'
@@ -232,7 +240,13 @@ export class Region {
     // The owner's check comes first: a closed region must not lend memory.
     addon().registersFaulted(this.#native)
     const { read, write } = this.flags
-    const buffer = addon().regionWindow(this.#context.file, this.#info.fileOffset + offset, length, read, write)
+    const buffer = addon().regionWindow(
+      this.#context.file,
+      this.#info.fileOffset + offset,
+      length,
+      read,
+      write,
+    )
     viewOwners.set(buffer, this.#context.owner)
     return buffer
   }
@@ -278,7 +292,8 @@ export class Region {
     throw new VfioError(EOPNOTSUPP, 'pread', {
       subject: `${this.#context.label} at ${String(offset)}`,
       reason: 'not-mapped',
-      remedy: 'The kernel may split 64 bits in two here; use two 32-bit accesses in the order the device wants.',
+      remedy:
+        'The kernel may split 64 bits in two here; use two 32-bit accesses in the order the device wants.',
     })
   }
 
@@ -294,7 +309,8 @@ export class Region {
 
   #poll(offset: number, options: PollOptions, width: number): bigint {
     const most = (1n << BigInt(width * 8)) - 1n
-    if (typeof options !== 'object' || (options as unknown) === null) throw new TypeError('options must be an object')
+    if (typeof options !== 'object' || (options as unknown) === null)
+      throw new TypeError('options must be an object')
     const { mask = most, equals, timeoutMicros = 1000 } = options
     integer(offset, 'offset', 0, Math.max(0, this.size - width))
     if (offset % width !== 0) throw new RangeError(`offset must be a multiple of ${String(width)}`)
@@ -316,7 +332,8 @@ export class Region {
 }
 
 function wide(value: unknown, name: string, most: bigint): bigint {
-  if (typeof value === 'number') return BigInt(integer(value, name, 0, Number(most > MAX_U64 ? MAX_U64 : most)))
+  if (typeof value === 'number')
+    return BigInt(integer(value, name, 0, Number(most > MAX_U64 ? MAX_U64 : most)))
   return bigint(value, name, 0n, most)
 }
 

@@ -2,7 +2,16 @@
 // list of what is mapped is native, because Workers share it.
 import { readFileSync } from 'node:fs'
 
-import { EBADF, EEXIST, ENOSPC, EOPNOTSUPP, VfioError, type VfioErrorContext, attempt, attemptAsync } from '../errors.js'
+import {
+  EBADF,
+  EEXIST,
+  ENOSPC,
+  EOPNOTSUPP,
+  VfioError,
+  type VfioErrorContext,
+  attempt,
+  attemptAsync,
+} from '../errors.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
 import { MAX_U64, bigint, boolean, integer, oneOf, options as optionsOf } from '../validate.js'
@@ -122,7 +131,10 @@ export class AddressSpace extends Handle {
     oneOf(iommu, 'iommu', ['auto', 'type1v2', 'type1'])
     const path = `${devRoot}/vfio/vfio`
     return new AddressSpace(
-      attempt((error) => containerContext(path, error), () => addon().containerOpen(path)),
+      attempt(
+        (error) => containerContext(path, error),
+        () => addon().containerOpen(path),
+      ),
       iommu,
     )
   }
@@ -244,14 +256,18 @@ export class AddressSpace extends Handle {
   async unmap(iova: bigint, size: number | bigint): Promise<bigint> {
     const bytes = this.#range(iova, size)
     return this.running(() =>
-      attemptAsync({ subject: span(iova, bytes) }, () => addon().containerUnmapDma(this.native, iova, bytes, 0)),
+      attemptAsync({ subject: span(iova, bytes) }, () =>
+        addon().containerUnmapDma(this.native, iova, bytes, 0),
+      ),
     )
   }
 
   /** `unmap`, blocking. */
   unmapSync(iova: bigint, size: number | bigint): bigint {
     const bytes = this.#range(iova, size)
-    return attempt({ subject: span(iova, bytes) }, () => addon().containerUnmapDmaSync(this.native, iova, bytes, 0))
+    return attempt({ subject: span(iova, bytes) }, () =>
+      addon().containerUnmapDmaSync(this.native, iova, bytes, 0),
+    )
   }
 
   /** Takes every mapping back, those of DmaBuffers too. Returns the bytes unmapped. */
@@ -370,7 +386,8 @@ export class AddressSpace extends Handle {
     if (iova !== undefined) {
       bigint(iova, 'iova', 0n, MAX_U64)
       const granule = this.#granule()
-      if (iova % granule !== 0n) throw new RangeError(`iova must be a multiple of ${String(granule)}, not ${hex(iova)}`)
+      if (iova % granule !== 0n)
+        throw new RangeError(`iova must be a multiple of ${String(granule)}, not ${hex(iova)}`)
     }
     if (below !== undefined) bigint(below, 'below', 1n, MAX_U64 + 1n)
     return { flags: (read ? MAP_READ : 0) | (write ? MAP_WRITE : 0), iova, below: below ?? MAX_U64 + 1n }
@@ -436,7 +453,9 @@ export class AddressSpace extends Handle {
     const ranges = this.iovaRanges
     if (ranges.some(({ start, last }) => iova >= start && iova + size - 1n <= last)) return
     const shown = ranges.map(({ start, last }) => `${hex(start)}-${hex(last)}`).join(', ')
-    throw new RangeError(`iova must lie inside one of the valid ranges (${shown}); ${span(iova, size)} does not`)
+    throw new RangeError(
+      `iova must lie inside one of the valid ranges (${shown}); ${span(iova, size)} does not`,
+    )
   }
 
   #mapContext(piece: Piece, iova: bigint, error: VfioError): VfioErrorContext {
@@ -454,9 +473,19 @@ export class AddressSpace extends Handle {
   #placeSync(piece: Piece, place: Placement): bigint {
     for (const iova of this.#candidates(piece, place)) {
       try {
-        attempt((error) => this.#mapContext(piece, iova, error), () => {
-          addon().containerMapDmaSync(this.native, piece.memory.native, piece.offset, piece.size, iova, place.flags)
-        })
+        attempt(
+          (error) => this.#mapContext(piece, iova, error),
+          () => {
+            addon().containerMapDmaSync(
+              this.native,
+              piece.memory.native,
+              piece.offset,
+              piece.size,
+              iova,
+              place.flags,
+            )
+          },
+        )
         return iova
       } catch (error) {
         if (!this.#taken(error, place)) throw error
@@ -469,8 +498,17 @@ export class AddressSpace extends Handle {
     return this.running(async () => {
       for (const iova of this.#candidates(piece, place)) {
         try {
-          await attemptAsync((error) => this.#mapContext(piece, iova, error), () =>
-            addon().containerMapDma(this.native, piece.memory.native, piece.offset, piece.size, iova, place.flags),
+          await attemptAsync(
+            (error) => this.#mapContext(piece, iova, error),
+            () =>
+              addon().containerMapDma(
+                this.native,
+                piece.memory.native,
+                piece.offset,
+                piece.size,
+                iova,
+                place.flags,
+              ),
           )
           return iova
         } catch (error) {
@@ -499,7 +537,6 @@ export class AddressSpace extends Handle {
   }
 }
 
-
 function span(iova: bigint, size: bigint): string {
   return `IOVA ${hex(iova)}-${hex(iova + size - 1n)}`
 }
@@ -527,10 +564,18 @@ function pieceOf(memory: Mappable): Piece {
 
 function containerContext(path: string, error: VfioError): VfioErrorContext {
   if (error.code === 'ENOENT' || error.code === 'ENODEV' || error.code === 'ENXIO') {
-    return { subject: path, reason: 'no-vfio-module', remedy: 'Load the modules: modprobe vfio-pci vfio_iommu_type1.' }
+    return {
+      subject: path,
+      reason: 'no-vfio-module',
+      remedy: 'Load the modules: modprobe vfio-pci vfio_iommu_type1.',
+    }
   }
   if (error.code === 'EACCES' || error.code === 'EPERM') {
-    return { subject: path, reason: 'permission', remedy: 'Run as root, or give yourself access to /dev/vfio.' }
+    return {
+      subject: path,
+      reason: 'permission',
+      remedy: 'Run as root, or give yourself access to /dev/vfio.',
+    }
   }
   return { subject: path }
 }
@@ -548,5 +593,8 @@ function iommuContext(error: VfioError): VfioErrorContext {
 function unattached(error: VfioError): VfioErrorContext {
   // A container without an IOMMU driver knows none of type1's calls.
   if (error.code !== 'ENOTTY' && error.code !== 'EINVAL') return {}
-  return { remedy: 'The address space is usable once a device is open in it; check too that the range is page-aligned.' }
+  return {
+    remedy:
+      'The address space is usable once a device is open in it; check too that the range is page-aligned.',
+  }
 }

@@ -27,7 +27,13 @@ export class DmaBuffer extends Handle {
   #resume: (() => void) | undefined
 
   /** @internal */
-  constructor(mapping: NativeHandle, memory: GuestMemory, iova: bigint, size: number, owner: DmaOwner | undefined) {
+  constructor(
+    mapping: NativeHandle,
+    memory: GuestMemory,
+    iova: bigint,
+    size: number,
+    owner: DmaOwner | undefined,
+  ) {
     super(mapping, `DmaBuffer at 0x${iova.toString(16)}`)
     this.memory = memory
     this.iova = iova
@@ -38,7 +44,8 @@ export class DmaBuffer extends Handle {
   /** The buffer behind a token, in this environment: the same mapping, with an ArrayBuffer of its own. */
   static claim(token: ShareToken): DmaBuffer {
     const { id, memory, iova, size } = readToken(token, 'DmaBuffer')
-    if (typeof iova !== 'bigint' || typeof size !== 'number') throw new TypeError('token must be what share() returned')
+    if (typeof iova !== 'bigint' || typeof size !== 'number')
+      throw new TypeError('token must be what share() returned')
     const shared = GuestMemory.claim(memory as ShareToken)
     try {
       return new DmaBuffer(claimNative(id, 'DmaBuffer'), shared, iova, size, undefined)
