@@ -16,6 +16,8 @@ interface BenchAddon {
   partnerStart(ping: number, pong: number, cpu: number, rounds: number): Partner
   /** Joins the thread and gives the nanoseconds per round trip. */
   partnerFinish(partner: Partner): number
+  /** Nanoseconds that the calling thread has been running. */
+  cpuTime(): number
   /** Bytes in use in the C heap. */
   mallocBytes(): number
 }

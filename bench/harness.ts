@@ -1,6 +1,8 @@
 // How a row comes about: what is measured and what it stands beside take turns, so that a machine that slows down slows
 // both, and the row keeps medians and their spread.
 
+import { benchAddon } from './addon.js'
+
 /** One figure from one measurement, in the row's unit. */
 export type Measure = () => number | Promise<number>
 
@@ -147,11 +149,14 @@ export function unmeasured(name: string, unit: string, reason: string): Row {
   }
 }
 
-/** Nanoseconds per turn of a loop. The loop is the caller's own, so that each is compiled for what it calls. */
+/**
+ * Nanoseconds of the processor's time per turn of a loop: what else the machine does is not counted. The loop is the
+ * caller's own, so that each is compiled for what it calls.
+ */
 export function perTurn(turns: number, loop: (turns: number) => void): Measure {
   return () => {
-    const start = process.hrtime.bigint()
+    const start = benchAddon.cpuTime()
     loop(turns)
-    return Number(process.hrtime.bigint() - start) / turns
+    return (benchAddon.cpuTime() - start) / turns
   }
 }

@@ -23,5 +23,7 @@ export function runLimit(
   )
   if (error !== undefined) throw error
   if (status === 0) return Number(stdout)
-  throw new Error(`build-bench/limits/${name}: ${stderr.trim()} (${signal ?? `exit status ${String(status)}`})`)
+  throw new Error(
+    `build-bench/limits/${name}: ${stderr.trim()} (${signal ?? `exit status ${String(status)}`})`,
+  )
 }

@@ -63,6 +63,13 @@ napi_value partnerFinish(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// Nanoseconds that the calling thread has been running.
+napi_value cpuTime(napi_env env, napi_callback_info) {
+  napi_value result = nullptr;
+  napi_create_double(env, static_cast<double>(bench::cpuTime()), &result);
+  return result;
+}
+
 // Bytes in use in the C heap.
 napi_value mallocBytes(napi_env env, napi_callback_info) {
   const auto info = mallinfo2();
@@ -84,6 +91,7 @@ NAPI_MODULE_INIT() {
   define(env, exports, "pin", pin);
   define(env, exports, "partnerStart", partnerStart);
   define(env, exports, "partnerFinish", partnerFinish);
+  define(env, exports, "cpuTime", cpuTime);
   define(env, exports, "mallocBytes", mallocBytes);
   return exports;
 }

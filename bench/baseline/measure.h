@@ -10,11 +10,17 @@
 
 namespace bench {
 
-inline int64_t now() {
+inline int64_t nanoseconds(clockid_t clock) {
   timespec time = {};
-  clock_gettime(CLOCK_MONOTONIC, &time);
+  clock_gettime(clock, &time);
   return static_cast<int64_t>(time.tv_sec) * 1000000000 + time.tv_nsec;
 }
+
+inline int64_t now() { return nanoseconds(CLOCK_MONOTONIC); }
+
+// How long the calling thread has been running: for work that waits for nothing, so that what else the machine does
+// is not counted.
+inline int64_t cpuTime() { return nanoseconds(CLOCK_THREAD_CPUTIME_ID); }
 
 // Pins the calling thread; -1 leaves it where the scheduler wants it.
 inline void pin(int cpu) {

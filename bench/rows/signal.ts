@@ -5,8 +5,8 @@ import { type Row, compare, perTurn } from '../harness.js'
 import { runLimit } from '../limits.js'
 import { EventFd } from '../../ts/index.js'
 
-const TURNS = 100_000
-const RUNS = 31
+const TURNS = 20_000
+const RUNS = 51
 
 export async function signal(): Promise<Row[]> {
   const eventfd = new EventFd()

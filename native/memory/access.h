@@ -36,7 +36,10 @@ inline void orderAfterRead() {
 
 template <typename T>
 T loadMapped(const uint8_t* address, const GuardMark& mark, Order order) {
-  const T value = *reinterpret_cast<const volatile T*>(address);
+  T value = *reinterpret_cast<const volatile T*>(address);
+  // Makes the compiler widen the value itself. QEMU's emulated processor, told to load and widen in one instruction,
+  // leaves bits above the access's width when the device's model answers with more than was asked (nvme, e1000e).
+  asm volatile("" : "+r"(value));
   if (order == Order::kOrdered) orderAfterRead();
   // After the access: what a stand-in page holds may have been written to since.
   return mark.faulted() ? static_cast<T>(~T{0}) : value;

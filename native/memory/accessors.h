@@ -55,10 +55,6 @@ class Accessors {
   Accessors& operator=(const Accessors&) = delete;
   ~Accessors();
 
-  // The calling thread's, while it has no others: asking Node-API for a function's data takes as long as all the rest
-  // of an access. nullptr when several environments share the thread.
-  static const Accessors* only() { return only_; }
-
   // A region's place in the table, and how often that place was used before: with both, a closed region's number
   // finds nothing, although places are used again.
   struct Place {

@@ -219,7 +219,7 @@ export class Values {
     const options: Record<string, unknown> = {}
     for (let i = this.#random.below(4); i > 0; i--) options[this.#random.of(KEYS)] = this.value(depth + 1)
     // So that polls get as far as polling, and tokens as far as the table.
-    if (this.#random.chance(0.3)) options['equals'] = this.#random.chance(0.5) ? 0 : this.value(depth + 1)
+    if (this.#random.chance(0.3)) options.equals = this.#random.chance(0.5) ? 0 : this.value(depth + 1)
     if (this.#random.chance(0.05))
       Object.assign(options, { vfio: this.#random.of(['EventFd', 'GuestMemory']), id: this.number() })
     return options

@@ -60,7 +60,8 @@ test('one call is one access of 4 bytes, 100,000 times', async (t) => {
     .trimEnd()
     .split('\n')
     .map((line): Access => {
-      const [, kind = '', address = '0', value = '0', size = '0'] = LINE.exec(line) ?? t.fail(line) ?? []
+      // A line of another form becomes an access of 0 bytes, which is wrong below.
+      const [, kind = '', address = '0', value = '0', size = '0'] = LINE.exec(line) ?? []
       return { kind, address: BigInt(address), value: BigInt(value), size: Number(size) }
     })
   t.is(accesses.length, 2 * CALLS)

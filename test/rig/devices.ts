@@ -19,7 +19,7 @@ export type DeviceName =
   | 'bridgedEdu2'
   | 'bridgedRng'
 
-const described = process.env['NODE_VFIO_RIG']
+const described = process.env.NODE_VFIO_RIG
 if (described === undefined) throw new Error('these tests run in the rig: npm test -- --rig')
 
 export const rig = JSON.parse(described) as { kernel: string; devices: Record<DeviceName, string> }

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 
-import { AddressSpace, EventFd, VfioDevice } from '../../ts/index.js'
+import { AddressSpace, type EventFd, VfioDevice } from '../../ts/index.js'
 import { inWorker, message } from '../unit/support.js'
 import {
   devices,

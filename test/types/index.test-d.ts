@@ -2,20 +2,20 @@
 
 import { expectTypeOf } from 'expect-type'
 import {
-  AddressSpace,
+  type AddressSpace,
   type DeviceInfo,
-  DmaBuffer,
+  type DmaBuffer,
   EventFd,
   GuestMemory,
   type InterruptIndex,
   type InterruptListener,
   type IovaRange,
-  PciConfig,
+  type PciConfig,
   type Region,
   type ShareToken,
   SignalPoller,
   VfioDevice,
-  VfioError,
+  type VfioError,
   type VfioErrorReason,
 } from '../../ts/index.js'
 

@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads'
 
 import { type RegionInfo } from '../../ts/device/info.js'
 import { Region } from '../../ts/device/region.js'
-import { GuestMemory } from '../../ts/iommu/guest-memory.js'
+import { type GuestMemory } from '../../ts/iommu/guest-memory.js'
 
 /** The compiled modules by name, for code that runs elsewhere. */
 const MODULES = {

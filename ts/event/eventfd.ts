@@ -62,7 +62,10 @@ export class EventFd extends Handle {
    * @throws VfioError EAGAIN when the counter would exceed 2^64 - 2
    */
   signal(value?: number): void {
-    ;(this.#signal ??= addon().eventfdFunction(this.native, 'signal'))(value)
+    const signal = (this.#signal ??= addon().eventfdFunction(this.native, 'signal'))
+    // Without an argument where there is none: looking at it in the addon costs a tenth of the system call.
+    if (value === undefined) signal()
+    else signal(value)
   }
 
   /** Takes the counter (1 of it, for a semaphore) and gives what it was; 0 when it was empty. Exact to 2^53. */
