@@ -307,7 +307,7 @@ function argumentsFor(member: Member): unknown[] {
     return [BigInt(random.below(64)) * 4096n, 4096 * random.below(64)]
   if (key === 'bitmap') return [BigInt(random.below(64)) * 4096n, 4096 * random.below(64), 4096]
   if (key.startsWith("open"))
-    return [random.chance(0.1) ? (random.of(Object.values(addresses)) ?? '') : values.value(), ...args]
+    return [random.chance(0.1) ? random.of(Object.values(addresses)) : values.value(), ...args]
   return args
 }
 

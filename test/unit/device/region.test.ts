@@ -63,7 +63,7 @@ for (const guard of [true, false]) {
         const one = width === 8 ? 1n : 1
         for (const offset of [-1, 4096 - 2, 4096, 2 ** 32, 2 ** 53, 1e300, NaN, Infinity, -Infinity, 0.5]) {
           t.throws(
-            () => region && read(region, offset),
+            () => read(region, offset),
             { instanceOf: RangeError },
             `read${String(width)} ${String(offset)}`,
           )

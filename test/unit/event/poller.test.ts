@@ -126,7 +126,7 @@ test('wrong arguments and closed objects', (t) => {
     add(open, () => undefined),
     { instanceOf: VfioError, code: 'EBADF' },
   )
-  t.is(error?.reason, 'closed')
+  t.is(error.reason, 'closed')
   t.is(poller.ref(), poller)
   t.is(poller.unref(), poller)
 })

@@ -83,7 +83,7 @@ test('close detaches every buffer and window; a closed one refuses', (t) => {
     () => memory.share(),
   ]) {
     const error = t.throws(call, { instanceOf: VfioError, code: 'EBADF' })
-    t.is(error?.reason, 'closed')
+    t.is(error.reason, 'closed')
   }
 })
 

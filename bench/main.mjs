@@ -1,0 +1,115 @@
+// `npm run bench`: sets up what is missing, measures, reports. Runs on a fresh clone: only Node's own modules are
+// imported before the set-up.
+
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const COMPILED = join(ROOT, 'build-bench', 'bench')
+// Seconds. The processor in the rig is emulated.
+const RIG_TIMEOUT = 1200
+
+const HELP = `npm run bench -- [options]
+
+  --json     print the rows as a JSON array on stdout, and nothing else there
+  --check    exit with status 1 when a figure is not what it must be
+  --rig      fail when the rig, which the rows that need a device are measured in, does not start
+  --no-rig   leave those rows out, with the reason
+  --help     this text
+
+Without --rig or --no-rig, those rows are measured if the rig starts. Each figure is the median of several measurements
+that take turns with those of its limit (C++, or an empty Node-API call) and of its peer (the npm package that would be
+used instead); a ratio is the median of the ratios within the turns.`
+
+const say = (text) => process.stderr.write(`bench: ${text}\n`)
+
+const setUp = () => {
+  // Whatever it prints is news, not results.
+  const { status } = spawnSync(process.execPath, [join(ROOT, 'bench', 'setup.mjs')], {
+    stdio: ['ignore', 2, 2],
+  })
+  if (status !== 0) process.exit(1)
+}
+
+const load = (name) => import(join(COMPILED, `${name}.js`))
+
+const bootRig = async () => {
+  const { runInRig } = await import('../test/rig/index.mjs')
+  const output = []
+  const stdout = new Writable({
+    write(chunk, _encoding, done) {
+      output.push(chunk)
+      done()
+    },
+  })
+  const command = [process.execPath, join(COMPILED, 'rig.js')]
+  const { status } = await runInRig({ command, cwd: ROOT, timeout: RIG_TIMEOUT, stdout })
+  if (status !== 0) throw new Error(`exit status ${status} from the rig`)
+  return JSON.parse(Buffer.concat(output).toString())
+}
+
+const rigRows = async ({ rig, 'no-rig': noRig }, { rigRowsWithout }) => {
+  if (noRig) return rigRowsWithout('needs a device with VFIO; left out by --no-rig')
+  try {
+    return await bootRig()
+  } catch (error) {
+    if (rig) throw error
+    say(`without the rig's rows: ${error.message}`)
+    return rigRowsWithout(`needs a device with VFIO, and the rig did not run: ${error.message}`)
+  }
+}
+
+/** Inside the rig there is nothing to boot, and nothing but devices worth measuring: its processor is emulated. */
+const insideRig = () => {
+  const { status, stdout } = spawnSync(process.execPath, [join(COMPILED, 'rig.js')], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 2],
+  })
+  if (status !== 0) throw new Error(`exit status ${status}`)
+  return JSON.parse(stdout)
+}
+
+const measure = async (options, thresholds) => {
+  if (process.env.NODE_VFIO_RIG !== undefined) return insideRig()
+  const { describeMachine } = await load('machine')
+  say(describeMachine())
+  const { hostRows } = await load('host')
+  return [...(await hostRows(say)), ...(await rigRows(options, thresholds))]
+}
+
+const parse = () => {
+  const names = ['json', 'check', 'rig', 'no-rig', 'help']
+  const { values } = parseArgs({
+    options: Object.fromEntries(names.map((name) => [name, { type: 'boolean' }])),
+  })
+  if (values.rig && values['no-rig']) throw new TypeError('--rig and --no-rig exclude each other')
+  return values
+}
+
+const main = async () => {
+  const options = parse()
+  if (options.help) {
+    console.log(HELP)
+    return
+  }
+  setUp()
+  const thresholds = await load('thresholds')
+  const rows = await measure(options, thresholds)
+  if (options.json) console.log(JSON.stringify(rows, null, 2))
+  else console.log((await load('table')).table(rows))
+  if (!options.check) return
+  const misses = thresholds.misses(rows)
+  for (const miss of misses) say(miss)
+  if (misses.length > 0) process.exitCode = 1
+}
+
+try {
+  await main()
+} catch (error) {
+  const usage = error.code?.startsWith('ERR_PARSE_ARGS') || error instanceof TypeError
+  say(usage ? `${error.message}; --help shows the options` : (error.stack ?? String(error)))
+  process.exitCode = usage ? 2 : 1
+}

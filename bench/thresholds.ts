@@ -1,0 +1,56 @@
+// What the figures must be. A ratio of a rate has a least value, any other figure a greatest.
+import { type Row, unmeasured } from './harness.js'
+
+type Figure = 'ours' | 'ratioToLimit' | 'ratioToPeer'
+
+interface Threshold {
+  name: string
+  figure: Figure
+  atMost?: number
+  atLeast?: number
+}
+
+const THRESHOLDS: readonly Threshold[] = [
+  { name: 'register.read32', figure: 'ratioToLimit', atMost: 1.6 },
+  { name: 'register.read32', figure: 'ratioToPeer', atMost: 0.5 },
+  { name: 'register.write32', figure: 'ratioToLimit', atMost: 1.6 },
+  { name: 'register.write32', figure: 'ratioToPeer', atMost: 0.5 },
+  { name: 'eventfd.signal', figure: 'ratioToLimit', atMost: 1.15 },
+  { name: 'eventfd.poller.latency.oneCore', figure: 'ratioToLimit', atMost: 1.45 },
+  { name: 'eventfd.poller.latency.oneCore', figure: 'ratioToPeer', atMost: 0.7 },
+  { name: 'eventfd.poller.latency.acrossCores', figure: 'ratioToLimit', atMost: 1.15 },
+  { name: 'eventfd.poller.throughput', figure: 'ratioToLimit', atLeast: 0.6 },
+  { name: 'import.time', figure: 'ours', atMost: 40 },
+  { name: 'memory.idle', figure: 'ours', atMost: 12 },
+  { name: 'dma.map', figure: 'ratioToLimit', atMost: 1.15 },
+]
+
+/** The rows of the rig, for when it is not booted. */
+const RIG_ROWS = [
+  ['device.open', 'ms'],
+  ['register.read32.bar', 'ns'],
+  ['register.write32.bar', 'ns'],
+  ['dma.map', 'us'],
+  ['irq.latency', 'us'],
+] as const
+
+export function rigRowsWithout(reason: string): Row[] {
+  return RIG_ROWS.map(([name, unit]) => unmeasured(name, unit, reason))
+}
+
+/** The threshold of a figure in words, or nothing. */
+export function allowed(row: Row, figure: Figure): string {
+  const found = THRESHOLDS.find((each) => each.name === row.name && each.figure === figure)
+  if (found?.atMost !== undefined) return `<= ${found.atMost}`
+  return found?.atLeast === undefined ? '' : `>= ${found.atLeast}`
+}
+
+/** A sentence for each figure that is not what it must be. A figure that could not be taken is none of them. */
+export function misses(rows: readonly Row[]): string[] {
+  return THRESHOLDS.flatMap(({ name, figure, atMost = Infinity, atLeast = -Infinity }) => {
+    const value = rows.find((row) => row.name === name)?.[figure] ?? null
+    if (value === null || (value <= atMost && value >= atLeast)) return []
+    const bound = atMost === Infinity ? `at least ${atLeast}` : `at most ${atMost}`
+    return [`${name}: ${figure} is ${value}, must be ${bound}`]
+  })
+}
