@@ -97,8 +97,7 @@ async function admit(value: unknown, device: string | null): Promise<void> {
 
 const addresses = options.host
   ? {}
-  : (JSON.parse(process.env.NODE_VFIO_RIG ?? '{"devices":{}}') as { devices: Record<string, string> })
-      .devices
+  : (JSON.parse(process.env.NODE_VFIO_RIG ?? '{"devices":{}}') as { devices: Record<string, string> }).devices
 
 function deviceName(device: vfio.VfioDevice): string {
   return Object.entries(addresses).find(([, address]) => address === device.name)?.[0] ?? 'unknown'
@@ -306,7 +305,7 @@ function argumentsFor(member: Member): unknown[] {
   if (key === 'unmap' || key === 'unmapSync')
     return [BigInt(random.below(64)) * 4096n, 4096 * random.below(64)]
   if (key === 'bitmap') return [BigInt(random.below(64)) * 4096n, 4096 * random.below(64), 4096]
-  if (key.startsWith("open"))
+  if (key.startsWith('open'))
     return [random.chance(0.1) ? random.of(Object.values(addresses)) : values.value(), ...args]
   return args
 }

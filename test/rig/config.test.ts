@@ -11,11 +11,13 @@ function lspci(bdf: string, ...options: string[]): string {
 
 /** `Capabilities: [40] MSI: ...` as [0x40, 'MSI: ...'], the extended ones `[100 v2] ...`. */
 function capabilitiesOf(text: string): { offset: number; extended: boolean; text: string }[] {
-  return [...text.matchAll(/^\s*Capabilities: \[([0-9a-f]+)(?: v\d+)?\] (.*)$/gm)].map(([, offset = '', rest = '']) => ({
-    offset: Number.parseInt(offset, 16),
-    extended: offset.length > 2,
-    text: rest,
-  }))
+  return [...text.matchAll(/^\s*Capabilities: \[([0-9a-f]+)(?: v\d+)?\] (.*)$/gm)].map(
+    ([, offset = '', rest = '']) => ({
+      offset: Number.parseInt(offset, 16),
+      extended: offset.length > 2,
+      text: rest,
+    }),
+  )
 }
 
 for (const name of ['edu', 'testdev', 'e1000e', 'nvme', 'ivshmem'] as const) {
@@ -36,7 +38,8 @@ for (const name of ['edu', 'testdev', 'e1000e', 'nvme', 'ivshmem'] as const) {
         ...config.capabilities().map(({ offset }) => ({ offset, extended: false })),
         ...config.extendedCapabilities().map(({ offset }) => ({ offset, extended: true })),
       ]
-      const key = (each: { offset: number; extended: boolean }): string => `${String(each.extended)} ${String(each.offset)}`
+      const key = (each: { offset: number; extended: boolean }): string =>
+        `${String(each.extended)} ${String(each.offset)}`
       t.deepEqual(walked.map(key).sort(), listed.map(key).sort())
       t.deepEqual(config.problems(), [])
 
@@ -55,7 +58,10 @@ for (const name of ['edu', 'testdev', 'e1000e', 'nvme', 'ivshmem'] as const) {
       }
       t.is(config.capability('exp') === null, !listed.some((each) => each.text.startsWith('Express')))
       t.is(config.capability('pm') === null, !listed.some((each) => each.text.startsWith('Power Management')))
-      t.is(config.extendedCapability('err') === null, !listed.some((each) => each.text.startsWith('Advanced Error')))
+      t.is(
+        config.extendedCapability('err') === null,
+        !listed.some((each) => each.text.startsWith('Advanced Error')),
+      )
     })
   })
 }

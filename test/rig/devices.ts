@@ -9,15 +9,7 @@ import { type DmaBuffer, type EventFd, type OpenOptions, type Region, VfioDevice
 import { packageUrl } from '../unit/support.js'
 
 export type DeviceName =
-  | 'edu'
-  | 'edu2'
-  | 'testdev'
-  | 'e1000e'
-  | 'nvme'
-  | 'ivshmem'
-  | 'bridgedEdu1'
-  | 'bridgedEdu2'
-  | 'bridgedRng'
+  'edu' | 'edu2' | 'testdev' | 'e1000e' | 'nvme' | 'ivshmem' | 'bridgedEdu1' | 'bridgedEdu2' | 'bridgedRng'
 
 const described = process.env.NODE_VFIO_RIG
 if (described === undefined) throw new Error('these tests run in the rig: npm test -- --rig')
@@ -68,7 +60,9 @@ export function driverOf(name: DeviceName): string | null {
  * not hold this process.
  */
 export async function writeSysfs(path: string, text: string): Promise<void> {
-  await promisify(execFile)('/bin/sh', ['-c', 'printf "%s\\n" "$1" >"$2"', 'sh', text, path], { timeout: 60_000 })
+  await promisify(execFile)('/bin/sh', ['-c', 'printf "%s\\n" "$1" >"$2"', 'sh', text, path], {
+    timeout: 60_000,
+  })
 }
 
 /** Gives a device to another driver; null leaves it without. */
@@ -78,7 +72,8 @@ export async function rebind(name: DeviceName, driver: string | null): Promise<v
   await writeSysfs(`${device}/driver_override`, driver ?? '')
   if (driver !== null) await writeSysfs('/sys/bus/pci/drivers_probe', devices[name])
   // The probe succeeds although nothing bound.
-  if (driverOf(name) !== driver) throw new Error(`${name} is on ${String(driverOf(name))}, not ${String(driver)}`)
+  if (driverOf(name) !== driver)
+    throw new Error(`${name} is on ${String(driverOf(name))}, not ${String(driver)}`)
 }
 
 /** Registers of edu, from its BAR's start. */
@@ -103,7 +98,12 @@ export const EDU_BUFFER = 0x40000n
 export const EDU_MASK = 1n << 28n
 
 /** One DMA transfer of at most 2048 bytes between an IOVA and edu's memory. */
-export function eduDma(bar0: Region, iova: bigint, length: number, direction: 'toDevice' | 'fromDevice'): void {
+export function eduDma(
+  bar0: Region,
+  iova: bigint,
+  length: number,
+  direction: 'toDevice' | 'fromDevice',
+): void {
   if (length > 2048) throw new Error('QEMU aborts on longer transfers')
   const out = direction === 'toDevice'
   bar0.write64(EDU.dmaSource, out ? iova : EDU_BUFFER)
@@ -220,7 +220,11 @@ export function holdings(): Holdings {
     .split('\n')
     .map((line) => line.split(/\s+/).slice(5).join(' '))
     .filter((name) => /vfio|memfd|eventfd|eventpoll/.test(name))
-  return { descriptors: descriptors.sort(), mappings: mappings.sort(), threads: readdirSync('/proc/self/task').length }
+  return {
+    descriptors: descriptors.sort(),
+    mappings: mappings.sort(),
+    threads: readdirSync('/proc/self/task').length,
+  }
 }
 
 /** How many lines /proc/self/maps has. */
@@ -257,7 +261,8 @@ export class Companion {
   async said(milliseconds = 60_000): Promise<unknown> {
     const end = performance.now() + milliseconds
     while (this.#lines.length === 0) {
-      if (this.#ended || performance.now() > end) throw new Error(`the other process said nothing: ${this.#errors}`)
+      if (this.#ended || performance.now() > end)
+        throw new Error(`the other process said nothing: ${this.#errors}`)
       await sleep(5)
     }
     return JSON.parse(this.#lines.shift() as string)

@@ -87,11 +87,17 @@ test('what cannot be mapped', async (t) => {
     const space = device.addressSpace
     using memory = GuestMemory.create(4 * 4096)
     await t.throwsAsync(space.map(new ArrayBuffer(4096)), { instanceOf: RangeError, message: /allocate/ })
-    await t.throwsAsync(space.map(new Uint8Array(memory.buffer, 1, 4096)), { instanceOf: RangeError, message: /allocate/ })
+    await t.throwsAsync(space.map(new Uint8Array(memory.buffer, 1, 4096)), {
+      instanceOf: RangeError,
+      message: /allocate/,
+    })
     await t.throwsAsync(space.map({} as never), { instanceOf: TypeError })
     await t.throwsAsync(space.map(memory, { iova: 1n }), { instanceOf: RangeError })
     await t.throwsAsync(space.map(memory, { iova: 4096 as never }), { instanceOf: TypeError })
-    await t.throwsAsync(space.map(memory, { iova: 0xfee0_0000n }), { instanceOf: RangeError, message: /valid ranges/ })
+    await t.throwsAsync(space.map(memory, { iova: 0xfee0_0000n }), {
+      instanceOf: RangeError,
+      message: /valid ranges/,
+    })
     await t.throwsAsync(space.map(memory, { iova: 0n, below: 4096n }), { instanceOf: RangeError })
     await space.map(memory, { iova: 0x20_0000n })
     const twice = await t.throwsAsync(space.map(memory, { iova: 0x20_1000n }), { instanceOf: VfioError })
@@ -218,7 +224,18 @@ test('RLIMIT_MEMLOCK is named with its figures', (t) => {
   // Root is exempt through CAP_IPC_LOCK: drop that alone.
   const run = spawnSync(
     'setpriv',
-    ['--bounding-set', '-ipc_lock', '--inh-caps', '-ipc_lock', 'prlimit', '--memlock=1048576:1048576', process.execPath, '--input-type=module', '-e', code],
+    [
+      '--bounding-set',
+      '-ipc_lock',
+      '--inh-caps',
+      '-ipc_lock',
+      'prlimit',
+      '--memlock=1048576:1048576',
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      code,
+    ],
     { encoding: 'utf8', timeout: 120_000 },
   )
   t.is(run.status, 0, run.stderr)

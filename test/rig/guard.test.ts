@@ -15,39 +15,45 @@ function sigbusCaught(): boolean {
   return ((BigInt(`0x${mask}`) >> BigInt(SIGBUS - 1)) & 1n) === 1n
 }
 
-test.serial('memory decoding turned off while mapped: all ones, also after a write, until remap', async (t) => {
-  await withDevice('edu', (device) => {
-    const bar0 = device.region('bar0')
-    t.is(bar0.read32(EDU.id), 0x010000ed)
-    t.false(bar0.faulted)
-    t.true(sigbusCaught())
-    device.config.command.memorySpace = false
-    t.is(bar0.read32(EDU.id), 0xffff_ffff)
-    t.true(bar0.faulted)
-    bar0.write32(EDU.liveness, 0x1111_2222)
-    t.is(bar0.read32(EDU.liveness), 0xffff_ffff)
-    t.is(bar0.read64(EDU.dmaSource), 0xffff_ffff_ffff_ffffn)
-    const bytes = new Uint8Array(8)
-    bar0.read(EDU.liveness & ~7, bytes)
-    t.deepEqual([...bytes], Array.from({ length: 8 }, () => 0xff))
-    const refused = t.throws(
-      () => {
-        bar0.remap()
-      },
-      { instanceOf: VfioError },
-    )
-    t.is(refused.reason, 'memory-decoding-off')
-    device.config.command.memorySpace = true
-    // Still a stand-in: only remap() brings the device back.
-    t.is(bar0.read32(EDU.id), 0xffff_ffff)
-    bar0.remap()
-    t.false(bar0.faulted)
-    t.is(bar0.read32(EDU.id), 0x010000ed)
-    bar0.write32(EDU.liveness, 0x1111_2222)
-    t.is(bar0.read32(EDU.liveness), ~0x1111_2222 >>> 0)
-  })
-  t.false(sigbusCaught(), 'the handler goes with the last mapping')
-})
+test.serial(
+  'memory decoding turned off while mapped: all ones, also after a write, until remap',
+  async (t) => {
+    await withDevice('edu', (device) => {
+      const bar0 = device.region('bar0')
+      t.is(bar0.read32(EDU.id), 0x010000ed)
+      t.false(bar0.faulted)
+      t.true(sigbusCaught())
+      device.config.command.memorySpace = false
+      t.is(bar0.read32(EDU.id), 0xffff_ffff)
+      t.true(bar0.faulted)
+      bar0.write32(EDU.liveness, 0x1111_2222)
+      t.is(bar0.read32(EDU.liveness), 0xffff_ffff)
+      t.is(bar0.read64(EDU.dmaSource), 0xffff_ffff_ffff_ffffn)
+      const bytes = new Uint8Array(8)
+      bar0.read(EDU.liveness & ~7, bytes)
+      t.deepEqual(
+        [...bytes],
+        Array.from({ length: 8 }, () => 0xff),
+      )
+      const refused = t.throws(
+        () => {
+          bar0.remap()
+        },
+        { instanceOf: VfioError },
+      )
+      t.is(refused.reason, 'memory-decoding-off')
+      device.config.command.memorySpace = true
+      // Still a stand-in: only remap() brings the device back.
+      t.is(bar0.read32(EDU.id), 0xffff_ffff)
+      bar0.remap()
+      t.false(bar0.faulted)
+      t.is(bar0.read32(EDU.id), 0x010000ed)
+      bar0.write32(EDU.liveness, 0x1111_2222)
+      t.is(bar0.read32(EDU.liveness), ~0x1111_2222 >>> 0)
+    })
+    t.false(sigbusCaught(), 'the handler goes with the last mapping')
+  },
+)
 
 test.serial('from two threads at once', async (t) => {
   await withDevice('edu', async (device) => {
@@ -76,7 +82,11 @@ test.serial('from two threads at once', async (t) => {
     const worker = new Worker(code, {
       eval: true,
       execArgv: [],
-      workerData: { url: new URL('../../ts/index.js', import.meta.url).href, token: device.share(), flag: flag.buffer },
+      workerData: {
+        url: new URL('../../ts/index.js', import.meta.url).href,
+        token: device.share(),
+        flag: flag.buffer,
+      },
     })
     await once(worker, 'message')
     for (let round = 0; round < 20; round++) {

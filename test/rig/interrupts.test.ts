@@ -83,7 +83,10 @@ test.serial('for await on an MSI', async (t) => {
       if (causes.length === 20) break
       edu.raise(causes.length + 1)
     }
-    t.deepEqual(causes, Array.from({ length: 20 }, (_, i) => i + 1))
+    t.deepEqual(
+      causes,
+      Array.from({ length: 20 }, (_, i) => i + 1),
+    )
   })
 })
 
@@ -122,9 +125,12 @@ test.serial('an INTx is masked when it fires, and fires again on unmask while th
 test.serial('a mask holds an INTx back until it is taken away', async (t) => {
   await usingEdu(async (edu) => {
     const intx = edu.device.irq('intx')
-    const error = t.throws(() => {
-      intx.mask()
-    }, { instanceOf: VfioError })
+    const error = t.throws(
+      () => {
+        intx.mask()
+      },
+      { instanceOf: VfioError },
+    )
     t.is(error.code, 'EINVAL')
     t.regex(error.message, /enable\(\) first/)
     const [line] = intx.enable(1) as [EventFd]
@@ -222,7 +228,10 @@ test.serial('a handler of an INTx that throws or rejects does not leave it maske
       for (const each of listeners) process.on('uncaughtException', each)
       for (const each of rejections) process.on('unhandledRejection', each)
     }
-    t.deepEqual(uncaught.map((error) => (error as Error).message), ['thrown', 'rejected'])
+    t.deepEqual(
+      uncaught.map((error) => (error as Error).message),
+      ['thrown', 'rejected'],
+    )
   })
 })
 
@@ -265,15 +274,21 @@ test.serial('MSI-X vectors of nvme by loop-back', async (t) => {
     msix.trigger(3)
     msix.trigger(3)
     t.is(all[3]?.read(), 2)
-    t.throws(() => {
-      msix.trigger(msix.count)
-    }, { instanceOf: RangeError })
+    t.throws(
+      () => {
+        msix.trigger(msix.count)
+      },
+      { instanceOf: RangeError },
+    )
     t.throws(() => msix.enable(msix.count + 1), { instanceOf: RangeError })
     msix.disable()
     t.true(all.every((eventfd) => eventfd.closed))
-    t.throws(() => {
-      msix.trigger(0)
-    }, { instanceOf: VfioError, message: /enable\(\) first/ })
+    t.throws(
+      () => {
+        msix.trigger(0)
+      },
+      { instanceOf: VfioError, message: /enable\(\) first/ },
+    )
   })
 })
 
@@ -283,10 +298,14 @@ test.serial('every vector of nvme at once through one poller', async (t) => {
     const vectors = msix.enable(msix.count)
     using poller = new SignalPoller()
     const seen = new Map<EventFd, number>()
-    for (const vector of vectors) poller.add(vector, (count, from) => seen.set(from, (seen.get(from) ?? 0) + count))
+    for (const vector of vectors)
+      poller.add(vector, (count, from) => seen.set(from, (seen.get(from) ?? 0) + count))
     for (let round = 0; round < 10; round++) for (let i = 0; i < msix.count; i++) msix.trigger(i)
     await until(() => [...seen.values()].reduce((sum, n) => sum + n, 0) === msix.count * 10, 'all triggers')
-    t.deepEqual(vectors.map((vector) => seen.get(vector)), vectors.map(() => 10))
+    t.deepEqual(
+      vectors.map((vector) => seen.get(vector)),
+      vectors.map(() => 10),
+    )
   })
 })
 
@@ -315,9 +334,12 @@ test.serial('part of the vectors, given eventfds, empty places, one vector at a 
     t.deepEqual([a.read(), b.read(), c.read()], [0, 1, 0])
     t.deepEqual([...msix.eventfds.keys()].sort(), [1, 2])
     if (msix.info.flags.noresize) {
-      const error = t.throws(() => {
-        msix.set(4, a)
-      }, { instanceOf: VfioError })
+      const error = t.throws(
+        () => {
+          msix.set(4, a)
+        },
+        { instanceOf: VfioError },
+      )
       t.is(error.code, 'EINVAL')
       t.regex(error.message, /cannot grow/)
     } else {
@@ -337,9 +359,12 @@ test.serial('part of the vectors, given eventfds, empty places, one vector at a 
     t.throws(() => msix.enable({ count: 1, eventfds: [a] }), { instanceOf: TypeError })
     t.throws(() => msix.enable(['fd' as never]), { instanceOf: TypeError })
     t.throws(() => msix.enable(0), { instanceOf: RangeError })
-    t.throws(() => {
-      msix.set(0, 5 as never)
-    }, { instanceOf: TypeError })
+    t.throws(
+      () => {
+        msix.set(0, 5 as never)
+      },
+      { instanceOf: TypeError },
+    )
     t.false(msix.enabled)
   })
 })
@@ -357,9 +382,12 @@ test.serial('INTx, MSI and MSI-X exclude each other', async (t) => {
       t.is(error.syscall, 'VFIO_DEVICE_SET_IRQS')
       t.regex(error.remedy ?? '', new RegExp(`${first} is enabled.*disable it first`))
       t.false(device.irq(second).enabled)
-      const idle = t.throws(() => {
-        device.irq(second).trigger(0)
-      }, { instanceOf: VfioError })
+      const idle = t.throws(
+        () => {
+          device.irq(second).trigger(0)
+        },
+        { instanceOf: VfioError },
+      )
       t.regex(idle.remedy ?? '', new RegExp(`${first} is enabled`))
       device.irq(first).disable()
       t.is(device.irq(second).enable(1).length, 1)
@@ -372,9 +400,12 @@ test.serial('what a vector cannot do says which call refused it', async (t) => {
   await withDevice('e1000e', (device) => {
     const msix = device.irq('msix')
     msix.enable(1)
-    const error = t.throws(() => {
-      msix.mask(0)
-    }, { instanceOf: VfioError })
+    const error = t.throws(
+      () => {
+        msix.mask(0)
+      },
+      { instanceOf: VfioError },
+    )
     t.is(error.syscall, 'VFIO_DEVICE_SET_IRQS')
     t.throws(() => msix.enable('2' as never), { instanceOf: TypeError })
   })

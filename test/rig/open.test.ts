@@ -28,7 +28,9 @@ async function holder(id: string): Promise<ChildProcess> {
   const code = `const { VfioDevice } = await import(${JSON.stringify(url)});
     const device = await VfioDevice.open(${JSON.stringify(id)});
     console.log('open'); process.stdin.on('end', () => device.close()).resume()`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   await once(child.stdout, 'data')
   return child
 }
@@ -112,7 +114,11 @@ test.serial('a group that another process holds is busy, and free when it is don
 test.serial('without permission', (t) => {
   const code = `const { VfioDevice } = await import(${JSON.stringify(url)});
     await VfioDevice.open(${JSON.stringify(devices.edu)}).catch((error) => console.log(error.reason))`
-  const run = spawnSync(process.execPath, ['--input-type=module', '-e', code], { uid: 65534, gid: 65534, encoding: 'utf8' })
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+    uid: 65534,
+    gid: 65534,
+    encoding: 'utf8',
+  })
   t.is(run.stdout, 'permission\n', run.stderr)
 })
 

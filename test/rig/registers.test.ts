@@ -36,7 +36,11 @@ function composed(region: Region, offset: number, width: 1 | 2 | 4): bigint {
   let value = 0n
   for (let at = 8 - width; at >= 0; at -= width) {
     const part =
-      width === 1 ? region.read8(offset + at) : width === 2 ? region.read16(offset + at) : region.read32(offset + at)
+      width === 1
+        ? region.read8(offset + at)
+        : width === 2
+          ? region.read16(offset + at)
+          : region.read32(offset + at)
     value = (value << BigInt(width * 8)) | BigInt(part)
   }
   return value
@@ -52,7 +56,8 @@ for (const guard of [true, false]) {
     // MQES, the low 16 bits, is 0's based and at least 1; CSS has the NVM command set.
     t.true((cap & 0xffffn) >= 1n)
     t.is((cap >> 37n) & 1n, 1n)
-    for (const width of [1, 2, 4] as const) t.is(composed(bar0, NVME_CAP, width), cap, `${String(width)} bytes`)
+    for (const width of [1, 2, 4] as const)
+      t.is(composed(bar0, NVME_CAP, width), cap, `${String(width)} bytes`)
     t.is(bar0.read8Relaxed(NVME_CAP), Number(cap & 0xffn))
     t.is(bar0.read16Relaxed(NVME_CAP), Number(cap & 0xffffn))
     t.is(bar0.read32Relaxed(NVME_CAP), Number(cap & 0xffff_ffffn))
@@ -91,7 +96,10 @@ for (const guard of [true, false]) {
 
   test.serial(`factorials, ${how}`, async (t) => {
     const edu = new Edu(await device('edu', { guard }))
-    t.deepEqual([1, 5, 10, 12].map((n) => edu.factorial(n)), [1, 120, 3_628_800, 479_001_600])
+    t.deepEqual(
+      [1, 5, 10, 12].map((n) => edu.factorial(n)),
+      [1, 120, 3_628_800, 479_001_600],
+    )
   })
 
   test.serial(`memory of ivshmem at every width, ${how}`, async (t) => {
@@ -140,7 +148,10 @@ for (const guard of [true, false]) {
     }
     const words = Uint32Array.of(1, 2, 3, 4)
     bar2.write(0x100, words)
-    t.deepEqual([0x100, 0x104, 0x108, 0x10c].map((offset) => bar2.read32(offset)), [1, 2, 3, 4])
+    t.deepEqual(
+      [0x100, 0x104, 0x108, 0x10c].map((offset) => bar2.read32(offset)),
+      [1, 2, 3, 4],
+    )
     bar2.read(0x100, new DataView(new ArrayBuffer(4)))
     t.is(bar2.counters.bulkBytes > 0, true)
   })
@@ -149,10 +160,16 @@ for (const guard of [true, false]) {
     const bar0 = (await device('nvme', { guard })).region('bar0')
     const bytes = new Uint32Array(4)
     bar0.read(0, bytes)
-    t.deepEqual([...bytes], [0, 4, 8, 12].map((offset) => bar0.read32(offset)))
+    t.deepEqual(
+      [...bytes],
+      [0, 4, 8, 12].map((offset) => bar0.read32(offset)),
+    )
     const odd = new Uint8Array(5)
     bar0.read(3, odd)
-    t.deepEqual([...odd], [3, 4, 5, 6, 7].map((offset) => bar0.read8(offset)))
+    t.deepEqual(
+      [...odd],
+      [3, 4, 5, 6, 7].map((offset) => bar0.read8(offset)),
+    )
   })
 
   test.serial(`poll32, poll64 and other widths, ${how}`, async (t) => {
@@ -161,10 +178,9 @@ for (const guard of [true, false]) {
     bar0.poll32(EDU.status, { mask: 1, equals: 0, timeoutMicros: 5_000_000 })
     t.is(bar0.poll32(EDU.factorial, { equals: 720 }), 720)
     const started = performance.now()
-    const error = t.throws(
-      () => bar0.poll32(EDU.id, { mask: 0xff, equals: 0xee, timeoutMicros: 50_000 }),
-      { instanceOf: VfioError },
-    )
+    const error = t.throws(() => bar0.poll32(EDU.id, { mask: 0xff, equals: 0xee, timeoutMicros: 50_000 }), {
+      instanceOf: VfioError,
+    })
     const took = performance.now() - started
     t.is(error.code, 'ETIMEDOUT')
     t.is(error.reason, 'timeout')
@@ -313,28 +329,31 @@ test.serial('a region smaller than a page', async (t) => {
   t.throws(() => bar0.read32(256), { instanceOf: RangeError })
 })
 
-test.serial('the MSI-X table is not mapped unless the kernel says that it may be, and is read through the file', async (t) => {
-  for (const name of ['nvme', 'e1000e', 'ivshmem'] as const) {
-    const { config } = await device(name)
-    const msix = config.capability('msix')
-    if (msix === null) {
-      t.fail(`${name} has no MSI-X`)
-      continue
+test.serial(
+  'the MSI-X table is not mapped unless the kernel says that it may be, and is read through the file',
+  async (t) => {
+    for (const name of ['nvme', 'e1000e', 'ivshmem'] as const) {
+      const { config } = await device(name)
+      const msix = config.capability('msix')
+      if (msix === null) {
+        t.fail(`${name} has no MSI-X`)
+        continue
+      }
+      const { table } = msix
+      const region = (await device(name)).region(table.bar)
+      const mappable = region.capabilities.some((capability) => capability.name === 'msixMappable')
+      const covered = region.mmapAreas.some(
+        (area) => area.offset < table.offset + table.size && table.offset < area.offset + area.size,
+      )
+      t.true(mappable || !covered, `${name}: ${JSON.stringify(region.mmapAreas)} covers the table`)
+      t.notThrows(() => {
+        for (let offset = 0; offset < table.size; offset += 4) region.read32(table.offset + offset)
+      })
+      // The kernel has the table while MSI-X is off: vectors are as after power-up, masked.
+      t.is(region.read32(table.offset + 12) & 1, 1, name)
     }
-    const { table } = msix
-    const region = (await device(name)).region(table.bar)
-    const mappable = region.capabilities.some((capability) => capability.name === 'msixMappable')
-    const covered = region.mmapAreas.some(
-      (area) => area.offset < table.offset + table.size && table.offset < area.offset + area.size,
-    )
-    t.true(mappable || !covered, `${name}: ${JSON.stringify(region.mmapAreas)} covers the table`)
-    t.notThrows(() => {
-      for (let offset = 0; offset < table.size; offset += 4) region.read32(table.offset + offset)
-    })
-    // The kernel has the table while MSI-X is off: vectors are as after power-up, masked.
-    t.is(region.read32(table.offset + 12) & 1, 1, name)
-  }
-})
+  },
+)
 
 test.serial('regions: which there are, and their sizes as sysfs has them', async (t) => {
   for (const name of ['edu', 'e1000e', 'nvme', 'ivshmem', 'testdev'] as const) {
