@@ -8,7 +8,7 @@ import { irqLatency } from './rows/irq.js'
 import { deviceOpen } from './rows/open.js'
 import { VfioDevice } from '../ts/index.js'
 
-const { devices } = JSON.parse(process.env['NODE_VFIO_RIG'] ?? '{}') as { devices?: { edu: string } }
+const { devices } = JSON.parse(process.env.NODE_VFIO_RIG ?? '{}') as { devices?: { edu: string } }
 if (devices === undefined) throw new Error('NODE_VFIO_RIG is not set: run this in the rig')
 
 console.error(`bench: in the rig: ${describeMachine()}`)

@@ -23,8 +23,8 @@ namespace {
 #define NODE_VFIO_THREAD_LOCAL static thread_local constinit
 #endif
 
-// The thread's accessors, as long as there are no others on it: asking Node-API for a function's data takes half as long
-// as all the rest of an access. nullptr when several environments share the thread.
+// The thread's accessors, as long as there are no others on it: asking Node-API for a function's data takes half as
+// long as all the rest of an access. nullptr when several environments share the thread.
 NODE_VFIO_THREAD_LOCAL const Accessors* only = nullptr;
 NODE_VFIO_THREAD_LOCAL int count = 0;
 

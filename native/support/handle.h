@@ -61,5 +61,4 @@ std::shared_ptr<T> take(const Napi::Value& value, const char* name) {
   return std::static_pointer_cast<T>(objectOf(value, T::kKind, name));
 }
 
-
 }  // namespace nodevfio
