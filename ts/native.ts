@@ -229,7 +229,7 @@ function report(name: string, args: readonly unknown[], started: number, error: 
     '%s(%o) %s %dus',
     name,
     args,
-    error instanceof Error ? error.message : 'ok',
+    error instanceof Error ? `${error.name}: ${error.message}` : 'ok',
     Math.round(message.durationMicros),
   )
 }

@@ -13,6 +13,8 @@ export async function irqLatency(device: VfioDevice): Promise<Row[]> {
   const { fileOffset } = device.backend.regionInfo(region.index)
   const msi = device.irq('msi')
   const eventfd = msi.enable(1)[0]!
+  // A message-signalled interrupt is a write by the device.
+  device.config.command.busMaster = true
   const poller = new SignalPoller()
 
   const latency = async (): Promise<number> => {

@@ -18,9 +18,9 @@ namespace {
 
 // A load where the default is a call. glibc keeps room for it in libraries that are opened late; others do not.
 #if defined(__GLIBC__)
-#define NODE_VFIO_THREAD_LOCAL __attribute__((tls_model("initial-exec"))) static thread_local constinit
+#define NODE_VFIO_THREAD_LOCAL __attribute__((tls_model("initial-exec"))) thread_local constinit
 #else
-#define NODE_VFIO_THREAD_LOCAL static thread_local constinit
+#define NODE_VFIO_THREAD_LOCAL thread_local constinit
 #endif
 
 // The thread's accessors, as long as there are no others on it: asking Node-API for a function's data takes half as
