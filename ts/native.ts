@@ -123,6 +123,8 @@ export interface NativeAddon {
   containerSetIommu(container: NativeHandle, type: number): void
   /** The extension number of the IOMMU driver that was set through this process; 0 for none. */
   containerIommu(container: NativeHandle): number
+  /** How often, through this process, a group came or left or the IOMMU driver was set. */
+  containerChanges(container: NativeHandle): number
   /** The bytes of vfio_iommu_type1_info and its capabilities. */
   containerGetInfo(container: NativeHandle): Uint8Array
   containerMapDmaSync(
@@ -213,6 +215,7 @@ const UNWATCHED = new Set([
   'registersCounters',
   'containerMappingCount',
   'containerIommu',
+  'containerChanges',
   'guardIntact',
 ])
 

@@ -23,16 +23,10 @@ int main(int argc, char** argv) {
   memset(address, 1, size);
 
   constexpr uint32_t kReadWrite = 3;
-  const auto loop = [&](int64_t times) {
-    for (int64_t i = 0; i < times; ++i) {
-      uapi::Type1DmaMap map = {sizeof map, kReadWrite, reinterpret_cast<uint64_t>(address), iova, size};
-      if (ioctl(3, uapi::kIommuMapDma, &map) != 0) exit(bench::fail("VFIO_IOMMU_MAP_DMA"));
-      uapi::Type1DmaUnmap unmap = {sizeof unmap, 0, iova, size};
-      if (ioctl(3, uapi::kIommuUnmapDma, &unmap) != 0) exit(bench::fail("VFIO_IOMMU_UNMAP_DMA"));
-    }
-  };
-  loop(1);
-  const int64_t start = bench::now();
-  loop(count);
-  return bench::report(static_cast<double>(bench::now() - start) / static_cast<double>(count));
+  return bench::report(bench::medianTime(count, [&](int64_t) {
+    uapi::Type1DmaMap map = {sizeof map, kReadWrite, reinterpret_cast<uint64_t>(address), iova, size};
+    if (ioctl(3, uapi::kIommuMapDma, &map) != 0) exit(bench::fail("VFIO_IOMMU_MAP_DMA"));
+    uapi::Type1DmaUnmap unmap = {sizeof unmap, 0, iova, size};
+    if (ioctl(3, uapi::kIommuUnmapDma, &unmap) != 0) exit(bench::fail("VFIO_IOMMU_UNMAP_DMA"));
+  }));
 }

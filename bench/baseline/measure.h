@@ -3,10 +3,13 @@
 
 #include <sched.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <vector>
 
 namespace bench {
 
@@ -32,6 +35,24 @@ inline void pin(int cpu) {
 }
 
 inline int64_t number(const char* text) { return strtoll(text, nullptr, 0); }
+
+inline double median(std::vector<double>& samples) {
+  const auto middle = samples.begin() + static_cast<ptrdiff_t>(samples.size() / 2);
+  std::nth_element(samples.begin(), middle, samples.end());
+  return *middle;
+}
+
+// Median nanoseconds of an operation, which is given its number: a machine that pauses costs a sample, not the figure.
+template <class Operation>
+double medianTime(int64_t count, Operation operation) {
+  std::vector<double> samples;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t start = now();
+    operation(i);
+    samples.push_back(static_cast<double>(now() - start));
+  }
+  return median(samples);
+}
 
 // The program's one line of output: nanoseconds per operation.
 inline int report(double nanoseconds) {

@@ -86,6 +86,11 @@ Napi::Value containerSetIommu(const Napi::CallbackInfo& info) {
   return undefined(info);
 }
 
+// containerChanges(container): see Container::changes.
+Napi::Value containerChanges(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), take<Container>(info[0], "container")->changes());
+}
+
 // containerIommu(container): the extension number of the IOMMU driver that was set through this process, or 0.
 Napi::Value containerIommu(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), take<Container>(info[0], "container")->iommu());
@@ -454,6 +459,7 @@ void registerVfio(Napi::Env env, Napi::Object exports) {
   define<containerCheckExtension>(env, exports, "containerCheckExtension");
   define<containerSetIommu>(env, exports, "containerSetIommu");
   define<containerIommu>(env, exports, "containerIommu");
+  define<containerChanges>(env, exports, "containerChanges");
   define<containerGetInfo>(env, exports, "containerGetInfo");
   define<synchronously<MapDma>>(env, exports, "containerMapDmaSync");
   define<asynchronously<MapDma>>(env, exports, "containerMapDma");

@@ -65,6 +65,7 @@ std::optional<uint64_t> Container::gap(uint64_t start, uint64_t last, uint64_t s
 int Container::setIommu(uint32_t type) {
   if (ioctl(fd(), uapi::kSetIommu, type) != 0) return errno;
   iommu_.store(type, std::memory_order_release);
+  changed();
   return 0;
 }
 

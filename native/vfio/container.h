@@ -34,6 +34,11 @@ class Container : public File {
   // The extension number of the IOMMU driver in use; 0 while there is none.
   uint32_t iommu() const { return iommu_.load(std::memory_order_acquire); }
 
+  // How often, through this process, a group came or left or the IOMMU driver was set: what may change the answer of
+  // VFIO_IOMMU_GET_INFO, but for the number of mappings that are left.
+  uint32_t changes() const { return changes_.load(std::memory_order_acquire); }
+  void changed() { changes_.fetch_add(1, std::memory_order_release); }
+
  private:
   struct Record {
     uint64_t size;
@@ -41,6 +46,7 @@ class Container : public File {
   };
 
   std::atomic<uint32_t> iommu_{0};
+  std::atomic<uint32_t> changes_{0};
   std::mutex mutex_;
   std::map<uint64_t, Record> records_;
 };

@@ -30,6 +30,7 @@ Group::~Group() {
   const std::lock_guard lock(groups().mutex);
   // Under the lock, so that who opens the path next does not find it busy.
   closeFile();
+  if (container_ != nullptr) container_->changed();
   const auto found = groups().byPath.find(path_);
   if (found != groups().byPath.end() && found->second.expired()) groups().byPath.erase(found);
 }
@@ -56,6 +57,7 @@ int Group::attach(const std::shared_ptr<Container>& container) {
   int32_t fd = container->fd();
   if (ioctl(this->fd(), uapi::kGroupSetContainer, &fd) != 0) return errno;
   container_ = container;
+  container_->changed();
   return 0;
 }
 
@@ -63,6 +65,7 @@ int Group::detach() {
   const std::lock_guard lock(mutex_);
   if (container_ == nullptr) return 0;
   if (ioctl(fd(), uapi::kGroupUnsetContainer) != 0) return errno;
+  container_->changed();
   container_ = nullptr;
   return 0;
 }

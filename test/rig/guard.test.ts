@@ -88,6 +88,7 @@ test.serial('from two threads at once', async (t) => {
         flag: flag.buffer,
       },
     })
+    t.teardown(() => worker.terminate())
     await once(worker, 'message')
     for (let round = 0; round < 20; round++) {
       device.config.command.memorySpace = false

@@ -84,6 +84,11 @@ function hex(value: bigint): string {
   return `0x${value.toString(16)}`
 }
 
+/** Before Linux 5.4 the kernel names none. */
+function rangesOf({ iovaRanges }: Type1Info): IovaRange[] {
+  return iovaRanges.length > 0 ? iovaRanges : [{ start: 0n, last: MAX_U64 }]
+}
+
 /** RLIMIT_MEMLOCK and what is locked, in words, for the error that they cause. */
 function memlockContext(size: number): VfioErrorContext {
   let limit = 'RLIMIT_MEMLOCK'
@@ -114,6 +119,7 @@ export class AddressSpace extends Handle {
   // What the caller of fromFd said of a container that another program set up.
   readonly #told: IommuType | undefined
   #automatic = false
+  #known: { changes: number; info: Type1Info } | undefined
   #pruneAt = 64
 
   private constructor(native: NativeHandle, wanted: 'auto' | IommuType, told?: IommuType) {
@@ -177,8 +183,7 @@ export class AddressSpace extends Handle {
 
   /** The usable IOVAs, ascending, without what the IOMMU reserves. One range of everything before Linux 5.4. */
   get iovaRanges(): IovaRange[] {
-    const { iovaRanges } = this.#info()
-    return iovaRanges.length > 0 ? iovaRanges : [{ start: 0n, last: MAX_U64 }]
+    return rangesOf(this.#info())
   }
 
   /** The page sizes of mappings in bytes, ascending. The first is the granule of every IOVA and size. */
@@ -374,8 +379,17 @@ export class AddressSpace extends Handle {
     return decodeType1Info(attempt(unattached, () => addon().containerGetInfo(this.native)))
   }
 
+  /** What lasts as long as the groups in the space do: asking and decoding take as long as mapping a megabyte. */
+  #geometry(): Type1Info {
+    const changes = addon().containerChanges(this.native)
+    // Another program set the space up and may go on doing so.
+    if (changes === 0) return this.#info()
+    if (this.#known?.changes !== changes) this.#known = { changes, info: this.#info() }
+    return this.#known.info
+  }
+
   #granule(): bigint {
-    return this.pageSizes[0] ?? BigInt(addon().pageSize())
+    return this.#geometry().pageSizes[0] ?? BigInt(addon().pageSize())
   }
 
   #placement(options: PlaceOptions | undefined): Placement {
@@ -431,7 +445,7 @@ export class AddressSpace extends Handle {
     // Aligned as the memory's pages are, so that the IOMMU can use large ones.
     const granule = this.#granule()
     const alignment = BigInt(piece.memory.pageSize) > granule ? BigInt(piece.memory.pageSize) : granule
-    for (const range of this.iovaRanges) {
+    for (const range of rangesOf(this.#geometry())) {
       // Address 0 is where a device ends up that was told nothing: leave it unmapped, so that its mistakes fault.
       let start = range.start === 0n ? granule : range.start
       const last = range.last < below ? range.last : below - 1n
@@ -450,7 +464,7 @@ export class AddressSpace extends Handle {
   }
 
   #checkRange(iova: bigint, size: bigint): void {
-    const ranges = this.iovaRanges
+    const ranges = rangesOf(this.#geometry())
     if (ranges.some(({ start, last }) => iova >= start && iova + size - 1n <= last)) return
     const shown = ranges.map(({ start, last }) => `${hex(start)}-${hex(last)}`).join(', ')
     throw new RangeError(
