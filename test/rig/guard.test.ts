@@ -89,6 +89,7 @@ test.serial('from two threads at once', async (t) => {
       },
     })
     t.teardown(() => worker.terminate())
+    const exit = once(worker, 'exit')
     await once(worker, 'message')
     for (let round = 0; round < 20; round++) {
       device.config.command.memorySpace = false
@@ -110,7 +111,7 @@ test.serial('from two threads at once', async (t) => {
     const [result] = (await once(worker, 'message')) as [{ ones: number; other: number }]
     t.is(result.other, 0)
     t.true(result.ones > 0)
-    await once(worker, 'exit')
+    await exit
     t.is(bar0.read32(EDU.id), 0x010000ed)
   })
 })

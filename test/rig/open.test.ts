@@ -104,8 +104,9 @@ test.serial('a group that another process holds is busy, and free when it is don
   const busy = await refusal(devices.edu)
   t.is(busy.reason, 'group-busy')
   t.is(busy.code, 'EBUSY')
+  const exit = once(child, 'exit')
   child.stdin?.end()
-  await once(child, 'exit')
+  await exit
   await withDevice('edu', (device) => {
     t.is(device.region('bar0').read32(EDU.id), 0x010000ed)
   })

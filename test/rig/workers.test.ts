@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 
 import { AddressSpace, type EventFd, VfioDevice } from '../../ts/index.js'
-import { inWorker, message } from '../unit/support.js'
+import { ended, inWorker, message } from '../unit/support.js'
 import {
   devices,
   EDU_ID,
@@ -79,7 +79,7 @@ test.serial('a device, its space, a buffer and an interrupt shared with a Worker
   t.is(bytes[0], 0x11)
   worker.postMessage('close')
   t.is(await message(worker), 0)
-  await new Promise((resolve) => worker.once('exit', resolve))
+  await ended(worker)
   // The Worker's close leaves the device, its mapping and its interrupt to the holder here.
   t.true(device.config.command.busMaster)
   const bar0 = device.region('bar0')
@@ -110,7 +110,7 @@ test.serial('the Worker keeps a shared device after the one that opened it has c
   await device.close()
   worker.postMessage('read')
   t.is(await message(worker), EDU_ID)
-  await new Promise((resolve) => worker.once('exit', resolve))
+  await ended(worker)
   await sameAs(t, before)
   await (await open('edu')).close()
 })
@@ -207,7 +207,7 @@ test.serial('two devices of different Workers in one address space', async (t) =
   t.is(space.mappingCount, 2)
   worker.postMessage('close')
   t.is(await message(worker), 'closed')
-  await new Promise((resolve) => worker.once('exit', resolve))
+  await ended(worker)
   t.is(space.mappingCount, 1)
   t.is(own.buffer.byteLength, 4096)
   await first.close()

@@ -61,7 +61,19 @@ export const packageUrl = MODULES.vfio
 export function inWorker(code: string, data?: unknown): Worker {
   const program = `const { parentPort: port, workerData: data } = require('node:worker_threads');
 (async () => { ${IMPORTS}\n${code}\n})().catch((error) => { setImmediate(() => { throw error }) })`
-  return new Worker(program, { eval: true, execArgv: [], workerData: data })
+  const worker = new Worker(program, { eval: true, execArgv: [], workerData: data })
+  ends.set(worker, new Promise((resolve) => worker.once('exit', resolve)))
+  return worker
+}
+
+// Listened for from the start: a Worker may end while its test still waits for what it said last.
+const ends = new WeakMap<Worker, Promise<number>>()
+
+/** The exit code of a Worker that `inWorker` made, once it has ended. */
+export async function ended(worker: Worker): Promise<number> {
+  const end = ends.get(worker)
+  if (end === undefined) throw new TypeError('ended() is for Workers of inWorker()')
+  return end
 }
 
 /** The next message of a Worker; its error, or its end without one, rejects. */

@@ -1,10 +1,9 @@
 // The package in Workers: several at once, sharing by token, and ends of every kind, which leave nothing behind.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Worker } from 'node:worker_threads'
 import test, { type ExecutionContext } from 'ava'
 
 import { EventFd, GuestMemory, VfioError } from '../../../ts/index.js'
-import { type Held, held, inChild, inWorker, memoryRegion, message, until } from '../support.js'
+import { type Held, ended, held, inChild, inWorker, memoryRegion, message, until } from '../support.js'
 
 const ROUNDS = 50
 const AT_ONCE = 5
@@ -130,8 +129,7 @@ test.serial(
         const worker = inWorker(code)
         let seen = null as string | null
         worker.on('error', (each: Error) => (seen = each.message))
-        const ended = await new Promise<number>((resolve) => worker.once('exit', resolve))
-        t.is(ended, status)
+        t.is(await ended(worker), status)
         t.is(seen, error)
       }
     }
@@ -155,19 +153,14 @@ test.serial('several Workers drive their own objects at once', async (t) => {
   const sums = await Promise.all(
     Array.from({ length: 6 }, async () => {
       const worker = inWorker(code)
-      const ended = new Promise((resolve) => worker.once('exit', resolve))
       const sum = await message(worker)
-      await ended
+      await ended(worker)
       return sum
     }),
   )
   t.deepEqual(sums, Array(6).fill(5000))
   await sameAs(t, before)
 })
-
-async function ended(worker: Worker): Promise<void> {
-  await new Promise((resolve) => worker.once('exit', resolve))
-}
 
 test.serial(
   'an EventFd shared with a Worker: both sides signal one counter, and it outlives the Worker',
