@@ -73,7 +73,7 @@ module.exports = {
       comment: 'It decodes bytes that others read.',
       severity: 'error',
       from: { path: '^ts/pci/' },
-      to: { pathNot: '^ts/(pci/|errors[.]ts)' },
+      to: { pathNot: '^ts/(pci/|errors[.]ts|validate[.]ts)' },
     },
     {
       name: 'library-stands-alone',

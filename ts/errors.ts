@@ -138,6 +138,8 @@ export class VfioError extends Error {
   readonly remedy: string | undefined
 
   constructor(errno: number, syscall: string, context: VfioErrorContext = {}) {
+    if (typeof errno !== 'number') throw new TypeError(`errno must be a number, not ${typeof errno}`)
+    if (typeof syscall !== 'string') throw new TypeError(`syscall must be a string, not ${typeof syscall}`)
     const code = errnoName(errno)
     const { subject, reason, remedy } = { ...KNOWN[`${syscall} ${code}`], ...context }
     const about = subject === undefined ? syscall : `${syscall} on ${subject}`

@@ -44,12 +44,23 @@ export function callable<T>(value: T, name: string): T {
   return value
 }
 
-/** An options object, or nothing. */
-export function options<T extends object>(value: T | undefined, name: string): Partial<T> {
-  if (value === undefined) return {}
+/** An object, whose members are still to be checked. */
+export function object<T extends object>(value: T, name: string): T {
   if (typeof value !== 'object' || (value as unknown) === null) {
     throw new TypeError(`${name} must be an object, not ${shown(value)}`)
   }
+  return value
+}
+
+/** An options object, or nothing. */
+export function options<T extends object>(value: T | undefined, name: string): Partial<T> {
+  return value === undefined ? {} : object(value, name)
+}
+
+/** An array, whose members are still to be checked. */
+export function array<T>(value: readonly T[], name: string): readonly T[] {
+  const matches: boolean = Array.isArray(value)
+  if (!matches) throw new TypeError(`${name} must be an array, not ${shown(value)}`)
   return value
 }
 

@@ -21,11 +21,14 @@ function functions(): RegisterAccessors {
   return (made ??= addon().registersAccessors(exchange))
 }
 
-/** Names the register. The usual offset is a small integer, for which this is a few instructions. */
+/**
+ * Names the register. The usual offset is a small integer, for which this is a few instructions: what the types of values
+ * were tells V8 the answer of `typeof`, which is there so that nothing else is ever shifted.
+ */
 function name(region: number, generation: number, offset: number): void {
   words[REGION] = region
   words[GENERATION] = generation
-  if (offset === offset >>> 0) {
+  if (typeof offset === 'number' && offset === offset >>> 0) {
     words[OFFSET] = offset
     words[OFFSET_HIGH] = 0
   } else {
@@ -36,7 +39,7 @@ function name(region: number, generation: number, offset: number): void {
 }
 
 function put(value: number, most: number): void {
-  if (value !== value >>> 0 || value > most) integer(value, 'value', 0, most)
+  if (typeof value !== 'number' || value !== value >>> 0 || value > most) integer(value, 'value', 0, most)
   words[WORD] = value
 }
 

@@ -1,5 +1,7 @@
 // PCI addresses as text: domain, bus, device, function. It must not know whether a device has that address.
 
+import { integer, object, string } from '../validate.js'
+
 /** The four parts of a PCI address. */
 export interface PciAddress {
   /** 0 to 0xffffffff; more than 0xffff only behind host bridges that the kernel numbers itself (VMD). */
@@ -12,6 +14,15 @@ export interface PciAddress {
   readonly function: number
 }
 
+const LARGEST: PciAddress = { domain: 0xffff_ffff, bus: 0xff, device: 0x1f, function: 7 }
+
+function checkAddress(value: PciAddress, name: string): PciAddress {
+  const address = object(value, name)
+  for (const part of ['domain', 'bus', 'device', 'function'] as const)
+    integer(address[part], `${name}.${part}`, 0, LARGEST[part])
+  return address
+}
+
 const PATTERN = /^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.([0-9a-f])$/i
 
 function hex(value: number, digits: number): string {
@@ -20,7 +31,7 @@ function hex(value: number, digits: number): string {
 
 /** Whether text has the form of a PCI address; its parts may still be out of range. */
 export function isBdf(text: string): boolean {
-  return PATTERN.test(text)
+  return PATTERN.test(string(text, 'text'))
 }
 
 /**
@@ -29,7 +40,7 @@ export function isBdf(text: string): boolean {
  * @throws RangeError if the device number is above 0x1f or the function above 7
  */
 export function parseBdf(text: string): PciAddress {
-  const match = PATTERN.exec(text)
+  const match = PATTERN.exec(string(text, 'address'))
   if (match === null) {
     throw new TypeError(
       `${JSON.stringify(text)} is not a PCI address: it must look like 0000:00:10.0 or 00:10.0`,
@@ -47,13 +58,18 @@ export function parseBdf(text: string): PciAddress {
   return address
 }
 
-/** The form that the kernel uses: `0000:00:10.0`, in lower case. */
+/**
+ * The form that the kernel uses: `0000:00:10.0`, in lower case.
+ * @throws TypeError or RangeError if a part is missing or out of its range
+ */
 export function formatBdf(address: PciAddress): string {
-  const { domain, bus, device, function: fn } = address
+  const { domain, bus, device, function: fn } = checkAddress(address, 'address')
   return `${hex(domain, 4)}:${hex(bus, 2)}:${hex(device, 2)}.${fn}`
 }
 
 /** Orders addresses as the kernel does: by domain, bus, device, function. */
 export function compareBdf(a: PciAddress, b: PciAddress): number {
+  checkAddress(a, 'a')
+  checkAddress(b, 'b')
   return a.domain - b.domain || a.bus - b.bus || a.device - b.device || a.function - b.function
 }

@@ -3,6 +3,7 @@
 
 import { join } from 'node:path'
 import { readBus, readDriver, readVfioDev, type VfioDev } from './device.js'
+import { array, integer, object } from '../validate.js'
 import { type HostOptions, listNames, readText, resolvePath, sysfsRoot } from './sysfs.js'
 
 /** A device in an IOMMU group. */
@@ -82,10 +83,10 @@ function parseReservedRegion(line: string): ReservedRegion | null {
 /**
  * Reads one group.
  * @returns null if there is no such group
- * @throws RangeError if `id` is not an integer from 0
+ * @throws TypeError or RangeError if `id` is not a whole number from 0
  */
 export function readIommuGroup(id: number, options: HostOptions = {}): IommuGroup | null {
-  if (!Number.isSafeInteger(id) || id < 0) throw new RangeError(`${id} is not the number of an IOMMU group`)
+  integer(id, 'id', 0, Number.MAX_SAFE_INTEGER)
   const path = join(sysfsRoot(options), 'kernel', 'iommu_groups', String(id))
   const names = listNames(path, 'devices')
   if (names === null) return null
@@ -120,6 +121,7 @@ export function listIommuGroups(options: HostOptions = {}): IommuGroup[] {
  * on. The drivers of mediated devices have names of their own, and none of them does DMA as that device.
  */
 export function isVfioMember(member: Pick<IommuGroupMember, 'bus' | 'driver' | 'vfioDev'>): boolean {
+  object(member, 'member')
   return member.vfioDev !== null || member.bus === 'mdev' || member.driver?.includes('vfio') === true
 }
 
@@ -128,7 +130,8 @@ export function isVfioMember(member: Pick<IommuGroupMember, 'bus' | 'driver' | '
  * those that a host driver has which does DMA of its own. A member without a driver is not.
  */
 export function groupViability(group: Pick<IommuGroup, 'members'>): GroupViability {
-  const offenders = group.members.flatMap((member) => {
+  const { members } = object(group, 'group')
+  const offenders = array(members, 'group.members').flatMap((member) => {
     const { name, driver } = member
     if (driver === null || NEUTRAL_DRIVERS.has(driver) || isVfioMember(member)) return []
     return [{ address: name, driver }]

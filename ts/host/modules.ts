@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { string } from '../validate.js'
 import { type HostOptions, listNames, readText, sysfsRoot } from './sysfs.js'
 
 /** A module that the kernel has. */
@@ -37,7 +38,7 @@ function readParameter(path: string): string | null {
  * @throws TypeError if `name` is no module name
  */
 export function readModule(name: string, options: HostOptions = {}): KernelModule | null {
-  if (!/^[\w-]+$/.test(name))
+  if (!/^[\w-]+$/.test(string(name, 'name')))
     throw new TypeError(`${JSON.stringify(name)} is not the name of a kernel module`)
   const kernelName = name.replaceAll('-', '_')
   const path = join(sysfsRoot(options), 'module', kernelName)

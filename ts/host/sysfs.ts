@@ -3,6 +3,8 @@
 import { readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
+import { options as optionsOf, string } from '../validate.js'
+
 /** Where to look; every reader of this folder takes it. */
 export interface HostOptions {
   /** Where sysfs is mounted, `/sys` unless told otherwise. */
@@ -11,14 +13,19 @@ export interface HostOptions {
   readonly devRoot?: string
 }
 
+function root(options: HostOptions, name: keyof HostOptions, usual: string): string {
+  const value = optionsOf(options, 'options')[name]
+  return value === undefined ? usual : string(value, `options.${name}`)
+}
+
 /** Where sysfs is. */
 export function sysfsRoot(options: HostOptions): string {
-  return options.sysfsRoot ?? '/sys'
+  return root(options, 'sysfsRoot', '/sys')
 }
 
 /** Where device nodes are. */
 export function devRoot(options: HostOptions): string {
-  return options.devRoot ?? '/dev'
+  return root(options, 'devRoot', '/dev')
 }
 
 /**

@@ -1,6 +1,8 @@
 // English names of PCI classes and of the vendors this project meets. It must not grow into a pci.ids: what
 // is not here is shown by number.
 
+import { integer } from '../validate.js'
+
 const VENDORS: Readonly<Record<number, string>> = {
   0x1002: 'AMD/ATI',
   0x1022: 'AMD',
@@ -87,12 +89,13 @@ const SUBCLASSES: Readonly<Record<number, string>> = {
 
 /** Name of a vendor id that this project knows, null for any other. */
 export function vendorName(vendorId: number): string | null {
-  return VENDORS[vendorId] ?? null
+  return VENDORS[integer(vendorId, 'vendorId', 0, 0xffff)] ?? null
 }
 
 /**
  * Name of a 24-bit class code: its subclass where it is known, else its base class, null if neither is.
  */
 export function className(classCode: number): string | null {
+  integer(classCode, 'classCode', 0, 0xff_ffff)
   return SUBCLASSES[classCode >>> 8] ?? BASE_CLASSES[classCode >>> 16] ?? null
 }

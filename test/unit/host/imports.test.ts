@@ -4,17 +4,25 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 
-test('ts/host imports only itself and Node.js', (t) => {
-  const folder = join(import.meta.dirname, '../../../ts/host')
+const sources = join(import.meta.dirname, '../../../ts')
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(file, 'utf8')
+  return [...text.matchAll(/\bfrom '([^']+)'/g)].map(([, specifier = '']) => specifier)
+}
+
+test('ts/host imports only itself, the checks of arguments and Node.js', (t) => {
+  const folder = join(sources, 'host')
   const files = readdirSync(folder).filter((name) => name.endsWith('.js'))
   t.true(files.length > 5)
+  const others = new Set(['../validate.js', 'node:fs', 'node:path'])
   for (const file of files) {
-    const text = readFileSync(join(folder, file), 'utf8')
-    for (const [, specifier = ''] of text.matchAll(/\bfrom '([^']+)'/g)) {
-      t.true(
-        specifier.startsWith('./') || specifier === 'node:fs' || specifier === 'node:path',
-        `${file}: ${specifier}`,
-      )
+    for (const specifier of importsOf(join(folder, file))) {
+      t.true(specifier.startsWith('./') || others.has(specifier), `${file}: ${specifier}`)
     }
   }
+})
+
+test('the checks of arguments import nothing', (t) => {
+  t.deepEqual(importsOf(join(sources, 'validate.js')), [])
 })
