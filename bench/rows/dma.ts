@@ -1,4 +1,5 @@
-// dma.map: AddressSpace.mapSync() and unmapSync() of a megabyte beside the two ioctls in C++, on the same container.
+// dma.map: AddressSpace.mapSync() and unmapSync() of a megabyte beside the two ioctls in C++, on the same container and
+// the same memory.
 import { type Row, compare, median } from '../harness.js'
 import { runLimit } from '../limits.js'
 import { GuestMemory, type VfioDevice } from '../../ts/index.js'
@@ -10,7 +11,7 @@ const LIMITS = 0x2000_0000n
 
 export async function dmaMap({ addressSpace: space }: VfioDevice): Promise<Row[]> {
   const memory = GuestMemory.create(SIZE)
-  // Present, as the limit's memory is: pinning would bring it in otherwise, the first time.
+  // Present, or the first pinning would bring it in.
   new Uint8Array(memory.buffer).fill(1)
   const row = await compare({
     name: 'dma.map',
@@ -26,7 +27,7 @@ export async function dmaMap({ addressSpace: space }: VfioDevice): Promise<Row[]
       }
       return median(samples) * 1e3
     },
-    limit: () => runLimit('dma-map', [LIMITS.toString(), SIZE, TURNS], [space.fd]) / 1e3,
+    limit: () => runLimit('dma-map', [LIMITS.toString(), SIZE, TURNS], [space.fd, memory.fd]) / 1e3,
     peer: { none: 'peer: no npm package does this work' },
   })
   memory.close()
