@@ -1,9 +1,8 @@
-// The eventfd's system calls.
+// How an eventfd comes to be.
 #include "event/eventfd.h"
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -27,25 +26,6 @@ int EventFd::check(int fd) {
 int EventFd::prepare(int fd) {
   const int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) return errno;
-  return 0;
-}
-
-// signal() and drain() call the kernel by syscall(2): write(2) and read(2) are cancellation points, which costs two
-// atomic exchanges a call in a process of several threads, and no thread of Node.js is ever cancelled.
-
-int EventFd::signal(uint64_t value) const {
-  while (syscall(SYS_write, fd(), &value, sizeof value) != static_cast<long>(sizeof value)) {
-    if (errno != EINTR) return errno;
-  }
-  return 0;
-}
-
-int EventFd::drain(uint64_t& value) const {
-  while (syscall(SYS_read, fd(), &value, sizeof value) != static_cast<long>(sizeof value)) {
-    if (errno == EINTR) continue;
-    value = 0;
-    return errno == EAGAIN ? 0 : errno;
-  }
   return 0;
 }
 
