@@ -34,8 +34,8 @@ class EventFd : public File {
   void releaseReader() { claim_.store(Claim::kNobody, std::memory_order_release); }
   bool claimed() const { return claim_.load(std::memory_order_acquire) != Claim::kNobody; }
 
-  // The same for a consumer inside the kernel (an irqfd, a VFIO ioeventfd). A read beside that one sees nothing, or takes
-  // an event from it.
+  // The same for a consumer inside the kernel (an irqfd, a VFIO ioeventfd). A read beside that one sees nothing, or
+  // takes an event from it.
   bool claimKernel() { return claim(Claim::kKernel); }
   void releaseKernel() { claim_.store(Claim::kNobody, std::memory_order_release); }
   bool takenByKernel() const { return claim_.load(std::memory_order_relaxed) == Claim::kKernel; }

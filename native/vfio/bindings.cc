@@ -368,8 +368,8 @@ Napi::Value deviceSetIrqs(const Napi::CallbackInfo& info) {
   return undefined(info);
 }
 
-// deviceIoeventfd(device, offset, width, data, eventfd): an eventfd's signal becomes a write at `offset` of the device's
-// file, until the handle is released.
+// deviceIoeventfd(device, offset, width, data, eventfd): an eventfd's signal becomes a write at `offset` of the
+// device's file, until the handle is released.
 Napi::Value deviceIoeventfd(const Napi::CallbackInfo& info) {
   const IoeventfdWrite write = {static_cast<uint64_t>(safeInteger(info[1], "offset")), uint32Of(info[2], "width"),
                                 uint64Of(info[3], "data")};

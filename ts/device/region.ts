@@ -267,7 +267,8 @@ export class Region {
    */
   ioeventfd(offset: number, options: IoeventfdOptions): DeviceIoeventfd {
     const { width, data, eventfd } = object(options, 'options')
-    if (![1, 2, 4, 8].includes(width)) throw new RangeError(`width must be 1, 2, 4 or 8, not ${String(width)}`)
+    if (![1, 2, 4, 8].includes(width))
+      throw new RangeError(`width must be 1, 2, 4 or 8, not ${String(width)}`)
     if (eventfd !== undefined) instance(eventfd, EventFd, 'eventfd')
     if (this.index > LAST_BAR)
       throw new RangeError(`an ioeventfd writes to bar0 to bar5, not to ${this.name}`)
