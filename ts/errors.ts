@@ -130,6 +130,9 @@ const KNOWN: Record<string, VfioErrorContext> = {
   'VFIO_DEVICE_IOEVENTFD ENOTTY': {
     remedy: 'Only vfio-pci has it, from Linux 4.17 on: listen to the doorbell and write the register.',
   },
+  'VFIO_DEVICE_SET_IRQS ENOSPC': {
+    remedy: 'The host has not that many interrupt vectors to spare: enable fewer.',
+  },
   'pread EINVAL': { remedy: 'The device does not take an access of this width here.' },
   'pwrite EINVAL': { remedy: 'The device does not take an access of this width here.' },
   'region read EACCES': { remedy: 'The region is write-only (see region.flags).' },

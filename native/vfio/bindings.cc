@@ -364,7 +364,9 @@ Napi::Value deviceSetIrqs(const Napi::CallbackInfo& info) {
   uapi::IrqSet sized = head;
   sized.argsz = static_cast<uint32_t>(buffer.size());
   memcpy(buffer.data(), &sized, sizeof sized);
-  if (ioctl(device->fd(), uapi::kDeviceSetIrqs, buffer.data()) != 0) throw Failure(errno, "VFIO_DEVICE_SET_IRQS");
+  const int answer = ioctl(device->fd(), uapi::kDeviceSetIrqs, buffer.data());
+  // Above 0 it is the number of vectors that the host can spare, and none was enabled.
+  if (answer != 0) throw Failure(answer > 0 ? ENOSPC : errno, "VFIO_DEVICE_SET_IRQS");
   return undefined(info);
 }
 
