@@ -184,6 +184,14 @@ export interface NativeAddon {
     count: number,
     data: readonly (NativeHandle | null)[] | Uint8Array | null,
   ): void
+  /** Makes a signal of `eventfd` a write at `offset` of the device's file, until the handle is released. */
+  deviceIoeventfd(
+    device: NativeHandle,
+    offset: number,
+    width: number,
+    data: bigint,
+    eventfd: NativeHandle,
+  ): NativeHandle
   deviceResetSync(device: NativeHandle): void
   deviceReset(device: NativeHandle): Promise<void>
   deviceFeature(device: NativeHandle, flags: number, data: Uint8Array): Uint8Array
