@@ -147,6 +147,8 @@ kvmTest('doorbells: lengths, matches, ports, overlaps and memory', (t) => {
 })
 
 kvmTest('routes up to the limit, which is named', (t) => {
+  // Each change writes the whole table, and the kernel waits for its readers: thousands take their time.
+  t.timeout(120_000)
   using kvm = Kvm.open()
   using vm = kvm.createVm()
   const { routing } = vm
