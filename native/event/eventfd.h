@@ -36,12 +36,25 @@ class EventFd : public File {
     return error == EAGAIN ? 0 : error;
   }
 
-  // Whoever reads the counter claims it first. False when somebody else has.
-  bool claimReader() { return !claimed_.exchange(true, std::memory_order_acq_rel); }
-  void releaseReader() { claimed_.store(false, std::memory_order_release); }
-  bool claimed() const { return claimed_.load(std::memory_order_acquire); }
+  // Whoever waits for the counter claims it first. False when somebody else has.
+  bool claimReader() { return claim(Claim::kReader); }
+  void releaseReader() { claim_.store(Claim::kNobody, std::memory_order_release); }
+  bool claimed() const { return claim_.load(std::memory_order_acquire) != Claim::kNobody; }
+
+  // The same for a consumer inside the kernel (an irqfd, a VFIO ioeventfd). A read beside that one sees nothing, or
+  // takes an event from it.
+  bool claimKernel() { return claim(Claim::kKernel); }
+  void releaseKernel() { claim_.store(Claim::kNobody, std::memory_order_release); }
+  bool takenByKernel() const { return claim_.load(std::memory_order_relaxed) == Claim::kKernel; }
 
  private:
+  enum class Claim : uint8_t { kNobody, kReader, kKernel };
+
+  bool claim(Claim by) {
+    Claim nobody = Claim::kNobody;
+    return claim_.compare_exchange_strong(nobody, by, std::memory_order_acq_rel);
+  }
+
   // 0, or an errno.
   int transfer(long number, uint64_t* value) const {
     long result = 0;
@@ -52,7 +65,7 @@ class EventFd : public File {
     return result < 0 ? static_cast<int>(-result) : 0;
   }
 
-  std::atomic<bool> claimed_{false};
+  std::atomic<Claim> claim_{Claim::kNobody};
 };
 
 }  // namespace nodevfio

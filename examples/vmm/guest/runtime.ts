@@ -1,0 +1,164 @@
+// What every guest here has in common: how a processor gets going, its local APIC, the tables that interrupts need,
+// printing over the serial port. A guest adds its main routine and its interrupt handlers.
+//
+// Registers, throughout: ebx points to the processor's mailbox, esp lies at the end of the mailbox's page.
+import { Assembler, at, dword, type Memory } from './assembler.js'
+
+/** Where a guest's program lies and starts. Below 64 KiB and on a page, for the processors that wake up in 16-bit code. */
+export const PROGRAM = 0x8000
+/** The mailboxes: a page per processor, with its stack at the page's end. */
+export const MAILBOXES = 0x10000
+export const PAGE = 0x1000
+/** Serial port and control port of the VMM. */
+export const SERIAL = 0x3f8
+export const CONTROL = 0xf4
+/** What a guest writes to the control port: ready for interrupts; done, with nothing more to run. */
+export const READY = 1
+export const DONE = 2
+
+/** Interrupt vectors: the first is the guest's own; the second only wakes it. */
+export const VECTOR = { event: 0x20, wake: 0x21 } as const
+
+/** The 32-bit numbers of a mailbox, by their index. The guest writes the first two, the VMM the others. */
+export const MAIL = {
+  /** Interrupts taken. */
+  interrupts: 0,
+  /** Doorbells rung. */
+  doorbells: 1,
+  /** Doorbells to ring per interrupt. */
+  burst: 2,
+  /** Not 0: print the counts and end. */
+  stop: 3,
+} as const
+
+/** A program, to be started in 32-bit code with flat segments and interrupts off. */
+export interface GuestProgram {
+  /** What to load at PROGRAM. */
+  image: Uint8Array
+  /** Where the first processor starts. */
+  entry: number
+}
+
+/** Address of a processor's mailbox. */
+export function mailboxAddress(cpu: number): number {
+  return MAILBOXES + cpu * PAGE
+}
+
+/** A field of this processor's mailbox. */
+export function mail(name: keyof typeof MAIL): Memory {
+  return dword('ebx', MAIL[name] * 4)
+}
+
+const APIC = 0xfee00000
+const APIC_ID = dword(APIC + 0x20)
+const APIC_EOI = dword(APIC + 0xb0)
+const APIC_SPURIOUS = dword(APIC + 0xf0)
+const APIC_COMMAND = dword(APIC + 0x300)
+const APIC_ENABLED = 0x1ff
+/** To all processors but this one: INIT, and start at the page of PROGRAM. */
+const SEND_INIT = 0xc4500
+const SEND_START = 0xc4600 | (PROGRAM / PAGE)
+
+const CODE_SELECTOR = 8
+const DATA_SELECTOR = 16
+const GATES = VECTOR.wake + 1
+const LINE_STATUS = SERIAL + 5
+const LINE_EMPTY = 0x20
+
+/**
+ * Ends an interrupt and goes back to where the processor slept, with interrupts off. Without iret: where KVM has to
+ * emulate a guest's instructions, it knows that one in 16-bit code only.
+ */
+export function endInterrupt(code: Assembler): Assembler {
+  return code.mov(APIC_EOI, 0).pop('eax').arithmetic('add', 'esp', 8).jmpTo('eax')
+}
+
+/** Tells the VMM. */
+export function control(code: Assembler, value: number): Assembler {
+  return code.mov('edx', CONTROL).mov('eax', value).out('al')
+}
+
+/** A text to print. */
+export function text(code: Assembler, label: string, content: string): Assembler {
+  return code.label(label).data(`${content}\0`)
+}
+
+/** Prints a text of the guest's. */
+export function print(code: Assembler, label: string): Assembler {
+  return code.mov('esi', at(label)).call('print')
+}
+
+/** Prints a number in decimal. */
+export function printNumber(code: Assembler, value: Memory): Assembler {
+  return code.mov('eax', value).call('printNumber')
+}
+
+/** Sleeps until the processor was interrupted, off before and after: handlers may use eax, ecx and edx. */
+export function sleep(code: Assembler): Assembler {
+  // What comes directly behind sti still runs uninterrupted: an interrupt cannot slip in before hlt.
+  return code.op('sti', 'hlt')
+}
+
+/**
+ * Assembles a guest. `main` runs on every processor, with its mailbox in ebx; `onEvent` handles VECTOR.event, with
+ * interrupts off; both use `endInterrupt`.
+ */
+export function assembleGuest(
+  parts: { main: (code: Assembler) => void; onEvent: (code: Assembler) => void },
+  { cpus }: { cpus: number },
+): GuestProgram {
+  const code = new Assembler(PROGRAM)
+  code.enterProtectedMode(at('gdtDescription'), CODE_SELECTOR, at('start'))
+  start(code, cpus)
+  parts.main(code)
+  parts.onEvent(code.label('onEvent'))
+  code.label('onWake')
+  endInterrupt(code)
+  printing(code)
+  tables(code)
+  return { image: code.assemble(), entry: code.address('start') }
+}
+
+function start(code: Assembler, cpus: number): void {
+  code.label('start').lgdt(at('gdtDescription')).mov('eax', DATA_SELECTOR)
+  for (const segment of ['ds', 'es', 'ss'] as const) code.movSegment(segment, 'eax')
+  // Processor n has mailbox n.
+  code.mov('ebx', APIC_ID).shift('shr', 'ebx', 24).shift('shl', 'ebx', 12).arithmetic('add', 'ebx', MAILBOXES)
+  code.mov('esp', 'ebx').arithmetic('add', 'esp', PAGE)
+  code.lidt(at('idtDescription')).mov(APIC_SPURIOUS, APIC_ENABLED)
+  if (cpus === 1) return
+  // The first one wakes the others.
+  code.arithmetic('cmp', 'ebx', MAILBOXES).j('ne', 'started')
+  code.mov(APIC_COMMAND, SEND_INIT).mov(APIC_COMMAND, SEND_START).label('started')
+}
+
+function printing(code: Assembler): void {
+  // esi: a text that ends with a zero.
+  code.label('print').op('cld').label('printNext').op('lodsb').test('al', 'al').j('e', 'printed')
+  code.call('putc').jmp('printNext').label('printed').op('ret')
+  // al: a character.
+  code.label('putc').mov('cl', 'al').mov('edx', LINE_STATUS)
+  code.label('putcWait').in('al').arithmetic('and', 'al', LINE_EMPTY).j('e', 'putcWait')
+  code.mov('edx', SERIAL).mov('al', 'cl').out('al').op('ret')
+  // eax: a number. Digits come out from the last to the first: the stack turns them round.
+  code.label('printNumber').mov('ecx', 10).arithmetic('xor', 'edx', 'edx').div('ecx').push('edx')
+  code.test('eax', 'eax').j('e', 'printDigit').call('printNumber')
+  code.label('printDigit').pop('eax').arithmetic('add', 'al', '0'.charCodeAt(0)).jmp('putc')
+}
+
+function tables(code: Assembler): void {
+  code.label('gdt').values(4, 0, 0)
+  code.values(4, 0x0000ffff, 0x00cf9b00).values(4, 0x0000ffff, 0x00cf9300)
+  code.label('gdtEnd').label('gdtDescription').values(2, 23).values(4, at('gdt'))
+  code.label('idt')
+  for (let vector = 0; vector < GATES; vector++) {
+    const handler = vector === VECTOR.event ? 'onEvent' : 'onWake'
+    // Only the two vectors have gates; an exception finds none, which stops the processor.
+    if (vector < VECTOR.event) code.values(4, 0, 0)
+    else code.values(2, at(handler), CODE_SELECTOR, 0x8e00, 0)
+  }
+  code
+    .label('idtDescription')
+    .values(2, GATES * 8 - 1)
+    .values(4, at('idt'))
+}
