@@ -60,6 +60,8 @@ function orNull<T>(read: () => T, absent: readonly string[] = ABSENT): T | null 
 
 /** No attribute of sysfs is longer than a page, of which the largest has 64 KiB. */
 const LARGEST_FILE = 65536
+/** One for all reads, none of which waits: a host has thousands of files. */
+const BYTES = Buffer.alloc(LARGEST_FILE + 1)
 
 // Windows has no such flag.
 const NONBLOCK = 'O_NONBLOCK' in constants ? constants.O_NONBLOCK : 0
@@ -68,11 +70,10 @@ const NONBLOCK = 'O_NONBLOCK' in constants ? constants.O_NONBLOCK : 0
 function readBounded(path: string): string {
   const fd = openSync(path, constants.O_RDONLY | NONBLOCK)
   try {
-    const bytes = Buffer.allocUnsafe(LARGEST_FILE + 1)
     let length = 0
-    while (length < bytes.length) {
-      const count = readSync(fd, bytes, length, bytes.length - length, null)
-      if (count === 0) return bytes.toString('utf8', 0, length)
+    while (length < BYTES.length) {
+      const count = readSync(fd, BYTES, length, BYTES.length - length, null)
+      if (count === 0) return BYTES.toString('utf8', 0, length)
       length += count
     }
   } finally {

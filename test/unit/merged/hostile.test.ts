@@ -18,7 +18,7 @@ onPosix('what is missing, empty, binary or huge is told as unread', (t) => {
   const of = (name: keyof typeof HOSTILE) => {
     const tree = new SysfsTree()
     t.teardown(() => tree.remove())
-    ;(HOSTILE[name])(tree)
+    HOSTILE[name](tree)
     return report(tree)
   }
   t.deepEqual(of('empty'), { kernelRelease: null, devices: [], problems: [] })
