@@ -28,6 +28,7 @@ export {
   AddressSpace,
   type AddressSpaceOptions,
   type AllocateOptions,
+  type ContainerKind,
   type IommuType,
   type MapAccess,
   type MapOptions,
