@@ -95,12 +95,19 @@ if (rig.built) {
     })
   }
 
-  test.serial('type1v2 refuses to cut a mapping', async (t) => {
+  test.serial('type1v2 refuses to cut a mapping, and has no dirty tracking', async (t) => {
     await withEdu('type1v2', async (_edu, space) => {
       using memory = GuestMemory.create(4 * 4096)
       await space.map(memory, { iova: 0x20_0000n })
       const error = await t.throwsAsync(space.unmap(0x20_1000n, 4096), { instanceOf: VfioError })
       t.is(error.syscall, 'VFIO_IOMMU_UNMAP_DMA')
+      const untracked = t.throws(
+        () => {
+          space.dirtyTracking.start()
+        },
+        { instanceOf: VfioError },
+      )
+      t.is(untracked.code, 'ENOTTY')
       t.is(space.mappingCount, 1)
       t.is(await space.unmap(0x20_0000n, 4 * 4096), 4n * 4096n)
     })
