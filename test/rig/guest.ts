@@ -1,5 +1,7 @@
 // A small guest for the tests that wire devices to one: memory from address 0, one processor in a Worker, and programs of a
 // few dozen instructions. An exit to user space that nobody expects ends it.
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import type { Worker } from 'node:worker_threads'
 
 import { type Assembler, dword } from '../../examples/vmm/guest/assembler.js'
@@ -20,6 +22,9 @@ import { Kvm, type Vcpu, type Vm } from '../../ts/kvm/index.js'
 import { ended, inWorker } from '../unit/support.js'
 
 export { DOORBELLS } from '../../examples/vmm/guest/runtime.js'
+
+// The rig's processor is AMD's; its kernel has KVM as a module.
+if (!existsSync('/dev/kvm')) execFileSync('modprobe', ['kvm_amd'])
 
 const MEMORY = 1 << 20
 const RESERVED_FLAG = 2n
