@@ -20,6 +20,7 @@ import {
 import { GuestMemory } from '../../ts/index.js'
 import { Kvm, type Vcpu, type Vm } from '../../ts/kvm/index.js'
 import { ended, inWorker } from '../unit/support.js'
+import { until } from './devices.js'
 
 export { DOORBELLS } from '../../examples/vmm/guest/runtime.js'
 
@@ -47,6 +48,7 @@ export function answering(prepare: (code: Assembler) => void, more: (code: Assem
     {
       main(code) {
         prepare(code)
+        code.mov(mail('seen'), 1)
         code.label('loop')
         sleep(code).jmp('loop')
       },
@@ -132,6 +134,11 @@ export class Guest {
     const module = new URL('../../ts/index.js', import.meta.url).href
     this.#worker = inWorker(RUN, { vcpu: this.vcpu.share(), stop: this.#stop, module })
     this.#worker.on('message', (exit: string) => (this.#exit = exit))
+  }
+
+  /** Waits until an `answering` guest is there: before, its interrupt controller is off and drops messages. */
+  async ready(): Promise<void> {
+    await until(() => this.mail('seen') === 1 || this.#exit !== undefined, 'the guest')
   }
 
   /** Why the processor is out of the guest; undefined while it runs. */

@@ -221,6 +221,7 @@ test.serial('trapped pages, and what a policy makes of the accesses', async (t) 
         () => undefined,
       ),
     )
+    await guest.ready()
     await until(() => guest.exit !== undefined, 'the exit')
     const exit = JSON.parse(guest.exit ?? '') as { reason: string; address: number; length: number }
     t.like(exit, { reason: 'mmio', address: REGISTERS, length: 4 })
@@ -259,6 +260,7 @@ test.serial(
           () => undefined,
         ),
       )
+      await guest.ready()
       const { table, pba, offset } = msix
       const ring = (vector: number): void => {
         device.region('bar0').write32(0x0c, vector)
@@ -331,6 +333,7 @@ test.serial('INTx, until MSI is turned on, and again when it is off', async (t) 
         },
       ),
     )
+    await guest.ready()
     const raise = async (): Promise<void> => {
       device.region('bar0').write32(EDU.raise, 1)
       t.is(await nextCount(bell), 1, guest.exit)

@@ -37,6 +37,7 @@ test.serial(
         const wire = wireMsi(guest.vm, vector, guest.event)
         using bell = guest.vm.ioeventfd({ mmio: BigInt(DOORBELLS), length: 4 })
         guest.run(answering(nothing, nothing))
+        await guest.ready()
         for (let round = 1; round <= 100; round++) {
           edu.raise(round)
           t.is(await nextCount(bell), 1, `round ${String(round)}: ${guest.exit ?? ''}`)
@@ -68,6 +69,7 @@ test.serial('a message that the guest rewrites is sent from then on', async (t) 
     using bell = guest.vm.ioeventfd({ mmio: BigInt(DOORBELLS), length: 4 })
     const wire = wireMsi(guest.vm, source, { ...guest.event, data: VECTOR.wake })
     guest.run(answering(nothing, nothing))
+    await guest.ready()
     source.signal()
     t.is(await settledCount(bell), 0, 'the other vector rings nothing')
     wire.update(guest.event)
@@ -99,6 +101,7 @@ test.serial(
             },
           ),
         )
+        await guest.ready()
         for (let round = 1; round <= 100; round++) {
           edu.raise(1)
           t.is(await nextCount(bell), 1, `round ${String(round)}: ${guest.exit ?? ''}`)
@@ -132,6 +135,7 @@ test.serial(
         using source = new EventFd()
         wireMsi(guest.vm, source, guest.event)
         guest.run(answering(nothing, nothing))
+        await guest.ready()
         source.signal()
         await until(() => bar0.read32(COUNT) === 1, 'the first ring')
         const before = guest.exits
@@ -160,6 +164,7 @@ test.serial('a doorbell that reaches a JavaScript handler', async (t) => {
     using source = new EventFd()
     wireMsi(guest.vm, source, guest.event)
     guest.run(answering(nothing, nothing))
+    await guest.ready()
     for (let round = 1; round <= 20; round++) {
       source.signal()
       await until(() => rings === round, `ring ${String(round)}`)
