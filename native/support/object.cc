@@ -44,6 +44,16 @@ const char* nameOf(Kind kind) {
       return "SignalPoller";
     case Kind::kDeviceIoeventfd:
       return "ioeventfd";
+    case Kind::kKvm:
+      return "Kvm";
+    case Kind::kVm:
+      return "Vm";
+    case Kind::kVcpu:
+      return "Vcpu";
+    case Kind::kIrqfd:
+      return "Irqfd";
+    case Kind::kIoeventfd:
+      return "Ioeventfd";
   }
   return "object";
 }

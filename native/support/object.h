@@ -18,6 +18,11 @@ enum class Kind : uint8_t {
   kRegisters,
   kPoller,
   kDeviceIoeventfd,
+  kKvm,
+  kVm,
+  kVcpu,
+  kIrqfd,
+  kIoeventfd,
 };
 
 const char* nameOf(Kind kind);

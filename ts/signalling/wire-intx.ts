@@ -5,7 +5,7 @@ import { VfioDevice as Device } from '../device/device.js'
 import { EBUSY, EINVAL, VfioError } from '../errors.js'
 import { EventFd } from '../event/eventfd.js'
 import { SignalPoller, environmentPollers } from '../event/poller.js'
-import { Vm } from '../kvm/vm.js'
+import { Vm } from '../kvm/index.js'
 import { callable, instance, integer, object } from '../validate.js'
 import { Wire } from './wire.js'
 

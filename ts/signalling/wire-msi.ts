@@ -1,6 +1,6 @@
 // wireMsi: an eventfd's signal becomes a guest's message signalled interrupt. Owns the route and the irqfd.
 import { EventFd } from '../event/eventfd.js'
-import { type Irqfd, type MsiMessage, type MsiRoute, Vm } from '../kvm/vm.js'
+import { type Irqfd, type MsiMessage, type MsiRoute, Vm } from '../kvm/index.js'
 import { bigint, instance, integer, MAX_U64, object } from '../validate.js'
 import { Wire } from './wire.js'
 

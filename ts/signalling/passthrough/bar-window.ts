@@ -3,7 +3,7 @@
 import type { RegionArea } from '../../device/info.js'
 import type { Region } from '../../device/region.js'
 import { VfioError } from '../../errors.js'
-import type { MemorySlot, Vm } from '../../kvm/vm.js'
+import type { MemorySlot, Vm } from '../../kvm/index.js'
 
 export class BarWindow {
   readonly region: Region

@@ -2,7 +2,7 @@
 // for each pair of a Vm and a space, whatever number of devices share it.
 import type { AddressSpace } from '../../iommu/address-space.js'
 import { GuestMemory } from '../../iommu/guest-memory.js'
-import type { MemorySlot, Vm } from '../../kvm/vm.js'
+import type { MemorySlot, Vm } from '../../kvm/index.js'
 
 const shared = new WeakMap<AddressSpace, Map<Vm, GuestDma>>()
 

@@ -1,6 +1,6 @@
 // GuestInterrupts: which of INTx, MSI and MSI-X the guest has on, and only that one at the device, since VFIO allows one.
 import type { VfioDevice } from '../../device/device.js'
-import type { Vm } from '../../kvm/vm.js'
+import type { Vm } from '../../kvm/index.js'
 import { type IntxWire, type KernelIntxOptions, type OwnIntxOptions, wireIntx } from '../wire-intx.js'
 import type { GuestConfig, MessageKind } from './guest-config.js'
 import { MessageVectors } from './message-vectors.js'

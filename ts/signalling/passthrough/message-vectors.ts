@@ -3,7 +3,7 @@
 import type { InterruptIndex } from '../../device/interrupts.js'
 import { VfioError } from '../../errors.js'
 import { EventFd } from '../../event/eventfd.js'
-import type { MsiMessage, Vm } from '../../kvm/vm.js'
+import type { MsiMessage, Vm } from '../../kvm/index.js'
 import { isSignalled, type MsiWire, wireMsi } from '../wire-msi.js'
 
 interface Vector {

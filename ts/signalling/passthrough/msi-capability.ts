@@ -1,6 +1,6 @@
 // MsiCapabilityRegisters: the MSI capability as the guest programs it. Pure: what becomes of its messages is not its
 // business.
-import type { MsiMessage } from '../../kvm/vm.js'
+import type { MsiMessage } from '../../kvm/index.js'
 import type { MsiCapability } from '../../pci/capabilities.js'
 import * as regs from '../../pci/registers.js'
 import type { ConfigRegisters } from './config-registers.js'

@@ -1,6 +1,6 @@
 // MsixTable: the MSI-X table, its pending bits and its capability's control as the guest programs them. Pure: what becomes
 // of its messages is not its business.
-import type { MsiMessage } from '../../kvm/vm.js'
+import type { MsiMessage } from '../../kvm/index.js'
 import type { MsixCapability } from '../../pci/capabilities.js'
 import * as regs from '../../pci/registers.js'
 import type { ConfigRegisters } from './config-registers.js'

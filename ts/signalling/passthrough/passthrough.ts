@@ -4,7 +4,7 @@ import { VfioDevice } from '../../device/device.js'
 import type { RegionArea } from '../../device/info.js'
 import type { Region, PciRegionName } from '../../device/region.js'
 import { EBADF, EBUSY, EINVAL, VfioError } from '../../errors.js'
-import { type IoExit, type MmioExit, Vm } from '../../kvm/vm.js'
+import { type IoExit, type MmioExit, Vm } from '../../kvm/index.js'
 import { addon } from '../../native.js'
 import * as regs from '../../pci/registers.js'
 import {
