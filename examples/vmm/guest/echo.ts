@@ -4,6 +4,7 @@ import {
   assembleGuest,
   control,
   DONE,
+  DOORBELLS,
   endInterrupt,
   type GuestProgram,
   mail,
@@ -14,14 +15,6 @@ import {
   sleep,
   text,
 } from './runtime.js'
-
-/** The doorbells: 4 bytes of memory for each processor. */
-export const DOORBELLS = 0xd000_0000
-
-/** Address of a processor's doorbell. */
-export function doorbellAddress(cpu: number): number {
-  return DOORBELLS + cpu * 4
-}
 
 /** @param cpus processors, each with a doorbell and an interrupt of its own */
 export function echoGuest({ cpus }: { cpus: number }): GuestProgram {
@@ -56,7 +49,8 @@ export function echoGuest({ cpus }: { cpus: number }): GuestProgram {
         text(code, 'doorbells', '\n')
       },
       onEvent(code) {
-        code.inc(mail('interrupts')).mov('ecx', mail('burst'))
+        code.inc(mail('interrupts')).mov('eax', mail('request')).mov(mail('seen'), 'eax')
+        code.mov('ecx', mail('burst'))
         code.test('ecx', 'ecx').j('e', 'rung').label('ring')
         // Counted before it is rung: whoever hears the doorbell finds the count.
         code.inc(mail('doorbells')).mov(dword('edi'), 'ecx').dec('ecx').j('ne', 'ring').label('rung')

@@ -16,19 +16,28 @@ export const CONTROL = 0xf4
 export const READY = 1
 export const DONE = 2
 
+/** The doorbells of the VMM: 4 bytes of memory for each processor. */
+export const DOORBELLS = 0xd000_0000
+
 /** Interrupt vectors: the first is the guest's own; the second only wakes it. */
 export const VECTOR = { event: 0x20, wake: 0x21 } as const
 
-/** The 32-bit numbers of a mailbox, by their index. The guest writes the first two, the VMM the others. */
+/** The 32-bit numbers of a mailbox, by their index. The guest writes the first three, the VMM the others. */
 export const MAIL = {
   /** Interrupts taken. */
   interrupts: 0,
   /** Doorbells rung. */
   doorbells: 1,
+  /** What `request` was when the last interrupt was taken. */
+  seen: 2,
+  /** Any number. */
+  request: 3,
   /** Doorbells to ring per interrupt. */
-  burst: 2,
+  burst: 4,
   /** Not 0: print the counts and end. */
-  stop: 3,
+  stop: 5,
+  /** Rounds to run, for a guest that runs by itself. */
+  rounds: 6,
 } as const
 
 /** A program, to be started in 32-bit code with flat segments and interrupts off. */
@@ -42,6 +51,11 @@ export interface GuestProgram {
 /** Address of a processor's mailbox. */
 export function mailboxAddress(cpu: number): number {
   return MAILBOXES + cpu * PAGE
+}
+
+/** Address of a processor's doorbell. */
+export function doorbellAddress(cpu: number): number {
+  return DOORBELLS + cpu * 4
 }
 
 /** A field of this processor's mailbox. */
