@@ -42,6 +42,8 @@ const char* nameOf(Kind kind) {
       return "Region";
     case Kind::kPoller:
       return "SignalPoller";
+    case Kind::kWaiter:
+      return "SignalWaiter";
   }
   return "object";
 }

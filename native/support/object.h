@@ -17,6 +17,7 @@ enum class Kind : uint8_t {
   kDmaMapping,
   kRegisters,
   kPoller,
+  kWaiter,
 };
 
 const char* nameOf(Kind kind);
