@@ -112,6 +112,27 @@ const KNOWN: Record<string, VfioErrorContext> = {
     remedy: 'The device has no reset of its own (info.resettable is false).',
   },
   'VFIO_DEVICE_RESET ENOTTY': { remedy: 'The device has no reset of its own (info.resettable is false).' },
+  'eventfd read EBUSY': {
+    reason: 'eventfd-in-use',
+    remedy: 'The kernel takes what is signalled there (the eventfd is wired): close the wire, then read.',
+  },
+  'VFIO_DEVICE_IOEVENTFD EBUSY': {
+    reason: 'eventfd-in-use',
+    remedy: 'An eventfd has one consumer: take it from its poller, loop or wire first.',
+  },
+  'VFIO_DEVICE_IOEVENTFD EEXIST': {
+    remedy: 'The same write (offset, width, data) is set up already: close that one, or use its eventfd.',
+  },
+  'VFIO_DEVICE_IOEVENTFD ENOSPC': { remedy: 'A device takes 1000 of them at most: close some.' },
+  'VFIO_DEVICE_IOEVENTFD EINVAL': {
+    remedy: 'The device does not take it here: not in an MSI-X table, and 8 bytes only on some kernels.',
+  },
+  'VFIO_DEVICE_IOEVENTFD ENOTTY': {
+    remedy: 'Only vfio-pci has it, from Linux 4.17 on: listen to the doorbell and write the register.',
+  },
+  'VFIO_DEVICE_SET_IRQS ENOSPC': {
+    remedy: 'The host has not that many interrupt vectors to spare: enable fewer.',
+  },
   'pread EINVAL': { remedy: 'The device does not take an access of this width here.' },
   'pwrite EINVAL': { remedy: 'The device does not take an access of this width here.' },
   'region read EACCES': { remedy: 'The region is write-only (see region.flags).' },

@@ -15,6 +15,7 @@ export type {
   SparseMmap,
   UnknownCapability,
 } from './device/info.js'
+export { DeviceIoeventfd, type IoeventfdOptions } from './device/ioeventfd.js'
 export { type PciRegionName, type PollOptions, Region, type RegionCounters } from './device/region.js'
 export {
   type EnableOptions,

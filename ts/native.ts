@@ -184,9 +184,90 @@ export interface NativeAddon {
     count: number,
     data: readonly (NativeHandle | null)[] | Uint8Array | null,
   ): void
+  /** Makes a signal of `eventfd` a write at `offset` of the device's file, until the handle is released. */
+  deviceIoeventfd(
+    device: NativeHandle,
+    offset: number,
+    width: number,
+    data: bigint,
+    eventfd: NativeHandle,
+  ): NativeHandle
   deviceResetSync(device: NativeHandle): void
   deviceReset(device: NativeHandle): Promise<void>
   deviceFeature(device: NativeHandle, flags: number, data: Uint8Array): Uint8Array
+
+  // -- kvm --
+  kvmOpen(path: string): NativeHandle
+  kvmFromFd(fd: number): NativeHandle
+  kvmGetApiVersion(kvm: NativeHandle): number
+  /** Of /dev/kvm or of a machine. */
+  kvmCheckExtension(kvm: NativeHandle, extension: number): number
+  kvmGetSupportedCpuid(kvm: NativeHandle): Uint8Array
+  kvmCreateVm(kvm: NativeHandle, irqchip: string): NativeHandle
+  /** The bytes of the statistics file of a machine or a vCPU. */
+  kvmStatistics(handle: NativeHandle): Uint8Array
+  vmFromFd(fd: number, irqchip: string, firstSlot: number): NativeHandle
+  vmIrqchip(vm: NativeHandle): 'full' | 'split' | 'none'
+  vmSetTssAddress(vm: NativeHandle, address: bigint): void
+  vmSetIdentityMapAddress(vm: NativeHandle, address: bigint): void
+  vmCreateIrqchip(vm: NativeHandle): void
+  vmCreatePit(vm: NativeHandle): void
+  /** The slot's number. `memory` is memory or a region's registers. */
+  vmAddMemory(
+    vm: NativeHandle,
+    guestAddress: bigint,
+    memory: NativeHandle,
+    offset: number,
+    size: number,
+    flags: number,
+  ): number
+  vmChangeMemory(vm: NativeHandle, slot: number, flags: number): void
+  vmRemoveMemory(vm: NativeHandle, slot: number): void
+  vmDirtyLog(vm: NativeHandle, slot: number): Uint8Array
+  /** The GSI. Targets are flat pairs: address (bigint) and data, or chip and pin. */
+  vmAllocateRoute(vm: NativeHandle, targets: readonly (bigint | number)[]): number
+  vmTakeRoute(vm: NativeHandle, gsi: number, targets: readonly (bigint | number)[]): void
+  vmUpdateRoute(vm: NativeHandle, gsi: number, targets: readonly (bigint | number)[]): void
+  vmFreeRoute(vm: NativeHandle, gsi: number): void
+  vmRouting(vm: NativeHandle): { limit: number; entries: number }
+  vmSignalMsi(vm: NativeHandle, address: bigint, data: number): boolean
+  vmSetIrqLine(vm: NativeHandle, gsi: number, level: boolean): void
+  vmAddVfioFile(vm: NativeHandle, fd: number): void
+  vmRemoveVfioFile(vm: NativeHandle, fd: number): void
+  /** A handle that takes the wire away when it is released. */
+  irqfdCreate(
+    vm: NativeHandle,
+    eventfd: NativeHandle,
+    gsi: number,
+    resample: NativeHandle | null,
+  ): NativeHandle
+  /** The same. */
+  ioeventfdCreate(
+    vm: NativeHandle,
+    eventfd: NativeHandle,
+    address: bigint,
+    length: number,
+    port: boolean,
+    match: bigint | null,
+  ): NativeHandle
+  vcpuCreate(vm: NativeHandle, id: number): NativeHandle
+  vcpuFromFd(vm: NativeHandle, fd: number, id: number): NativeHandle
+  vcpuId(vcpu: NativeHandle): number
+  /** struct kvm_run and the page of port data. */
+  vcpuWindow(vcpu: NativeHandle): ArrayBuffer
+  /** Runs the guest; the exit's reason, 2^32 - 1 when a kick ended it, nothing when the environment is ending. */
+  vcpuRunner(vcpu: NativeHandle): () => number | undefined
+  vcpuGetRegs(vcpu: NativeHandle): Uint8Array
+  vcpuSetRegs(vcpu: NativeHandle, bytes: Uint8Array): void
+  vcpuGetSregs(vcpu: NativeHandle): Uint8Array
+  vcpuSetSregs(vcpu: NativeHandle, bytes: Uint8Array): void
+  vcpuGetMpState(vcpu: NativeHandle): number
+  vcpuSetMpState(vcpu: NativeHandle, state: number): void
+  vcpuGetCpuid(vcpu: NativeHandle): Uint8Array
+  vcpuSetCpuid(vcpu: NativeHandle, entries: Uint8Array): void
+  vcpuKick(vcpu: NativeHandle): void
+  vcpuHold(vcpu: NativeHandle, held: boolean): void
+  vcpuHeld(vcpu: NativeHandle): boolean
 }
 
 /** What `node:diagnostics_channel` subscribers of `node-vfio:call` receive, after the call. */

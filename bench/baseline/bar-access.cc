@@ -1,5 +1,6 @@
-// Limit of register.read32.bar and register.write32.bar: one register of a real device, read or written in a loop through
-// a mapping of the BAR. Descriptor 3 is the device. Prints nanoseconds per access.
+// Limit of register.read32.bar and register.write32.bar: one register of a real device, read or written in a loop
+// through a mapping of the BAR. Descriptor 3 is the device. Prints nanoseconds per access.
+//
 // read|write FILE_OFFSET SIZE OFFSET COUNT
 #include <sys/mman.h>
 

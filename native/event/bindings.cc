@@ -64,6 +64,10 @@ napi_value drainOne(napi_env env, napi_callback_info info) {
   napi_get_cb_info(env, info, &count, nullptr, nullptr, &data);
   const EventFd* eventFd = openEventFd(env, data);
   if (eventFd == nullptr) return nullptr;
+  if (eventFd->takenByKernel()) [[unlikely]] {
+    throwFailure(env, Failure(EBUSY, "eventfd read"));
+    return nullptr;
+  }
   uint64_t value = 0;
   const int error = eventFd->drain(value);
   if (error != 0) [[unlikely]] {

@@ -1,4 +1,4 @@
-// The eventfd's system calls.
+// How an eventfd comes to be.
 #include "event/eventfd.h"
 
 #include <fcntl.h>
@@ -26,22 +26,6 @@ int EventFd::check(int fd) {
 int EventFd::prepare(int fd) {
   const int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) return errno;
-  return 0;
-}
-
-int EventFd::signal(uint64_t value) const {
-  while (write(fd(), &value, sizeof value) != static_cast<ssize_t>(sizeof value)) {
-    if (errno != EINTR) return errno;
-  }
-  return 0;
-}
-
-int EventFd::drain(uint64_t& value) const {
-  while (read(fd(), &value, sizeof value) != static_cast<ssize_t>(sizeof value)) {
-    if (errno == EINTR) continue;
-    value = 0;
-    return errno == EAGAIN ? 0 : errno;
-  }
   return 0;
 }
 

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 
 #include "support/object.h"
+#include "support/system-call.h"
 
 namespace nodevfio {
 
@@ -25,17 +27,45 @@ class EventFd : public File {
   static int prepare(int fd);
 
   // Adds to the counter: 0, or an errno (EAGAIN: the counter is full).
-  int signal(uint64_t value) const;
+  int signal(uint64_t value) const { return transfer(SYS_write, &value); }
   // Takes the counter and leaves 0 (or takes 1, for a semaphore). A counter of 0 is no error: `value` is 0 then.
-  int drain(uint64_t& value) const;
+  int drain(uint64_t& value) const {
+    const int error = transfer(SYS_read, &value);
+    if (error == 0) return 0;
+    value = 0;
+    return error == EAGAIN ? 0 : error;
+  }
 
-  // Whoever reads the counter claims it first. False when somebody else has.
-  bool claimReader() { return !claimed_.exchange(true, std::memory_order_acq_rel); }
-  void releaseReader() { claimed_.store(false, std::memory_order_release); }
-  bool claimed() const { return claimed_.load(std::memory_order_acquire); }
+  // Whoever waits for the counter claims it first. False when somebody else has.
+  bool claimReader() { return claim(Claim::kReader); }
+  void releaseReader() { claim_.store(Claim::kNobody, std::memory_order_release); }
+  bool claimed() const { return claim_.load(std::memory_order_acquire) != Claim::kNobody; }
+
+  // The same for a consumer inside the kernel (an irqfd, a VFIO ioeventfd). A read beside that one sees nothing, or
+  // takes an event from it.
+  bool claimKernel() { return claim(Claim::kKernel); }
+  void releaseKernel() { claim_.store(Claim::kNobody, std::memory_order_release); }
+  bool takenByKernel() const { return claim_.load(std::memory_order_relaxed) == Claim::kKernel; }
 
  private:
-  std::atomic<bool> claimed_{false};
+  enum class Claim : uint8_t { kNobody, kReader, kKernel };
+
+  bool claim(Claim by) {
+    Claim nobody = Claim::kNobody;
+    return claim_.compare_exchange_strong(nobody, by, std::memory_order_acq_rel);
+  }
+
+  // 0, or an errno.
+  int transfer(long number, uint64_t* value) const {
+    long result = 0;
+    do {
+      result = systemCall(number, fd(), reinterpret_cast<long>(value), sizeof *value);
+    } while (result == -EINTR);
+    // Eight bytes or none: an eventfd knows nothing between.
+    return result < 0 ? static_cast<int>(-result) : 0;
+  }
+
+  std::atomic<Claim> claim_{Claim::kNobody};
 };
 
 }  // namespace nodevfio

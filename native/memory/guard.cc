@@ -66,11 +66,13 @@ void onSigbus(int signal, siginfo_t* info, void* context) {
     const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
     GuardMark* mark = findMark(address);
     if (mark != nullptr) {
-      // The mark first: another thread that reads the stand-in page must find it set. One call replaces the page whole,
-      // and with ones already in it, so that no thread ever sees zeros.
+      // The mark first: another thread that reads the stand-in page must find it set. And once more after it: a remap
+      // that acknowledged the first between the two would leave a stand-in that nobody knows of. One call replaces the
+      // page whole, and with ones already in it, so that no thread ever sees zeros.
       mark->faults.fetch_add(1, std::memory_order_seq_cst);
       void* const page = reinterpret_cast<void*>(address & ~(pageSize - 1));
       if (mmap(page, pageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, standInFd, 0) != MAP_FAILED) {
+        mark->faults.fetch_add(1, std::memory_order_seq_cst);
         errno = savedErrno;
         return;
       }

@@ -42,6 +42,18 @@ const char* nameOf(Kind kind) {
       return "Region";
     case Kind::kPoller:
       return "SignalPoller";
+    case Kind::kDeviceIoeventfd:
+      return "ioeventfd";
+    case Kind::kKvm:
+      return "Kvm";
+    case Kind::kVm:
+      return "Vm";
+    case Kind::kVcpu:
+      return "Vcpu";
+    case Kind::kIrqfd:
+      return "Irqfd";
+    case Kind::kIoeventfd:
+      return "Ioeventfd";
   }
   return "object";
 }

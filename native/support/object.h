@@ -17,6 +17,12 @@ enum class Kind : uint8_t {
   kDmaMapping,
   kRegisters,
   kPoller,
+  kDeviceIoeventfd,
+  kKvm,
+  kVm,
+  kVcpu,
+  kIrqfd,
+  kIoeventfd,
 };
 
 const char* nameOf(Kind kind);

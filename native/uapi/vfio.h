@@ -29,6 +29,7 @@ inline constexpr unsigned long kDeviceGetRegionInfo = vfioRequest(8);
 inline constexpr unsigned long kDeviceGetIrqInfo = vfioRequest(9);
 inline constexpr unsigned long kDeviceSetIrqs = vfioRequest(10);
 inline constexpr unsigned long kDeviceReset = vfioRequest(11);
+inline constexpr unsigned long kDeviceIoeventfd = vfioRequest(16);
 inline constexpr unsigned long kDeviceFeature = vfioRequest(17);
 
 inline constexpr int kApiVersion = 0;
@@ -76,6 +77,17 @@ struct IrqSet {
   uint32_t count;
 };
 static_assert(sizeof(IrqSet) == 20);
+
+// `flags` is the width in bytes: its bits 0 to 3 stand for 1, 2, 4 and 8.
+struct DeviceIoeventfd {
+  uint32_t argsz;
+  uint32_t flags;
+  uint64_t offset;  // in the device's file
+  uint64_t data;
+  int32_t fd;  // -1 removes
+  uint32_t reserved;
+};
+static_assert(sizeof(DeviceIoeventfd) == 32 && offsetof(DeviceIoeventfd, fd) == 24);
 
 struct DeviceFeature {
   uint32_t argsz;

@@ -20,6 +20,7 @@
 #include "vfio/container.h"
 #include "vfio/device.h"
 #include "vfio/group.h"
+#include "vfio/ioeventfd.h"
 
 namespace nodevfio {
 
@@ -363,8 +364,21 @@ Napi::Value deviceSetIrqs(const Napi::CallbackInfo& info) {
   uapi::IrqSet sized = head;
   sized.argsz = static_cast<uint32_t>(buffer.size());
   memcpy(buffer.data(), &sized, sizeof sized);
-  if (ioctl(device->fd(), uapi::kDeviceSetIrqs, buffer.data()) != 0) throw Failure(errno, "VFIO_DEVICE_SET_IRQS");
+  const int answer = ioctl(device->fd(), uapi::kDeviceSetIrqs, buffer.data());
+  // Above 0 it is the number of vectors that the host can spare, and none was enabled.
+  if (answer != 0) throw Failure(answer > 0 ? ENOSPC : errno, "VFIO_DEVICE_SET_IRQS");
   return undefined(info);
+}
+
+// deviceIoeventfd(device, offset, width, data, eventfd): an eventfd's signal becomes a write at `offset` of the
+// device's file, until the handle is released.
+Napi::Value deviceIoeventfd(const Napi::CallbackInfo& info) {
+  const IoeventfdWrite write = {static_cast<uint64_t>(safeInteger(info[1], "offset")), uint32Of(info[2], "width"),
+                                uint64Of(info[3], "data")};
+  int error = 0;
+  auto made = DeviceIoeventfd::create(take<Device>(info[0], "device"), take<EventFd>(info[4], "eventfd"), write, error);
+  if (made == nullptr) throw Failure(error, "VFIO_DEVICE_IOEVENTFD");
+  return Handle::wrap(info.Env(), std::move(made));
 }
 
 class Reset : public OperationOn<Device> {
@@ -485,6 +499,7 @@ void registerVfio(Napi::Env env, Napi::Object exports) {
   define<deviceGetRegionInfo>(env, exports, "deviceGetRegionInfo");
   define<deviceGetIrqInfo>(env, exports, "deviceGetIrqInfo");
   define<deviceSetIrqs>(env, exports, "deviceSetIrqs");
+  define<deviceIoeventfd>(env, exports, "deviceIoeventfd");
   define<synchronously<Reset>>(env, exports, "deviceResetSync");
   define<asynchronously<Reset>>(env, exports, "deviceReset");
   define<deviceFeature>(env, exports, "deviceFeature");

@@ -100,6 +100,20 @@ TEST_CASE("EventFd: of several threads that claim at once, one gets it") {
   }
 }
 
+TEST_CASE("EventFd: a consumer in the kernel excludes every other") {
+  const auto eventFd = make();
+  CHECK(eventFd->claimKernel());
+  CHECK(eventFd->takenByKernel());
+  CHECK_FALSE(eventFd->claimReader());
+  CHECK_FALSE(eventFd->claimKernel());
+  eventFd->releaseKernel();
+  CHECK(eventFd->claimReader());
+  CHECK_FALSE(eventFd->takenByKernel());
+  CHECK_FALSE(eventFd->claimKernel());
+  eventFd->releaseReader();
+  CHECK_FALSE(eventFd->claimed());
+}
+
 TEST_CASE("EventFd: nothing is lost between threads that signal and one that drains") {
   const auto eventFd = make();
   constexpr uint64_t kEach = 20'000;

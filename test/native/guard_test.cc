@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -59,6 +60,10 @@ void readAt(const nodevfio::Mapping& mapping, size_t offset) {
   [[maybe_unused]] const uint32_t value = registerAt(mapping, offset);
 }
 
+// Holds a thread up where the scheduler may: in the handler, before the stand-in is in place.
+std::atomic<bool> holdStandIns{false};
+std::atomic<bool> heldUp{false};
+
 // A handler of somebody else's: it counts, and makes the address readable so that the access can go on.
 std::atomic<int> otherHandlerCalls{0};
 std::atomic<void*> otherHandlerAddress{nullptr};
@@ -111,6 +116,17 @@ bool handledBy(void (*handler)(int)) {
 }
 
 }  // namespace
+
+// mmap() as the linker finds it first.
+extern "C" __attribute__((visibility("default"))) void* mmap(void* address, size_t size, int protection, int flags,
+                                                             int fd, off_t offset) noexcept {
+  if (holdStandIns && (flags & MAP_PRIVATE) != 0 && (flags & MAP_FIXED) != 0) {
+    heldUp = true;
+    while (holdStandIns) {
+    }
+  }
+  return reinterpret_cast<void*>(syscall(SYS_mmap, address, size, protection, flags, fd, offset));
+}
 
 TEST_CASE("guard: a device that answers is read and written as usual") {
   const FakeBar bar(2);
@@ -219,6 +235,27 @@ TEST_CASE("guard: two threads see the device or all ones, never anything between
     REQUIRE(unmarked == 0);
     REQUIRE(mapping->mark().faulted());
   }
+}
+
+TEST_CASE("guard: a stand-in that arrives after a remap is not forgotten") {
+  const FakeBar bar(1);
+  const auto mapping = bar.map();
+  bar.decode(false);
+  heldUp = false;
+  holdStandIns = true;
+  std::thread late([&] { readAt(*mapping, 0); });
+  while (!heldUp) std::this_thread::yield();
+  CHECK(mapping->mark().faulted());
+  bar.decode(true);
+  REQUIRE(mapping->remap(bar.fd()) == 0);
+  CHECK(registerAt(*mapping, 0) == 0);
+  holdStandIns = false;
+  late.join();
+  CHECK(registerAt(*mapping, 0) == kOnes);
+  CHECK(mapping->mark().faulted());
+  REQUIRE(mapping->remap(bar.fd()) == 0);
+  CHECK(registerAt(*mapping, 0) == 0);
+  CHECK_FALSE(mapping->mark().faulted());
 }
 
 TEST_CASE("guard: many mappings, each with its own mark") {

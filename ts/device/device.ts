@@ -13,6 +13,7 @@ import { type DeviceBackend, KernelBackend } from './backend.js'
 import type { DeviceInfo } from './info.js'
 import { InterruptIndex, type PciIrqName, irqIndex } from './interrupts.js'
 import {
+  type KvmOwner,
   type OpenGroup,
   type OpenOptions,
   abandonGroup,
@@ -21,6 +22,7 @@ import {
   getDevice,
   getDeviceSync,
   openGroup,
+  tellVm,
 } from './open.js'
 import { PCI_REGIONS, type PciRegionName, Region, regionIndex } from './region.js'
 
@@ -36,6 +38,10 @@ interface Identity {
   sysfsPath: string | null
   space: AddressSpace
   guard: boolean
+  /** The descriptor of its group; null when it was opened without. */
+  groupFd: number | null
+  /** The virtual machine that was told of it, and is to be told when it goes. */
+  vm?: KvmOwner | undefined
 }
 
 /** What `fromFd` is told about a descriptor from elsewhere. */
@@ -72,13 +78,18 @@ export class VfioDevice extends Handle {
   #onRequest: DeviceEventHandler | null = null
   #onError: DeviceEventHandler | null = null
   readonly #watched: EventFd[] = []
+  readonly #groupFd: number | null
+  readonly #vm: KvmOwner | undefined
+  readonly #closers = new Set<() => void>()
 
-  private constructor(native: NativeHandle, { name, sysfsPath, space, guard }: Identity) {
+  private constructor(native: NativeHandle, { name, sysfsPath, space, guard, groupFd, vm }: Identity) {
     super(native, name)
     this.name = name
     this.sysfsPath = sysfsPath
     this.addressSpace = space
     this.#guard = guard
+    this.#groupFd = groupFd
+    this.#vm = vm
     this.backend = new KernelBackend(() => this.native)
     this.info = this.backend.deviceInfo()
     space.join(this)
@@ -95,10 +106,13 @@ export class VfioDevice extends Handle {
     const found = findDevice(id, checked)
     const opened = openGroup(found, checked)
     let native: NativeHandle
+    let told: KvmOwner | undefined
     try {
+      tellVm(opened, checked)
+      told = checked.vm
       native = await getDevice(opened.group, found.name, checked)
     } catch (error) {
-      abandonGroup(opened)
+      abandonGroup(opened, told)
       throw error
     }
     return VfioDevice.#finish(native, opened, found, checked)
@@ -110,10 +124,13 @@ export class VfioDevice extends Handle {
     const found = findDevice(id, checked)
     const opened = openGroup(found, checked)
     let native: NativeHandle
+    let told: KvmOwner | undefined
     try {
+      tellVm(opened, checked)
+      told = checked.vm
       native = getDeviceSync(opened.group, found.name, checked)
     } catch (error) {
-      abandonGroup(opened)
+      abandonGroup(opened, told)
       throw error
     }
     return VfioDevice.#finish(native, opened, found, checked)
@@ -123,12 +140,13 @@ export class VfioDevice extends Handle {
     native: NativeHandle,
     opened: OpenGroup,
     { name, sysfsPath }: { name: string; sysfsPath: string },
-    { guard, watch }: { guard: boolean; watch: boolean },
+    { guard, watch, vm }: { guard: boolean; watch: boolean; vm: KvmOwner | undefined },
   ): VfioDevice {
     const { group, space } = opened
     let device: VfioDevice | undefined
     try {
-      device = new VfioDevice(native, { name, sysfsPath, space, guard })
+      const groupFd = addon().handleFd(group)
+      device = new VfioDevice(native, { name, sysfsPath, space, guard, groupFd, vm })
       // The native device holds the group from here on, and lets it go after itself.
       addon().handleRelease(group, false)
       if (watch) device.#watchEvents()
@@ -136,7 +154,7 @@ export class VfioDevice extends Handle {
     } catch (error) {
       if (device === undefined) {
         addon().handleRelease(native, false)
-        abandonGroup(opened)
+        abandonGroup(opened, vm)
       } else {
         device[Symbol.dispose]()
       }
@@ -156,19 +174,25 @@ export class VfioDevice extends Handle {
     const native = addon().deviceFromFd(fd, null)
     const bdf = /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(name)
     const sysfsPath = bdf ? (resolveDevice(name)?.sysfsPath ?? null) : null
-    return new VfioDevice(native, { name, sysfsPath, space, guard })
+    return new VfioDevice(native, { name, sysfsPath, space, guard, groupFd: null })
   }
 
   /** The device behind a token, in this environment. Requests and errors stay with the environment that opened it. */
   static claim(token: ShareToken): VfioDevice {
-    const { id, name, sysfsPath, space, guard } = readToken(token, 'VfioDevice')
+    const { id, name, sysfsPath, space, guard, groupFd } = readToken(token, 'VfioDevice')
     if (typeof name !== 'string') throw new TypeError('token must be what share() returned')
     const claimed = AddressSpace.claim(space as ShareToken).closeWithMembers()
     let native: NativeHandle | undefined
     try {
       native = claimNative(id, 'VfioDevice')
       const path = typeof sysfsPath === 'string' ? sysfsPath : null
-      return new VfioDevice(native, { name, sysfsPath: path, space: claimed, guard: guard !== false })
+      return new VfioDevice(native, {
+        name,
+        sysfsPath: path,
+        space: claimed,
+        guard: guard !== false,
+        groupFd: typeof groupFd === 'number' ? groupFd : null,
+      })
     } catch (error) {
       if (native !== undefined) addon().handleRelease(native, false)
       claimed[Symbol.dispose]()
@@ -183,12 +207,30 @@ export class VfioDevice extends Handle {
   share(): ShareToken<'VfioDevice'> {
     const id = addon().handleShare(this.native)
     const space = this.addressSpace.share()
-    return { vfio: 'VfioDevice', id, name: this.name, sysfsPath: this.sysfsPath, space, guard: this.#guard }
+    return {
+      vfio: 'VfioDevice',
+      id,
+      name: this.name,
+      sysfsPath: this.sysfsPath,
+      space,
+      guard: this.#guard,
+      groupFd: this.#groupFd,
+    }
   }
 
   /** The descriptor's number. It stays this object's. */
   get fd(): number {
     return addon().handleFd(this.native)
+  }
+
+  /** The descriptor by which KVM knows the device: its group's, or its own where it was opened as a cdev. @internal */
+  get vfioFileFd(): number {
+    return this.#groupFd ?? this.fd
+  }
+
+  /** The virtual machine that it was opened for. @internal */
+  get vm(): KvmOwner | undefined {
+    return this.#vm
   }
 
   /** The PCI configuration space, typed. @throws VfioError on a device that is not PCI */
@@ -318,6 +360,12 @@ export class VfioDevice extends Handle {
     await this.close()
   }
 
+  /** Something to undo before the device is given back; returns how to take that back. @internal */
+  beforeClose(undo: () => void): () => void {
+    this.#closers.add(undo)
+    return () => this.#closers.delete(undo)
+  }
+
   /** @internal */
   stopDma(): boolean {
     if (this.closed || this.info.bus !== 'pci') return false
@@ -344,7 +392,12 @@ export class VfioDevice extends Handle {
         irq.closeWithDevice(last)
       })
     }
+    for (const undo of [...this.#closers]) undo()
     for (const eventfd of this.#watched) eventfd.close()
+    // Before the device: the kernel lets it go only when KVM has.
+    tolerate(() => {
+      this.#vm?.vfio.remove(this.vfioFileFd)
+    })
     // Last, and read only now: stopDma() may just have opened the config space.
     for (const region of this.#regions.values()) region.closeWithDevice()
     this.addressSpace.leave(this)

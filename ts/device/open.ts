@@ -22,7 +22,7 @@ import {
 } from '../host/index.js'
 import { AddressSpace, type IommuType } from '../iommu/address-space.js'
 import { addon, type NativeHandle } from '../native.js'
-import { instance, oneOf, options as optionsOf, string, boolean } from '../validate.js'
+import { instance, object, oneOf, options as optionsOf, string, boolean } from '../validate.js'
 
 export interface OpenOptions {
   /** The IOMMU driver for a space of the device's own, or a space to share (default `auto`: type1v2, else type1). */
@@ -40,6 +40,16 @@ export interface OpenOptions {
   guard?: boolean
   /** Watch the request and error interrupts and answer them (default true); see `onRequest` and `onError`. */
   watch?: boolean
+  /**
+   * The virtual machine that the device is for: its KVM-VFIO device learns of it first, as drivers that want to know the
+   * guest demand (GVT-g), and forgets it when the device closes.
+   */
+  vm?: KvmOwner
+}
+
+/** What is needed of a Vm here: the KVM-VFIO device, which takes a group's or a cdev's descriptor. */
+export interface KvmOwner {
+  readonly vfio: { add(fd: number): void; remove(fd: number): void }
 }
 
 export interface Checked {
@@ -49,6 +59,7 @@ export interface Checked {
   devRoot: string
   guard: boolean
   watch: boolean
+  vm: KvmOwner | undefined
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
@@ -65,11 +76,13 @@ export function checkOptions(options: OpenOptions | undefined): Checked {
     devRoot = '/dev',
     guard = true,
     watch = true,
+    vm,
   } = optionsOf(options, 'options')
   if (typeof iommu === 'string') oneOf(iommu, 'iommu', ['auto', 'type1v2', 'type1'])
   else instance(iommu, AddressSpace, 'iommu')
   if (vfToken !== undefined && !UUID.test(string(vfToken, 'vfToken')))
     throw new RangeError('vfToken must be a UUID')
+  if (vm !== undefined) object(object(vm, 'vm').vfio, 'vm.vfio')
   return {
     iommu,
     vfToken,
@@ -77,6 +90,7 @@ export function checkOptions(options: OpenOptions | undefined): Checked {
     devRoot: string(devRoot, 'devRoot'),
     guard: boolean(guard, 'guard'),
     watch: boolean(watch, 'watch'),
+    vm,
   }
 }
 
@@ -320,8 +334,14 @@ export function getDeviceSync(group: NativeHandle, name: string, { vfToken }: Ch
   )
 }
 
-/** Undoes openGroup. */
-export function abandonGroup({ group, space }: OpenGroup): void {
+/** Tells the virtual machine of the group, which it must know before the device is opened. */
+export function tellVm({ group }: OpenGroup, { vm }: Checked): void {
+  vm?.vfio.add(addon().handleFd(group))
+}
+
+/** Undoes openGroup, and tellVm where `told`. */
+export function abandonGroup({ group, space }: OpenGroup, told?: KvmOwner): void {
+  told?.vfio.remove(addon().handleFd(group))
   addon().handleRelease(group, false)
   if (space.unused) space[Symbol.dispose]()
 }

@@ -1,18 +1,22 @@
 // Region: one BAR or other region of a device. Decides what is mapped and refuses what cannot be right; the accesses
 // themselves are native.
 import { EINVAL, EOPNOTSUPP, ETIMEDOUT, EIO, VfioError, attempt } from '../errors.js'
+import { EventFd } from '../event/eventfd.js'
 import { addon, type NativeHandle } from '../native.js'
 import {
   bigint,
   boolean,
   bytes as bytesOf,
+  instance,
   integer,
+  object,
   oneOf,
   options as optionsOf,
   MAX_U64,
 } from '../validate.js'
 import { Accessors } from './accessors.js'
 import type { RegionArea, RegionCapability, RegionInfo } from './info.js'
+import { DeviceIoeventfd, type IoeventfdOptions } from './ioeventfd.js'
 import { planMmapAreas } from './mmap-plan.js'
 import { MAX_WINDOW } from '../iommu/guest-memory.js'
 import { watchSignalListeners } from './sigbus.js'
@@ -80,6 +84,7 @@ export class Region {
   readonly #context: RegionContext
   readonly #info: RegionInfo
   readonly #access: Accessors
+  readonly #ioeventfds = new Set<DeviceIoeventfd>()
   #closed = false
 
   /** @internal */
@@ -251,6 +256,43 @@ export class Region {
     return buffer
   }
 
+  /**
+   * Lets the kernel write a register when an eventfd is signalled (VFIO_DEVICE_IOEVENTFD, Linux 4.17): with a KVM ioeventfd
+   * in front, a guest's doorbell reaches the device without user space. The data is fixed, and one write is made however
+   * high the count is, so that a doorbell whose value matters (a tail pointer) cannot be wired. While memory decoding is
+   * off the write is dropped. At most 1000 per device. BARs only, outside the MSI-X table.
+   * @param offset of the register, a multiple of its width
+   * @throws VfioError EEXIST for a second one of the same offset, width and data; EBUSY (`eventfd-in-use`) when something
+   *   else reads the eventfd; ENOSPC past the limit
+   */
+  ioeventfd(offset: number, options: IoeventfdOptions): DeviceIoeventfd {
+    const { width, data, eventfd } = object(options, 'options')
+    if (![1, 2, 4, 8].includes(width))
+      throw new RangeError(`width must be 1, 2, 4 or 8, not ${String(width)}`)
+    if (eventfd !== undefined) instance(eventfd, EventFd, 'eventfd')
+    if (this.index > LAST_BAR)
+      throw new RangeError(`an ioeventfd writes to bar0 to bar5, not to ${this.name}`)
+    integer(offset, 'offset', 0, Math.max(0, this.size - width))
+    // The kernel would take one that is not, and split the access.
+    if (offset % width !== 0) throw new RangeError(`offset must be a multiple of ${String(width)}`)
+    const value = wide(data, 'data', (1n << BigInt(8 * width)) - 1n)
+    const table = this.#context.msixTable
+    if (table !== null && offset < table.offset + table.size && offset + width > table.offset)
+      throw new RangeError(`offset must lie outside the MSI-X table, at ${String(table.offset)}`)
+    const signal = eventfd ?? new EventFd()
+    try {
+      return this.#openIoeventfd(offset, width, value, signal, eventfd === undefined)
+    } catch (error) {
+      if (eventfd === undefined) signal.close()
+      throw error
+    }
+  }
+
+  /** The native object, for what maps the region elsewhere. @internal */
+  get native(): NativeHandle {
+    return this.#native
+  }
+
   /** True once a mapped access found the device not answering; stays so until `remap()`. */
   get faulted(): boolean {
     return addon().registersFaulted(this.#native)
@@ -282,7 +324,40 @@ export class Region {
   closeWithDevice(): void {
     if (this.#closed) return
     this.#closed = true
+    for (const each of this.#ioeventfds) each.close()
     addon().registersClose(this.#native)
+  }
+
+  #openIoeventfd(
+    offset: number,
+    width: number,
+    data: bigint,
+    eventfd: EventFd,
+    own: boolean,
+  ): DeviceIoeventfd {
+    addon().registersFaulted(this.#native)
+    const subject = `${this.#context.label} at 0x${offset.toString(16)}`
+    const native = attempt({ subject }, () =>
+      addon().deviceIoeventfd(
+        this.#context.file,
+        this.#info.fileOffset + offset,
+        width,
+        data,
+        eventfd.native,
+      ),
+    )
+    const made = new DeviceIoeventfd(native, `ioeventfd of ${subject}`, eventfd, () => {
+      forget()
+      this.#ioeventfds.delete(made)
+      if (toClose) eventfd.close()
+    })
+    let toClose = own
+    const forget = eventfd.beforeClose(() => {
+      toClose = false
+      made.close()
+    })
+    this.#ioeventfds.add(made)
+    return made
   }
 
   #refuseInexact(offset: number, options: { exact?: boolean }): void {
@@ -336,6 +411,8 @@ function wide(value: unknown, name: string, most: bigint): bigint {
     return BigInt(integer(value, name, 0, Number(most > MAX_U64 ? MAX_U64 : most)))
   return bigint(value, name, 0n, most)
 }
+
+const LAST_BAR = 5
 
 /** The region names of VFIO's PCI devices, by index. */
 export const PCI_REGIONS = ['bar0', 'bar1', 'bar2', 'bar3', 'bar4', 'bar5', 'rom', 'config', 'vga'] as const

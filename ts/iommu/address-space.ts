@@ -75,9 +75,18 @@ interface Piece {
 }
 
 interface Placement {
+  geometry: Type1Info
   flags: number
   iova: bigint | undefined
   below: bigint
+}
+
+const BEYOND_U64 = MAX_U64 + 1n
+
+let page: number | undefined
+
+function pageSize(): number {
+  return (page ??= addon().pageSize())
 }
 
 function hex(value: bigint): string {
@@ -261,8 +270,9 @@ export class AddressSpace extends Handle {
   async unmap(iova: bigint, size: number | bigint): Promise<bigint> {
     const bytes = this.#range(iova, size)
     return this.running(() =>
-      attemptAsync({ subject: span(iova, bytes) }, () =>
-        addon().containerUnmapDma(this.native, iova, bytes, 0),
+      attemptAsync(
+        () => ({ subject: span(iova, bytes) }),
+        () => addon().containerUnmapDma(this.native, iova, bytes, 0),
       ),
     )
   }
@@ -270,8 +280,9 @@ export class AddressSpace extends Handle {
   /** `unmap`, blocking. */
   unmapSync(iova: bigint, size: number | bigint): bigint {
     const bytes = this.#range(iova, size)
-    return attempt({ subject: span(iova, bytes) }, () =>
-      addon().containerUnmapDmaSync(this.native, iova, bytes, 0),
+    return attempt(
+      () => ({ subject: span(iova, bytes) }),
+      () => addon().containerUnmapDmaSync(this.native, iova, bytes, 0),
     )
   }
 
@@ -388,28 +399,26 @@ export class AddressSpace extends Handle {
     return this.#known.info
   }
 
-  #granule(): bigint {
-    return this.#geometry().pageSizes[0] ?? BigInt(addon().pageSize())
-  }
-
   #placement(options: PlaceOptions | undefined): Placement {
     const { read = true, write = true, iova, below } = optionsOf(options, 'options')
     boolean(read, 'read')
     boolean(write, 'write')
     if (!read && !write) throw new RangeError('read and write must not both be false')
+    const geometry = this.#geometry()
     if (iova !== undefined) {
       bigint(iova, 'iova', 0n, MAX_U64)
-      const granule = this.#granule()
+      const granule = granuleOf(geometry)
       if (iova % granule !== 0n)
         throw new RangeError(`iova must be a multiple of ${String(granule)}, not ${hex(iova)}`)
     }
-    if (below !== undefined) bigint(below, 'below', 1n, MAX_U64 + 1n)
-    return { flags: (read ? MAP_READ : 0) | (write ? MAP_WRITE : 0), iova, below: below ?? MAX_U64 + 1n }
+    if (below !== undefined) bigint(below, 'below', 1n, BEYOND_U64)
+    const flags = (read ? MAP_READ : 0) | (write ? MAP_WRITE : 0)
+    return { geometry, flags, iova, below: below ?? BEYOND_U64 }
   }
 
   #piece(memory: Mappable, options: MapOptions | undefined): Piece {
     const whole = pieceOf(memory)
-    const page = addon().pageSize()
+    const page = pageSize()
     const { offset = 0, size = whole.size - offset } = optionsOf(options, 'options')
     integer(offset, 'offset', 0, whole.size - 1)
     integer(size, 'size', 1, whole.size - offset)
@@ -426,7 +435,7 @@ export class AddressSpace extends Handle {
     bigint(iova, 'iova', 0n, MAX_U64)
     if (typeof size === 'number') integer(size, 'size', 1, Number.MAX_SAFE_INTEGER)
     const bytes = bigint(typeof size === 'number' ? BigInt(size) : size, 'size', 1n, MAX_U64)
-    const granule = this.#granule()
+    const granule = granuleOf(this.#geometry())
     if (iova % granule !== 0n || bytes % granule !== 0n) {
       throw new RangeError(`iova and size must be multiples of ${String(granule)}`)
     }
@@ -434,18 +443,18 @@ export class AddressSpace extends Handle {
   }
 
   /** Where a piece may go, in the order to try; each try starts behind the one before. */
-  *#candidates(piece: Piece, { iova, below }: Placement): Generator<bigint> {
+  *#candidates(piece: Piece, { geometry, iova, below }: Placement): Generator<bigint> {
     const size = BigInt(piece.size)
     if (iova !== undefined) {
       if (iova + size > below) throw new RangeError(`iova + size must not exceed below (${hex(below)})`)
-      this.#checkRange(iova, size)
+      checkRange(geometry, iova, size)
       yield iova
       return
     }
     // Aligned as the memory's pages are, so that the IOMMU can use large ones.
-    const granule = this.#granule()
+    const granule = granuleOf(geometry)
     const alignment = BigInt(piece.memory.pageSize) > granule ? BigInt(piece.memory.pageSize) : granule
-    for (const range of rangesOf(this.#geometry())) {
+    for (const range of rangesOf(geometry)) {
       // Address 0 is where a device ends up that was told nothing: leave it unmapped, so that its mistakes fault.
       let start = range.start === 0n ? granule : range.start
       const last = range.last < below ? range.last : below - 1n
@@ -461,15 +470,6 @@ export class AddressSpace extends Handle {
       reason: 'no-iova',
       remedy: 'No free range of that size in iovaRanges: unmap something, or allow higher addresses.',
     })
-  }
-
-  #checkRange(iova: bigint, size: bigint): void {
-    const ranges = rangesOf(this.#geometry())
-    if (ranges.some(({ start, last }) => iova >= start && iova + size - 1n <= last)) return
-    const shown = ranges.map(({ start, last }) => `${hex(start)}-${hex(last)}`).join(', ')
-    throw new RangeError(
-      `iova must lie inside one of the valid ranges (${shown}); ${span(iova, size)} does not`,
-    )
   }
 
   #mapContext(piece: Piece, iova: bigint, error: VfioError): VfioErrorContext {
@@ -549,6 +549,21 @@ export class AddressSpace extends Handle {
     }
     return buffer
   }
+}
+
+/** The smallest page of a mapping, in bytes. */
+function granuleOf({ pageSizes: [least] }: Type1Info): bigint {
+  return least ?? BigInt(pageSize())
+}
+
+function checkRange(geometry: Type1Info, iova: bigint, size: bigint): void {
+  const end = iova + size - 1n
+  const ranges = rangesOf(geometry)
+  for (const { start, last } of ranges) if (iova >= start && end <= last) return
+  const shown = ranges.map(({ start, last }) => `${hex(start)}-${hex(last)}`).join(', ')
+  throw new RangeError(
+    `iova must lie inside one of the valid ranges (${shown}); ${span(iova, size)} does not`,
+  )
 }
 
 function span(iova: bigint, size: bigint): string {

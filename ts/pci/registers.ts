@@ -48,6 +48,8 @@ export const PCI_HEADER_TYPE_BRIDGE = 1
 export const PCI_HEADER_TYPE_CARDBUS = 2
 export const PCI_HEADER_TYPE_MFD = 0x80
 
+export const PCI_BIST = 0x0f
+
 export const PCI_BASE_ADDRESS_0 = 0x10
 export const PCI_BASE_ADDRESS_SPACE_IO = 0x01
 export const PCI_BASE_ADDRESS_MEM_TYPE_MASK = 0x06
@@ -139,6 +141,8 @@ export const PCI_EXP_DEVCTL_PAYLOAD = 0x00e0
 export const PCI_EXP_DEVCTL_EXT_TAG = 0x0100
 export const PCI_EXP_DEVCTL_NOSNOOP_EN = 0x0800
 export const PCI_EXP_DEVCTL_READRQ = 0x7000
+/** Resets the function; on a bridge, retries configuration accesses. */
+export const PCI_EXP_DEVCTL_BCR_FLR = 0x8000
 export const PCI_EXP_DEVSTA = 0x0a
 export const PCI_EXP_DEVSTA_CED = 0x0001
 export const PCI_EXP_DEVSTA_NFED = 0x0002
@@ -167,6 +171,8 @@ export const PCI_EXP_DEVCTL2_ATOMIC_REQ = 0x0040
 export const PCI_AF_CAP = 3
 export const PCI_AF_CAP_TP = 0x01
 export const PCI_AF_CAP_FLR = 0x02
+export const PCI_AF_CTRL = 4
+export const PCI_AF_CTRL_FLR = 0x01
 export const PCI_AF_STATUS = 5
 export const PCI_AF_STATUS_TP = 0x01
 

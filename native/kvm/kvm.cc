@@ -1,0 +1,50 @@
+// The CPUID lists.
+#include "kvm/kvm.h"
+
+#include <sys/ioctl.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace nodevfio {
+
+namespace {
+
+// More than any processor has (80 in the kernel of 2020, 256 since): an end for the growth.
+constexpr uint32_t kMostEntries = 4096;
+
+std::vector<uint8_t> buffer(uint32_t entries) {
+  const uapi::KvmCpuid head = {entries, 0};
+  std::vector<uint8_t> bytes(sizeof head + entries * sizeof(uapi::KvmCpuidEntry));
+  memcpy(bytes.data(), &head, sizeof head);
+  return bytes;
+}
+
+}  // namespace
+
+int readCpuid(int fd, unsigned long request, std::vector<uapi::KvmCpuidEntry>& entries) {
+  for (uint32_t room = 128; room <= kMostEntries; room *= 2) {
+    std::vector<uint8_t> bytes = buffer(room);
+    if (ioctl(fd, request, bytes.data()) == 0) {
+      uapi::KvmCpuid head = {};
+      memcpy(&head, bytes.data(), sizeof head);
+      entries.resize(head.nent);
+      memcpy(entries.data(), bytes.data() + sizeof head, entries.size() * sizeof entries[0]);
+      return 0;
+    }
+    if (errno != E2BIG) return errno;
+  }
+  return E2BIG;
+}
+
+int writeCpuid(int fd, const std::vector<uapi::KvmCpuidEntry>& entries) {
+  std::vector<uint8_t> bytes = buffer(static_cast<uint32_t>(entries.size()));
+  memcpy(bytes.data() + sizeof(uapi::KvmCpuid), entries.data(), entries.size() * sizeof entries[0]);
+  return ioctl(fd, uapi::kKvmSetCpuid, bytes.data()) != 0 ? errno : 0;
+}
+
+int Kvm::supportedCpuid(std::vector<uapi::KvmCpuidEntry>& entries) const {
+  return readCpuid(fd(), uapi::kKvmGetSupportedCpuid, entries);
+}
+
+}  // namespace nodevfio

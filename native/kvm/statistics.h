@@ -1,0 +1,27 @@
+// The statistics of a virtual machine or a vCPU: a file of its own (KVM_GET_STATS_FD, Linux 5.14), opened at first use.
+// Knows nothing of Node-API.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+namespace nodevfio {
+
+class Statistics {
+ public:
+  Statistics() = default;
+  Statistics(const Statistics&) = delete;
+  Statistics& operator=(const Statistics&) = delete;
+  ~Statistics();
+
+  // The whole file: header, descriptors, values. `fd` is the machine's or the vCPU's. 0, or an errno.
+  int read(int fd, std::vector<uint8_t>& bytes);
+
+ private:
+  std::mutex mutex_;
+  int file_ = -1;
+  size_t size_ = 0;
+};
+
+}  // namespace nodevfio

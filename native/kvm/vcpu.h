@@ -1,0 +1,71 @@
+// A vCPU: its file, the page it shares with the kernel, and the rules of running it: one thread at a time, ended by a kick
+// that is never lost. Knows nothing of Node-API.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "kvm/statistics.h"
+#include "kvm/vm.h"
+#include "memory/mapping.h"
+#include "support/object.h"
+#include "uapi/kvm.h"
+
+namespace nodevfio {
+
+class Vcpu : public File {
+ public:
+  static constexpr Kind kKind = Kind::kVcpu;
+  // Bytes of the mapping: kvm_run, the page of port data, and (not used) the ring of coalesced writes.
+  static constexpr size_t kRunSize = 2 * 4096;
+
+  // KVM_CREATE_VCPU. nullptr and the errno otherwise.
+  static std::shared_ptr<Vcpu> create(std::shared_ptr<Vm> vm, uint32_t id, int& error);
+  // Adopts a vCPU's descriptor.
+  static std::shared_ptr<Vcpu> adopt(std::shared_ptr<Vm> vm, int fd, uint32_t id, int& error);
+  Vcpu(int fd, std::shared_ptr<Vm> vm, uint32_t id, std::shared_ptr<Mapping> run)
+      : File(kKind, fd), vm_(std::move(vm)), id_(id), run_(std::move(run)) {}
+  ~Vcpu() override;
+
+  uint32_t id() const { return id_; }
+  uapi::KvmRun* run() const { return reinterpret_cast<uapi::KvmRun*>(run_->address()); }
+
+  enum class End : uint8_t { kExit, kInterrupted, kStopped };
+
+  // KVM_RUN until the guest needs its host, or somebody its thread. `mayRun` is asked at each slice's end; false ends the
+  // call (kStopped). 0, or an errno: EBUSY when another thread runs it.
+  int enter(bool (*mayRun)(void*), void* context, End& end);
+
+  // Ends the run() under way, or the next one, once. From any thread.
+  void kick();
+  // While held, every run() completes what is pending and returns.
+  void hold(bool held);
+  bool held() const { return held_.load(); }
+
+  // A request that the kernel would let wait for the end of KVM_RUN: EBUSY instead while another thread runs it.
+  int request(unsigned long number, void* argument);
+  // What a request with a list needs: holds off run() while it lives; empty when another thread runs it.
+  std::unique_lock<std::mutex> still() { return {busy_, std::try_to_lock}; }
+
+  int readStatistics(std::vector<uint8_t>& bytes) { return statistics_.read(fd(), bytes); }
+
+ private:
+  void demandExit() { __atomic_store_n(&run()->immediate_exit, 1, __ATOMIC_SEQ_CST); }
+
+  const std::shared_ptr<Vm> vm_;
+  const uint32_t id_;
+  const std::shared_ptr<Mapping> run_;
+  Statistics statistics_;
+  std::mutex busy_;
+  std::mutex runnerMutex_;
+  pid_t runner_ = 0;
+  std::atomic<bool> kicked_{false};
+  std::atomic<bool> held_{false};
+};
+
+}  // namespace nodevfio

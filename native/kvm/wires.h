@@ -1,0 +1,60 @@
+// Eventfds wired to a virtual machine: an irqfd turns a signal into an interrupt, an ioeventfd a guest's write into a
+// signal. Each is an object whose end takes the wire away. Knows nothing of Node-API.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "event/eventfd.h"
+#include "kvm/vm.h"
+#include "support/object.h"
+
+namespace nodevfio {
+
+// KVM_IRQFD. KVM takes the eventfd's events from here on.
+class Irqfd : public Object {
+ public:
+  static constexpr Kind kKind = Kind::kIrqfd;
+
+  // `resample` may be null. nullptr and the errno otherwise: EBUSY when somebody waits for the eventfd, ENOENT when the
+  // GSI leads nowhere, EINVAL when it leads to no pin although resampling is asked for.
+  static std::shared_ptr<Irqfd> create(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd, uint32_t gsi,
+                                       std::shared_ptr<EventFd> resample, int& error);
+  Irqfd(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd, uint32_t gsi, std::shared_ptr<EventFd> resample)
+      : Object(kKind), vm_(std::move(vm)), eventFd_(std::move(eventFd)), resample_(std::move(resample)), gsi_(gsi) {}
+  ~Irqfd() override;
+
+ private:
+  std::shared_ptr<Vm> vm_;
+  std::shared_ptr<EventFd> eventFd_;
+  std::shared_ptr<EventFd> resample_;
+  const uint32_t gsi_;
+};
+
+struct Doorbell {
+  uint64_t address;
+  uint32_t length;  // 0: any
+  bool port;        // an I/O port, otherwise memory
+  bool matches;     // only writes of `match`
+  uint64_t match;
+};
+
+// KVM_IOEVENTFD.
+class Ioeventfd : public Object {
+ public:
+  static constexpr Kind kKind = Kind::kIoeventfd;
+
+  // nullptr and the errno otherwise: EFAULT when the address is in writable memory, where no write is ever noticed.
+  static std::shared_ptr<Ioeventfd> create(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd,
+                                           const Doorbell& doorbell, int& error);
+  Ioeventfd(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd, const Doorbell& doorbell)
+      : Object(kKind), vm_(std::move(vm)), eventFd_(std::move(eventFd)), doorbell_(doorbell) {}
+  ~Ioeventfd() override;
+
+ private:
+  std::shared_ptr<Vm> vm_;
+  std::shared_ptr<EventFd> eventFd_;
+  const Doorbell doorbell_;
+};
+
+}  // namespace nodevfio

@@ -1,0 +1,12 @@
+// The public surface of node-vfio/kvm.
+export { type Capability } from './capabilities.js'
+export { type CpuidEntry } from './cpuid.js'
+export { type IoExit, type MmioExit, type VcpuExit } from './exits.js'
+export { Kvm } from './kvm.js'
+export { type AddMemoryOptions, MemorySlot } from './memory-slot.js'
+export { type DescriptorTable, type Registers, type Segment, type SpecialRegisters } from './registers.js'
+export { GsiRouting, type InterruptPin, type MsiMessage, type MsiRoute, type PinRoute } from './routing.js'
+export { type Statistics } from './statistics.js'
+export { Vcpu } from './vcpu.js'
+export { type IrqchipKind, type MemoryChange, Vm, type VmOptions, type VmVfio } from './vm.js'
+export { type IoeventfdOptions, type Irqfd, type IrqfdOptions } from './wires.js'

@@ -1,0 +1,107 @@
+// MemorySlot: a piece of a guest's physical memory, and what it shows.
+import type { Region } from '../device/region.js'
+import { attempt } from '../errors.js'
+import { DirtyBitmap } from '../iommu/dirty-tracking.js'
+import type { GuestMemory } from '../iommu/guest-memory.js'
+import { addon, type NativeHandle } from '../native.js'
+import { boolean } from '../validate.js'
+
+export interface AddMemoryOptions {
+  /** Where the guest sees it: a multiple of the page size. */
+  guestAddress: bigint
+  /** Memory, or a mapped region (a BAR): its pages then reach the device itself. */
+  memory: GuestMemory | Region
+  /** Bytes from the start of `memory`, a multiple of the page size (default 0). */
+  offset?: number
+  /** Bytes, a multiple of the page size (default: up to the end of `memory`). */
+  size?: number
+  /** The guest's writes end its run() with an exit of MMIO instead (KVM_MEM_READONLY). Default false. */
+  readOnly?: boolean
+  /** Remembers which pages the guest wrote to (KVM_MEM_LOG_DIRTY_PAGES). Default false. */
+  logDirty?: boolean
+}
+
+/** Bits of a slot's flags. @internal */
+export const SLOT_FLAG = { logDirty: 1, readOnly: 2 } as const
+
+/** What a slot is told at birth. @internal */
+export interface SlotParts extends Required<AddMemoryOptions> {
+  number: number
+  vm: () => NativeHandle
+  removing: (slot: MemorySlot) => void
+}
+
+/** A memory slot (KVM_SET_USER_MEMORY_REGION). It holds what it shows until it is closed, by itself or with its Vm. */
+export class MemorySlot {
+  readonly guestAddress: bigint
+  /** Bytes. */
+  readonly size: number
+  readonly memory: GuestMemory | Region
+  /** Bytes from the start of `memory`. */
+  readonly offset: number
+  readonly readOnly: boolean
+  readonly #parts: SlotParts
+  #logDirty: boolean
+  #closed = false
+
+  /** @internal */
+  constructor(parts: SlotParts) {
+    this.guestAddress = parts.guestAddress
+    this.size = parts.size
+    this.memory = parts.memory
+    this.offset = parts.offset
+    this.readOnly = parts.readOnly
+    this.#logDirty = parts.logDirty
+    this.#parts = parts
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** Whether the pages that the guest writes to are remembered. May be changed while the guest runs. */
+  get logDirty(): boolean {
+    return this.#logDirty
+  }
+
+  set logDirty(log: boolean) {
+    boolean(log, 'logDirty')
+    const flags = (log ? SLOT_FLAG.logDirty : 0) | (this.readOnly ? SLOT_FLAG.readOnly : 0)
+    attempt({ subject: this.#subject }, () => {
+      addon().vmChangeMemory(this.#parts.vm(), this.#parts.number, flags)
+    })
+    this.#logDirty = log
+  }
+
+  /**
+   * The pages that the guest wrote to since the last call (KVM_GET_DIRTY_LOG): reading clears. The bitmap's `iova` is the
+   * guest address of its first page.
+   * @throws VfioError ENOENT unless `logDirty` is set
+   */
+  dirtyBitmap(): DirtyBitmap {
+    const pageSize = addon().pageSize()
+    const bytes = attempt({ subject: this.#subject, remedy: 'Set logDirty on the slot first.' }, () =>
+      addon().vmDirtyLog(this.#parts.vm(), this.#parts.number),
+    )
+    return new DirtyBitmap(bytes, this.guestAddress, this.size / pageSize, pageSize)
+  }
+
+  /** Takes it from the guest. Idempotent. A vCPU that still reaches there gets an exit of MMIO. */
+  close(): void {
+    if (this.#closed) return
+    this.#parts.removing(this)
+    attempt({ subject: this.#subject }, () => {
+      addon().vmRemoveMemory(this.#parts.vm(), this.#parts.number)
+    })
+    this.#closed = true
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  get #subject(): string {
+    const last = this.guestAddress + BigInt(this.size) - 1n
+    return `guest memory 0x${this.guestAddress.toString(16)}-0x${last.toString(16)}`
+  }
+}

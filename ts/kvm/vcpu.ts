@@ -1,0 +1,167 @@
+// Vcpu: a virtual processor. run() blocks its thread, so it belongs in a Worker; kick() reaches it from any other.
+import { VfioError } from '../errors.js'
+import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
+import { addon, type NativeHandle } from '../native.js'
+import { boolean, integer } from '../validate.js'
+import { type CpuidEntry, decodeCpuid, encodeCpuid } from './cpuid.js'
+import { type VcpuExit, decodeExit } from './exits.js'
+import {
+  type Registers,
+  type SpecialRegisters,
+  decodeRegisters,
+  decodeSpecialRegisters,
+  encodeRegisters,
+  encodeSpecialRegisters,
+} from './registers.js'
+import { type Statistics, decodeStatistics } from './statistics.js'
+
+const MEMORY_FAULT = 39
+const REASON_AT = 8
+const FAULT_ADDRESS_AT = 40
+
+/**
+ * A virtual processor (x86). One thread runs it at a time: what needs it to stand still throws EBUSY meanwhile. A Worker
+ * that is terminated, or a process that exits, leaves run() within 200 ms.
+ */
+export class Vcpu extends Handle {
+  readonly #run: () => number | undefined
+  readonly #window: DataView
+  #exit: VcpuExit | undefined
+
+  private constructor(native: NativeHandle) {
+    super(native, 'Vcpu')
+    this.#run = addon().vcpuRunner(native)
+    this.#window = new DataView(addon().vcpuWindow(native))
+  }
+
+  /** @internal */
+  static over(native: NativeHandle): Vcpu {
+    return new Vcpu(native)
+  }
+
+  /** The vCPU behind a token, in this environment. */
+  static claim(token: ShareToken): Vcpu {
+    return new Vcpu(claimNative(readToken(token, 'Vcpu').id, 'Vcpu'))
+  }
+
+  /** A token for `Vcpu.claim` in another Worker of this process. */
+  share(): ShareToken<'Vcpu'> {
+    return { vfio: 'Vcpu', id: addon().handleShare(this.native) }
+  }
+
+  get id(): number {
+    return addon().vcpuId(this.native)
+  }
+
+  /** The descriptor's number. It stays this object's. */
+  get fd(): number {
+    return addon().handleFd(this.native)
+  }
+
+  /**
+   * Runs the guest until it needs its host (KVM_RUN). Blocks. What the exit before left to be answered (`data` of an IN or
+   * of a read) is taken when this is called.
+   * @throws VfioError EBUSY while another thread runs it; EFAULT, with the guest's address where KVM tells it, for memory
+   * that is there for KVM and not for the process (a BAR whose device does not answer, a truncated file)
+   */
+  run(): VcpuExit {
+    let reason: number | undefined
+    try {
+      reason = this.#run()
+    } catch (error) {
+      throw error instanceof VfioError ? this.#explained(error) : error
+    }
+    // Nothing: the environment is ending, and no JavaScript will see this.
+    this.#exit = reason === undefined ? { reason: 'interrupted' } : decodeExit(this.#window, reason)
+    return this.#exit
+  }
+
+  /** What the last run() ended with. */
+  get exit(): VcpuExit | undefined {
+    return this.#exit
+  }
+
+  /** Ends the run() under way, or else the next one, once, with `interrupted`. From any thread, never lost. */
+  kick(): void {
+    addon().vcpuKick(this.native)
+  }
+
+  /**
+   * While set, every run() completes what the last exit left pending and returns `interrupted` without entering the guest
+   * (immediate_exit): how state is made consistent before it is read or saved.
+   */
+  get immediateExit(): boolean {
+    return addon().vcpuHeld(this.native)
+  }
+
+  set immediateExit(held: boolean) {
+    addon().vcpuHold(this.native, boolean(held, 'immediateExit'))
+  }
+
+  /** All of the general registers. Assigning changes those that are named. */
+  get registers(): Registers {
+    return decodeRegisters(addon().vcpuGetRegs(this.native))
+  }
+
+  set registers(changes: Partial<Registers>) {
+    const bytes = addon().vcpuGetRegs(this.native)
+    encodeRegisters(bytes, changes)
+    addon().vcpuSetRegs(this.native, bytes)
+  }
+
+  /** Segments, descriptor tables and control registers. Assigning changes those that are named. */
+  get specialRegisters(): SpecialRegisters {
+    return decodeSpecialRegisters(addon().vcpuGetSregs(this.native))
+  }
+
+  set specialRegisters(changes: Partial<SpecialRegisters>) {
+    const bytes = addon().vcpuGetSregs(this.native)
+    encodeSpecialRegisters(bytes, changes)
+    addon().vcpuSetSregs(this.native, bytes)
+  }
+
+  /** What the guest is told of its processor: `kvm.supportedCpuid()`, or a choice of it. Before the first run(). */
+  get cpuid(): CpuidEntry[] {
+    return decodeCpuid(addon().vcpuGetCpuid(this.native))
+  }
+
+  set cpuid(entries: readonly CpuidEntry[]) {
+    addon().vcpuSetCpuid(this.native, encodeCpuid(entries))
+  }
+
+  /** KVM_MP_STATE_*: 0 runnable, 1 uninitialized (waits for INIT), 2 INIT received, 3 halted, 4 SIPI received. */
+  get mpState(): number {
+    return addon().vcpuGetMpState(this.native)
+  }
+
+  set mpState(state: number) {
+    addon().vcpuSetMpState(this.native, integer(state, 'mpState', 0, 10))
+  }
+
+  /** KVM's counters of this vCPU, among them `exits`, `io_exits`, `mmio_exits` (KVM_GET_STATS_FD, Linux 5.14). */
+  stats(): Statistics {
+    return decodeStatistics(addon().kvmStatistics(this.native))
+  }
+
+  /** Idempotent. One that another Worker runs lives until that Worker lets go of it. */
+  close(): void {
+    this.closeNow()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  #explained(error: VfioError): VfioError {
+    if (error.code !== 'EFAULT') return error
+    const told = this.#window.getUint32(REASON_AT, true) === MEMORY_FAULT
+    const address = told
+      ? ` at guest address 0x${this.#window.getBigUint64(FAULT_ADDRESS_AT, true).toString(16)}`
+      : ''
+    return error.with({
+      subject: `${this.label} ${String(this.id)}${address}`,
+      remedy:
+        'The guest reached a page that its slot has and the process cannot give: a BAR whose device does not decode (close its slots before decoding goes off), or a file that was truncated.',
+    })
+  }
+}

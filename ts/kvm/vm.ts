@@ -1,0 +1,332 @@
+// Vm: a virtual machine, its memory, its interrupts and its wires. vCPUs are Vcpu's business.
+import { Region } from '../device/region.js'
+import type { VfioDevice } from '../device/device.js'
+import { attempt, type VfioError, type VfioErrorContext } from '../errors.js'
+import type { EventFd } from '../event/eventfd.js'
+import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
+import { GuestMemory } from '../iommu/guest-memory.js'
+import { addon, type NativeHandle } from '../native.js'
+import {
+  MAX_U64,
+  bigint,
+  boolean,
+  callable,
+  instance,
+  integer,
+  object,
+  oneOf,
+  options as optionsOf,
+} from '../validate.js'
+import { type Capability, capabilityNumber } from './capabilities.js'
+import { type AddMemoryOptions, MemorySlot, SLOT_FLAG } from './memory-slot.js'
+import { GsiRouting, type MsiMessage, messageTarget } from './routing.js'
+import { type Statistics, decodeStatistics } from './statistics.js'
+import { Vcpu } from './vcpu.js'
+import { type IoeventfdOptions, type Irqfd, type IrqfdOptions, makeIoeventfd, makeIrqfd } from './wires.js'
+
+/** Where a machine's interrupt controllers are: all in the kernel, the APICs only, or none. */
+export type IrqchipKind = 'full' | 'split' | 'none'
+
+/** What the listeners of `onMemoryChange` are told: after a slot was added, before one is removed. */
+export interface MemoryChange {
+  kind: 'added' | 'removing'
+  slot: MemorySlot
+}
+
+/** The KVM-VFIO device: which VFIO devices KVM knows (KVM_DEV_VFIO_FILE). Drivers such as GVT-g demand it. */
+export interface VmVfio {
+  /** A device, or the descriptor of a group or of a device's cdev. Counted: two devices may share a group. */
+  add(device: VfioDevice | number): void
+  remove(device: VfioDevice | number): void
+}
+
+function fileOf(device: VfioDevice | number): number {
+  if (typeof device === 'number') return integer(device, 'device', 0, 0x7fff_ffff)
+  return integer(object(device, 'device').vfioFileFd, 'device', 0, 0x7fff_ffff)
+}
+
+/**
+ * A virtual machine. Closing it takes its wires away from the last to the first, then its memory. Workers share one
+ * machine by `share()` and `claim()`; each has its own list of what it added.
+ */
+export class Vm extends Handle {
+  readonly irqchip: IrqchipKind
+  /** Interrupt lines and messages. */
+  readonly routing: GsiRouting
+  readonly vfio: VmVfio
+  readonly #slots: MemorySlot[] = []
+  readonly #listeners = new Set<(change: MemoryChange) => void>()
+  readonly #closers = new Set<() => void>()
+
+  private constructor(native: NativeHandle) {
+    super(native, 'Vm')
+    this.irqchip = addon().vmIrqchip(native)
+    this.routing = new GsiRouting(
+      () => this.native,
+      () => this.irqchip === 'full',
+    )
+    this.vfio = {
+      add: (device) => {
+        const fd = fileOf(device)
+        attempt({ subject: `descriptor ${String(fd)}` }, () => {
+          addon().vmAddVfioFile(this.native, fd)
+        })
+      },
+      remove: (device) => {
+        const fd = fileOf(device)
+        attempt({ subject: `descriptor ${String(fd)}` }, () => {
+          addon().vmRemoveVfioFile(this.native, fd)
+        })
+      },
+    }
+  }
+
+  /** @internal */
+  static over(native: NativeHandle): Vm {
+    return new Vm(native)
+  }
+
+  /**
+   * Takes ownership of a machine's descriptor.
+   * @param options `irqchip` says what chip it was given; `firstSlot` is the lowest memory slot number that is free
+   * @throws VfioError EINVAL, ENOTTY when the descriptor is not a machine's
+   */
+  static fromFd(fd: number, options: { irqchip: IrqchipKind; firstSlot?: number }): Vm {
+    integer(fd, 'fd', 0, 0x7fff_ffff)
+    const { irqchip, firstSlot = 0 } = object(options, 'options')
+    oneOf(irqchip, 'irqchip', ['full', 'split', 'none'])
+    integer(firstSlot, 'firstSlot', 0, 0xffff)
+    return new Vm(addon().vmFromFd(fd, irqchip, firstSlot))
+  }
+
+  /** The machine behind a token, in this environment. */
+  static claim(token: ShareToken): Vm {
+    return new Vm(claimNative(readToken(token, 'Vm').id, 'Vm'))
+  }
+
+  /** A token for `Vm.claim` in another Worker of this process. */
+  share(): ShareToken<'Vm'> {
+    return { vfio: 'Vm', id: addon().handleShare(this.native) }
+  }
+
+  /** The descriptor's number. It stays this object's. */
+  get fd(): number {
+    return addon().handleFd(this.native)
+  }
+
+  /** What KVM says of an extension for this machine (KVM_CHECK_EXTENSION): 0 for no. */
+  checkExtension(extension: Capability | number): number {
+    return addon().kvmCheckExtension(this.native, capabilityNumber(extension))
+  }
+
+  /**
+   * Gives the guest memory, or the pages of a device.
+   * @throws VfioError EEXIST when it overlaps what is there, ENOSPC when the machine has no slots left
+   */
+  addMemory(options: AddMemoryOptions): MemorySlot {
+    const {
+      guestAddress,
+      memory,
+      offset = 0,
+      readOnly = false,
+      logDirty = false,
+    } = object(options, 'options')
+    if (!(memory instanceof GuestMemory)) instance(memory, Region, 'memory')
+    const page = addon().pageSize()
+    bigint(guestAddress, 'guestAddress', 0n, MAX_U64)
+    integer(offset, 'offset', 0, memory.size - 1)
+    const { size = memory.size - offset } = options
+    integer(size, 'size', 1, memory.size - offset)
+    if (guestAddress % BigInt(page) !== 0n || offset % page !== 0 || size % page !== 0) {
+      throw new RangeError(`guestAddress, offset and size must be multiples of ${String(page)}`)
+    }
+    if (guestAddress + BigInt(size) > MAX_U64) throw new RangeError('guestAddress + size must lie below 2^64')
+    const flags =
+      (boolean(logDirty, 'logDirty') ? SLOT_FLAG.logDirty : 0) |
+      (boolean(readOnly, 'readOnly') ? SLOT_FLAG.readOnly : 0)
+    const number = attempt(
+      (error) => memoryContext(guestAddress, size, error),
+      () => addon().vmAddMemory(this.native, guestAddress, memory.native, offset, size, flags),
+    )
+    const slot = new MemorySlot({
+      guestAddress,
+      memory,
+      offset,
+      size,
+      readOnly,
+      logDirty,
+      number,
+      vm: () => this.native,
+      removing: (which) => {
+        this.#tell({ kind: 'removing', slot: which })
+        this.#slots.splice(this.#slots.indexOf(which), 1)
+      },
+    })
+    this.#slots.push(slot)
+    try {
+      this.#tell({ kind: 'added', slot })
+    } catch (error) {
+      // Whoever could not follow (an IOMMU that is full) must not be left behind.
+      slot.close()
+      throw error
+    }
+    return slot
+  }
+
+  /** What was added through this object and is still there, by guest address. */
+  get memorySlots(): readonly MemorySlot[] {
+    return this.#slots.toSorted((a, b) => (a.guestAddress < b.guestAddress ? -1 : 1))
+  }
+
+  /** Calls `listener` after a slot was added and before one is removed, through this object. */
+  onMemoryChange(listener: (change: MemoryChange) => void): { close(): void } {
+    const own = callable(listener, 'listener').bind(undefined)
+    this.#listeners.add(own)
+    return {
+      close: () => {
+        this.#listeners.delete(own)
+      },
+    }
+  }
+
+  /**
+   * Makes a vCPU (KVM_CREATE_VCPU).
+   * @param id its APIC id: 0 and up; see KVM_CAP_MAX_VCPU_ID
+   * @throws VfioError EEXIST when the id is taken, EINVAL when it is too large
+   */
+  createVcpu(id: number): Vcpu {
+    integer(id, 'id', 0, 0xffff_ffff)
+    return Vcpu.over(attempt({ subject: `vCPU ${String(id)}` }, () => addon().vcpuCreate(this.native, id)))
+  }
+
+  /** Takes ownership of a vCPU's descriptor, of this machine. */
+  adoptVcpu(fd: number, id: number): Vcpu {
+    integer(fd, 'fd', 0, 0x7fff_ffff)
+    integer(id, 'id', 0, 0xffff_ffff)
+    return Vcpu.over(addon().vcpuFromFd(this.native, fd, id))
+  }
+
+  /**
+   * Signals of the eventfd become interrupts of the guest (KVM_IRQFD), until the wire, the eventfd or the machine closes.
+   * @throws VfioError EBUSY (`eventfd-in-use`) when something waits for the eventfd, ENOENT when the GSI leads nowhere
+   */
+  irqfd(eventfd: EventFd, options: IrqfdOptions): Irqfd {
+    return makeIrqfd(this, eventfd, options)
+  }
+
+  /**
+   * The guest's writes to an address or a port become signals (KVM_IOEVENTFD), until the returned EventFd or the machine
+   * closes. One EventFd may have several doorbells.
+   * @throws VfioError EEXIST when such a doorbell is there, EFAULT in writable memory, where none would ever ring
+   */
+  ioeventfd(options: IoeventfdOptions): EventFd {
+    return makeIoeventfd(this, options)
+  }
+
+  /** Sends a message now (KVM_SIGNAL_MSI). False when the guest blocks it. */
+  signalMsi(message: MsiMessage): boolean {
+    const [address, data] = messageTarget(message)
+    return addon().vmSignalMsi(this.native, address, data)
+  }
+
+  /**
+   * Sets a line of the in-kernel chip (KVM_IRQ_LINE).
+   * @throws VfioError ENOENT when the GSI leads nowhere
+   */
+  setIrqLine(gsi: number, level: boolean): void {
+    integer(gsi, 'gsi', 0, 0xffff_ffff)
+    boolean(level, 'level')
+    attempt({ subject: `GSI ${String(gsi)}` }, () => {
+      addon().vmSetIrqLine(this.native, gsi, level)
+    })
+  }
+
+  /** KVM's counters of the machine (KVM_GET_STATS_FD, Linux 5.14). Those of exits are the vCPUs'. */
+  stats(): Statistics {
+    return decodeStatistics(addon().kvmStatistics(this.native))
+  }
+
+  /** Something to undo before the machine goes; returns how to take that back. @internal */
+  beforeClose(undo: () => void): () => unknown {
+    const own = (): void => {
+      undo()
+    }
+    this.#closers.add(own)
+    return () => this.#closers.delete(own)
+  }
+
+  /** Takes its wires and its memory away. vCPUs that still run keep the machine alive until they are closed. Idempotent. */
+  close(): void {
+    this.closeNow()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  protected override beforeRelease(): void {
+    for (const undo of [...this.#closers].reverse()) undo()
+    this.#closers.clear()
+    for (const slot of this.memorySlots.toReversed()) slot.close()
+  }
+
+  #tell(change: MemoryChange): void {
+    for (const listener of [...this.#listeners]) listener(change)
+  }
+}
+
+/** The addresses that KVM takes for itself on Intel processors; a guest must not have memory there. */
+const TSS_ADDRESS = 0xfffb_d000n
+const IDENTITY_MAP_ADDRESS = 0xfffb_c000n
+
+export interface VmOptions {
+  /** In-kernel interrupt controllers (default `full`): PIC, IOAPIC and APICs; `split`: the APICs only. */
+  irqchip?: IrqchipKind
+  /** An in-kernel timer 8254 with the speaker's port (KVM_CREATE_PIT2); only with `full`. Default false. */
+  pit?: boolean
+  /** Three pages of guest address space for KVM itself, below 4 GiB (KVM_SET_TSS_ADDR; default 0xfffbd000). */
+  tssAddress?: bigint
+  /** One more page of that kind (KVM_SET_IDENTITY_MAP_ADDR; default 0xfffbc000). */
+  identityMapAddress?: bigint
+}
+
+/** @internal */
+export function createVm(kvm: NativeHandle, options: VmOptions | undefined): Vm {
+  const {
+    irqchip = 'full',
+    pit = false,
+    tssAddress = TSS_ADDRESS,
+    identityMapAddress = IDENTITY_MAP_ADDRESS,
+  } = optionsOf(options, 'options')
+  oneOf(irqchip, 'irqchip', ['full', 'split', 'none'])
+  bigint(tssAddress, 'tssAddress', 0n, 0xffff_d000n)
+  bigint(identityMapAddress, 'identityMapAddress', 0n, 0xffff_f000n)
+  if (boolean(pit, 'pit') && irqchip !== 'full') throw new TypeError("pit needs irqchip: 'full'")
+  const vm = Vm.over(addon().kvmCreateVm(kvm, irqchip))
+  try {
+    addon().vmSetTssAddress(vm.native, tssAddress)
+    addon().vmSetIdentityMapAddress(vm.native, identityMapAddress)
+    addon().vmCreateIrqchip(vm.native)
+    if (pit) addon().vmCreatePit(vm.native)
+    return vm
+  } catch (error) {
+    vm.close()
+    throw error
+  }
+}
+
+function memoryContext(guestAddress: bigint, size: number, error: VfioError): VfioErrorContext {
+  const last = guestAddress + BigInt(size) - 1n
+  const subject = `guest memory 0x${guestAddress.toString(16)}-0x${last.toString(16)}`
+  switch (error.code) {
+    case 'EEXIST':
+      return { subject, remedy: 'It overlaps memory that the guest has: close that slot first.' }
+    case 'ENOSPC':
+      return {
+        subject,
+        remedy: 'The machine has no memory slots left (KVM_CAP_NR_MEMSLOTS): add larger pieces.',
+      }
+    default:
+      return { subject }
+  }
+}

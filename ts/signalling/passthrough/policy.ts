@@ -1,0 +1,63 @@
+// What a VMM may do with a guest's access to the device, and how an answer of its becomes bytes.
+
+/** One access of the guest that reached user space. */
+export interface PassthroughAccess {
+  /** `config`, `bar0` to `bar5`, or `rom`. */
+  readonly space: string
+  /** Bytes from its start. */
+  readonly offset: number
+  /** Bytes, 1 to 8. */
+  readonly size: number
+  /** What the guest writes; undefined for a read. */
+  readonly written: bigint | undefined
+}
+
+/**
+ * What becomes of an access: it goes on as it is (`allow`, or nothing); it goes nowhere (`deny`): a read gives all ones, a
+ * write is dropped; or the guest reads, or the device is written, another value.
+ */
+export type PolicyAnswer = 'allow' | 'deny' | { replace: bigint } | undefined
+
+/** Asked for every access that exits: to config space, to trapped pages, to I/O ports and the ROM. */
+export type PassthroughPolicy = (access: PassthroughAccess) => PolicyAnswer
+
+/** Little-endian bytes as a number. */
+export function numberOf(bytes: Uint8Array): bigint {
+  let value = 0n
+  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i] as number)
+  return value
+}
+
+/** The lowest bytes of a number, little-endian. */
+export function putNumber(bytes: Uint8Array, value: bigint): void {
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number((value >> BigInt(8 * i)) & 0xffn)
+}
+
+/** Asks the policy about a read; true when it answered in the device's place. */
+export function readByPolicy(
+  policy: PassthroughPolicy | null,
+  space: string,
+  offset: number,
+  target: Uint8Array,
+): boolean {
+  const answer = policy?.({ space, offset, size: target.length, written: undefined }) ?? 'allow'
+  if (answer === 'allow') return false
+  if (answer === 'deny') target.fill(0xff)
+  else putNumber(target, answer.replace)
+  return true
+}
+
+/** Asks the policy about a write: what the device gets, or null when it gets nothing. */
+export function writeByPolicy(
+  policy: PassthroughPolicy | null,
+  space: string,
+  offset: number,
+  source: Uint8Array,
+): Uint8Array | null {
+  const answer = policy?.({ space, offset, size: source.length, written: numberOf(source) }) ?? 'allow'
+  if (answer === 'allow') return source
+  if (answer === 'deny') return null
+  const replaced = new Uint8Array(source.length)
+  putNumber(replaced, answer.replace)
+  return replaced
+}
