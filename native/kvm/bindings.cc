@@ -57,12 +57,12 @@ Napi::Value kvmOpen(const Napi::CallbackInfo& info) {
 Napi::Value kvmFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
   // Answers only on /dev/kvm, and changes nothing.
-  checkCall(ioctl(fd, uapi::kKvmGetVcpuMmapSize), "KVM_GET_VCPU_MMAP_SIZE");
+  checkCall(ioctl(fd, uapi::kKvmGetVcpuMmapSize, 0), "KVM_GET_VCPU_MMAP_SIZE");
   return Handle::wrap(info.Env(), std::make_shared<Kvm>(fd));
 }
 
 Napi::Value kvmGetApiVersion(const Napi::CallbackInfo& info) {
-  const int version = ioctl(take<Kvm>(info[0], "kvm")->fd(), uapi::kKvmGetApiVersion);
+  const int version = ioctl(take<Kvm>(info[0], "kvm")->fd(), uapi::kKvmGetApiVersion, 0);
   checkCall(version, "KVM_GET_API_VERSION");
   return Napi::Number::New(info.Env(), version);
 }
@@ -112,7 +112,7 @@ Napi::Value vmFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
   // Of the descriptors of KVM, a machine's alone answers to this with a limit of slots and not to the one above.
   checkCall(ioctl(fd, uapi::kKvmCheckExtension, uapi::kCapNrMemslots), "KVM_CHECK_EXTENSION");
-  if (ioctl(fd, uapi::kKvmGetVcpuMmapSize) >= 0) throw Failure(EINVAL, "KVM_CHECK_EXTENSION");
+  if (ioctl(fd, uapi::kKvmGetVcpuMmapSize, 0) >= 0) throw Failure(EINVAL, "KVM_CHECK_EXTENSION");
   return Handle::wrap(info.Env(),
                       std::make_shared<Vm>(fd, nullptr, irqchipOf(info[1]), uint32Of(info[2], "firstSlot")));
 }
@@ -138,7 +138,7 @@ Napi::Value vmSetIdentityMapAddress(const Napi::CallbackInfo& info) {
 // vmCreateIrqchip(vm): the chip that the machine was made for.
 Napi::Value vmCreateIrqchip(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
-  if (vm->irqchip() == Irqchip::kFull) checkCall(ioctl(vm->fd(), uapi::kKvmCreateIrqchip), "KVM_CREATE_IRQCHIP");
+  if (vm->irqchip() == Irqchip::kFull) checkCall(ioctl(vm->fd(), uapi::kKvmCreateIrqchip, 0), "KVM_CREATE_IRQCHIP");
   if (vm->irqchip() == Irqchip::kSplit) {
     uapi::KvmEnableCap request = {};
     request.cap = uapi::kCapSplitIrqchip;

@@ -56,7 +56,7 @@ Statistics::~Statistics() {
 int Statistics::read(int fd, std::vector<uint8_t>& bytes) {
   const std::lock_guard lock(mutex_);
   if (file_ < 0) {
-    const int file = ioctl(fd, uapi::kKvmGetStatsFd);
+    const int file = ioctl(fd, uapi::kKvmGetStatsFd, 0);
     if (file < 0) return errno;
     fcntl(file, F_SETFD, FD_CLOEXEC);
     const int error = measure(file, size_);
