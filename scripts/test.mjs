@@ -17,6 +17,7 @@ const traced = (results, files) =>
 const SUITES = [
   { name: 'types', what: 'type tests, checked by the compiler', run: typeTests },
   { name: 'unit', what: 'unit tests on this machine', folder: 'unit', run: onHost },
+  { name: 'kvm', what: 'virtual machines, on this machine', folder: 'kvm', run: onHost },
   { name: 'native', what: 'C++ unit tests', run: nativeTests },
   { name: 'rig', what: 'tests on real devices, in the rig', folder: 'rig', run: onRig },
   { name: 'trace', what: 'every access that a device sees, traced by QEMU', folder: 'host-rig', run: traced },

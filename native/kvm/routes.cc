@@ -29,8 +29,7 @@ Routes::Targets Routes::pinsOf(uint32_t gsi) const {
   if (irqchip_ != Irqchip::kFull || gsi >= kPins) return {};
   Targets targets = {pinEntry(uapi::kIrqchipIoapic, gsi)};
   if (gsi < 2 * kPicPins) {
-    targets.push_back(
-        pinEntry(gsi < kPicPins ? uapi::kIrqchipPicMaster : uapi::kIrqchipPicSlave, gsi % kPicPins));
+    targets.push_back(pinEntry(gsi < kPicPins ? uapi::kIrqchipPicMaster : uapi::kIrqchipPicSlave, gsi % kPicPins));
   }
   return targets;
 }

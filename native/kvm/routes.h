@@ -1,5 +1,5 @@
-// The GSI routing table of a virtual machine. KVM_SET_GSI_ROUTING replaces the whole table, so there is one owner of it,
-// which also knows which GSIs are free and which are wired. Knows nothing of Node-API.
+// The GSI routing table of a virtual machine. KVM_SET_GSI_ROUTING replaces the whole table, so there is one owner of
+// it, which also knows which GSIs are free and which are wired. Knows nothing of Node-API.
 #pragma once
 
 #include <cstdint>

@@ -11,7 +11,8 @@ namespace nodevfio {
 
 class Slice {
  public:
-  // Marks this thread as running the vCPU behind `run`, until the object goes. `error` is an errno, 0 when all is set up.
+  // Marks this thread as running the vCPU behind `run`, until the object goes. `error` is an errno, 0 when all is set
+  // up.
   Slice(uapi::KvmRun* run, int& error);
   Slice(const Slice&) = delete;
   Slice& operator=(const Slice&) = delete;

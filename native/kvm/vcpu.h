@@ -1,5 +1,5 @@
-// A vCPU: its file, the page it shares with the kernel, and the rules of running it: one thread at a time, ended by a kick
-// that is never lost. Knows nothing of Node-API.
+// A vCPU: its file, the page it shares with the kernel, and the rules of running it: one thread at a time, ended by a
+// kick that is never lost. Knows nothing of Node-API.
 #pragma once
 
 #include <sys/types.h>
@@ -37,8 +37,8 @@ class Vcpu : public File {
 
   enum class End : uint8_t { kExit, kInterrupted, kStopped };
 
-  // KVM_RUN until the guest needs its host, or somebody its thread. `mayRun` is asked at each slice's end; false ends the
-  // call (kStopped). 0, or an errno: EBUSY when another thread runs it.
+  // KVM_RUN until the guest needs its host, or somebody its thread. `mayRun` is asked at each slice's end; false ends
+  // the call (kStopped). 0, or an errno: EBUSY when another thread runs it.
   int enter(bool (*mayRun)(void*), void* context, End& end);
 
   // Ends the run() under way, or the next one, once. From any thread.

@@ -1,5 +1,5 @@
-// A virtual machine: its file, and the tables that belong to the machine and not to one environment, since Workers share
-// it. Knows nothing of Node-API.
+// A virtual machine: its file, and the tables that belong to the machine and not to one environment, since Workers
+// share it. Knows nothing of Node-API.
 #pragma once
 
 #include <cstdint>

@@ -29,7 +29,8 @@ int setIoeventfd(const Vm& vm, const EventFd& eventFd, const Doorbell& doorbell,
   request.addr = doorbell.address;
   request.len = doorbell.length;
   request.fd = eventFd.fd();
-  request.flags = flags | (doorbell.matches ? uapi::kIoeventfdDatamatch : 0) | (doorbell.port ? uapi::kIoeventfdPio : 0);
+  request.flags =
+      flags | (doorbell.matches ? uapi::kIoeventfdDatamatch : 0) | (doorbell.port ? uapi::kIoeventfdPio : 0);
   return ioctl(vm.fd(), uapi::kKvmIoeventfd, &request) != 0 ? errno : 0;
 }
 

@@ -1,0 +1,128 @@
+// Machines of a few bytes, for tests on the host's own KVM.
+import { closeSync, openSync } from 'node:fs'
+import { Worker } from 'node:worker_threads'
+
+import test, { type TestFn } from 'ava'
+
+import { GuestMemory } from '../../ts/index.js'
+import { Kvm, type MemorySlot, type Vcpu, type Vm, type VmOptions } from '../../ts/kvm/index.js'
+
+function refusal(): string | undefined {
+  try {
+    closeSync(openSync('/dev/kvm', 'r+'))
+    return undefined
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+const reason = refusal()
+
+/** A test on /dev/kvm, skipped with the reason where that does not open. */
+export const kvmTest: TestFn['serial'] = ((title: string, body: Parameters<TestFn['serial']>[1]) => {
+  if (reason === undefined) test.serial(title, body as never)
+  else test.skip(`${title} (${reason})`, body as never)
+}) as TestFn['serial']
+
+export const CODE = 0x1000
+export const COUNTER = 0x2000
+/** Where the guest's DS begins: its local APIC. */
+export const APIC = 0xfee0_0000n
+export const DOORBELL = 0x500
+export const VECTOR = 0x40
+const HANDLER = 0x1100
+
+export interface Machine {
+  vm: Vm
+  vcpu: Vcpu
+  memory: GuestMemory
+  slot: MemorySlot
+  bytes: Uint8Array
+  view: DataView
+  [Symbol.dispose](): void
+}
+
+/** A machine with 64 KiB at 0 and one vCPU that starts with `code` at CODE, in real mode. */
+export function machine(code: readonly number[], options?: VmOptions & { logDirty?: boolean }): Machine {
+  const kvm = Kvm.open()
+  const { logDirty = false, ...vmOptions } = options ?? {}
+  const vm = kvm.createVm(vmOptions)
+  kvm.close()
+  const memory = GuestMemory.create(0x10000)
+  const slot = vm.addMemory({ guestAddress: 0n, memory, logDirty })
+  const bytes = new Uint8Array(memory.buffer)
+  bytes.set(code, CODE)
+  const vcpu = vm.createVcpu(0)
+  const special = vcpu.specialRegisters
+  vcpu.specialRegisters = {
+    cs: { ...special.cs, base: 0n, selector: 0 },
+    ds: { ...special.ds, base: APIC },
+  }
+  vcpu.registers = { rip: BigInt(CODE), rflags: 2n }
+  return {
+    vm,
+    vcpu,
+    memory,
+    slot,
+    bytes,
+    view: new DataView(memory.buffer),
+    [Symbol.dispose]() {
+      vcpu.close()
+      vm.close()
+      memory.close()
+    },
+  }
+}
+
+// mov dword [0xf0], 0x1ff (the APIC on); sti; hlt; jmp hlt
+const WAITING = [0x66, 0xc7, 0x06, 0xf0, 0x00, 0xff, 0x01, 0x00, 0x00, 0xfb, 0xf4, 0xeb, 0xfd]
+// inc word [es:COUNTER]; mov dword [0xb0], 0 (end of interrupt); mov dx, DOORBELL; out dx, al; iret
+const COUNTING = [
+  ...[0x26, 0xff, 0x06, 0x00, 0x20],
+  ...[0x66, 0xc7, 0x06, 0xb0, 0x00, 0x00, 0x00, 0x00, 0x00],
+  ...[0xba, 0x00, 0x05, 0xee, 0xcf],
+]
+
+/** A machine whose guest counts the interrupts of VECTOR at COUNTER, and rings DOORBELL after each. */
+export function countingMachine(options?: VmOptions): Machine {
+  const made = machine(WAITING, options)
+  made.bytes.set(COUNTING, HANDLER)
+  made.view.setUint16(VECTOR * 4, HANDLER, true)
+  return made
+}
+
+/** An MSI that raises VECTOR on the first vCPU. */
+export const MESSAGE = { address: APIC, data: VECTOR }
+
+export interface Runner {
+  worker: Worker
+  /** Resolves with the reason of the exit that ended run(). */
+  ended: Promise<string>
+  exited: Promise<number>
+}
+
+/** Runs the vCPU in a Worker until its first exit. */
+export async function runInWorker(vcpu: Vcpu): Promise<Runner> {
+  const code = `
+    const { workerData, parentPort } = require('node:worker_threads');
+    (async () => {
+      const { Vcpu } = await import(workerData.url);
+      const vcpu = Vcpu.claim(workerData.token);
+      parentPort.postMessage('running');
+      const exit = vcpu.run();
+      vcpu.close();
+      parentPort.postMessage(exit.reason);
+    })();`
+  const worker = new Worker(code, {
+    eval: true,
+    execArgv: [],
+    workerData: { url: new URL('../../ts/kvm/index.js', import.meta.url).href, token: vcpu.share() },
+  })
+  const exited = new Promise<number>((resolve) => worker.once('exit', resolve))
+  await new Promise((resolve, reject) => {
+    worker.once('message', resolve)
+    worker.once('error', reject)
+  })
+  const ended = new Promise<string>((resolve) => worker.once('message', resolve))
+  return { worker, ended, exited }
+}

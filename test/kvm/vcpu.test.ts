@@ -1,0 +1,128 @@
+// Running guests of a few instructions.
+import { VfioError } from '../../ts/index.js'
+
+import { CODE, COUNTER, kvmTest, machine, runInWorker } from './support.js'
+
+kvmTest('ports: what a guest writes is read, what it reads is answered', (t) => {
+  // mov dx, 0x3f8; mov al, 'H'; out dx, al; in al, dx; mov [es:COUNTER], al; hlt
+  const code = [0xba, 0xf8, 0x03, 0xb0, 0x48, 0xee, 0xec, 0x26, 0xa2, 0x00, 0x20, 0xf4]
+  using made = machine(code, { irqchip: 'none', logDirty: true })
+  const { vcpu, view, slot } = made
+  const out = vcpu.run()
+  t.like(out, { reason: 'io', direction: 'out', port: 0x3f8, size: 1, count: 1 })
+  t.is(out.reason === 'io' && out.data[0], 0x48)
+  const input = vcpu.run()
+  t.like(input, { reason: 'io', direction: 'in', port: 0x3f8 })
+  if (input.reason === 'io') input.data[0] = 0x99
+  t.deepEqual(vcpu.run(), { reason: 'hlt' })
+  t.deepEqual(vcpu.exit, { reason: 'hlt' })
+  t.is(view.getUint8(COUNTER), 0x99)
+  const dirty = slot.dirtyBitmap()
+  t.true(dirty.has(COUNTER >> 12))
+  t.is(slot.dirtyBitmap().count, 0, 'reading clears')
+  slot.logDirty = false
+  t.throws(() => slot.dirtyBitmap(), { instanceOf: VfioError, code: 'ENOENT' })
+})
+
+kvmTest('memory that is not there: reads and writes of each width', (t) => {
+  // mov byte [0], 0x5a; mov ax, [2]; mov [es:COUNTER], ax; hlt, with DS where nothing is
+  const code = [0xc6, 0x06, 0x00, 0x00, 0x5a, 0xa1, 0x02, 0x00, 0x26, 0xa3, 0x00, 0x20, 0xf4]
+  using made = machine(code, { irqchip: 'none' })
+  const { vcpu, view } = made
+  const special = vcpu.specialRegisters
+  vcpu.specialRegisters = { ds: { ...special.ds, base: 0xd000_0000n } }
+  const write = vcpu.run()
+  t.like(write, { reason: 'mmio', address: 0xd000_0000n, length: 1, isWrite: true })
+  t.is(write.reason === 'mmio' && write.data[0], 0x5a)
+  const read = vcpu.run()
+  t.like(read, { reason: 'mmio', address: 0xd000_0002n, length: 2, isWrite: false })
+  if (read.reason === 'mmio') read.data.set([0x34, 0x12])
+  t.is(vcpu.run().reason, 'hlt')
+  t.is(view.getUint16(COUNTER, true), 0x1234)
+})
+
+kvmTest('registers come back as they were set, others untouched', (t) => {
+  using made = machine([0xf4], { irqchip: 'none' })
+  const { vcpu } = made
+  vcpu.registers = { rbx: 0x1234_5678_9abc_def0n, r15: (1n << 64n) - 1n }
+  t.is(vcpu.registers.rbx, 0x1234_5678_9abc_def0n)
+  t.is(vcpu.registers.r15, (1n << 64n) - 1n)
+  t.is(vcpu.registers.rip, BigInt(CODE))
+  const before = vcpu.specialRegisters
+  vcpu.specialRegisters = { gdt: { base: 0x8000n, limit: 0x27 } }
+  t.deepEqual(vcpu.specialRegisters, { ...before, gdt: { base: 0x8000n, limit: 0x27 } })
+  t.throws(() => (vcpu.registers = { rax: -1n }), { instanceOf: RangeError })
+  t.throws(() => (vcpu.registers = { rax: 1 as never }), { instanceOf: TypeError })
+})
+
+kvmTest('a kick ends the run under way, and one that came before the next', async (t) => {
+  using made = machine([0xeb, 0xfe])
+  made.vcpu.kick()
+  t.is(made.vcpu.run().reason, 'interrupted')
+  const runner = await runInWorker(made.vcpu)
+  made.vcpu.kick()
+  t.is(await runner.ended, 'interrupted')
+  await runner.exited
+})
+
+kvmTest('one thread runs it: others are refused, not blocked', async (t) => {
+  using made = machine([0xeb, 0xfe])
+  const runner = await runInWorker(made.vcpu)
+  while ((made.vcpu.stats().exits ?? 0n) === 0n) await new Promise((resolve) => setTimeout(resolve, 1))
+  for (const call of [() => made.vcpu.run(), () => made.vcpu.registers, () => made.vcpu.cpuid]) {
+    t.throws(call, { instanceOf: VfioError, code: 'EBUSY' })
+  }
+  made.vcpu.kick()
+  t.is(await runner.ended, 'interrupted')
+  await runner.exited
+  t.is(made.vcpu.registers.rip, BigInt(CODE))
+})
+
+kvmTest('immediateExit keeps a guest out until it is taken back', (t) => {
+  using made = machine([0xf4], { irqchip: 'none' })
+  made.vcpu.immediateExit = true
+  t.is(made.vcpu.run().reason, 'interrupted')
+  t.is(made.vcpu.run().reason, 'interrupted')
+  made.vcpu.immediateExit = false
+  t.is(made.vcpu.run().reason, 'hlt')
+})
+
+kvmTest(
+  'a Worker that runs a guest is terminated in 200 ms: spinning, and halted in the kernel',
+  async (t) => {
+    for (const code of [
+      [0xeb, 0xfe],
+      [0xfa, 0xf4],
+    ]) {
+      using made = machine(code)
+      const runner = await runInWorker(made.vcpu)
+      // The guest is in: terminate() would end a Worker that has not begun without asking the vCPU.
+      while ((made.vcpu.stats().exits ?? 0n) === 0n) await new Promise((resolve) => setTimeout(resolve, 1))
+      const start = performance.now()
+      await runner.worker.terminate()
+      t.true(performance.now() - start < 200, `${String(Math.round(performance.now() - start))} ms`)
+      // Nobody runs it any more.
+      made.vcpu.kick()
+      t.is(made.vcpu.run().reason, 'interrupted')
+    }
+  },
+)
+
+kvmTest(
+  'a machine that closes while its vCPU runs, wired, takes the memory: run() ends within 200 ms',
+  async (t) => {
+    const made = machine([0xeb, 0xfe])
+    const runner = await runInWorker(made.vcpu)
+    while ((made.vcpu.stats().exits ?? 0n) === 0n) await new Promise((resolve) => setTimeout(resolve, 1))
+    made.vm.ioeventfd({ pio: 0x500, length: 1 })
+    const start = performance.now()
+    made.vm.close()
+    made.vcpu.kick()
+    // Whichever was first: the guest that finds no instruction, or the kick.
+    t.true(['internal-error', 'mmio', 'interrupted'].includes(await runner.ended))
+    t.true(performance.now() - start < 200)
+    await runner.exited
+    made.vcpu.close()
+    made.memory.close()
+  },
+)
