@@ -1,11 +1,11 @@
 // The stress at a size for every run; `npm run stress` does ten million.
-import { onKvm } from './available.js'
+import { kvmTest } from './support.js'
 import { stress } from './stress.js'
 
 const DOORBELLS = 300_000
 
 for (const seed of [1, 2]) {
-  onKvm(
+  kvmTest(
     `bursts, pauses, wiring and unwiring under load: every doorbell is counted (seed ${seed})`,
     async (t) => {
       const { rung, heard, exits, interrupts, signals, wirings, descriptors } = await stress({

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
 
-import { onKvm } from './available.js'
+import { kvmTest } from './support.js'
 
 const PROGRAM = fileURLToPath(new URL('../../../scripts/example-vmm.mjs', import.meta.url))
 
@@ -17,7 +17,7 @@ function vmm(...args: string[]): Result {
   return spawnSync(process.execPath, [PROGRAM, ...args], { encoding: 'utf8', timeout: 120_000 })
 }
 
-onKvm('the guest prints, and every interrupt and doorbell is counted on both sides', (t) => {
+kvmTest('the guest prints, and every interrupt and doorbell is counted on both sides', (t) => {
   const { status, stdout, stderr } = vmm('--rounds', '5000')
   t.is(status, 0, stderr)
   t.regex(stdout, /^guest: processor 0 is up$/m)
@@ -25,7 +25,7 @@ onKvm('the guest prints, and every interrupt and doorbell is counted on both sid
   t.regex(stdout, /5000 interrupts sent, 5000 taken; 5000 doorbells rung, 5000 heard; none lost/)
 })
 
-onKvm('several processors, which the first one starts', (t) => {
+kvmTest('several processors, which the first one starts', (t) => {
   const { status, stdout, stderr } = vmm('--rounds', '1000', '--cpus', '3')
   t.is(status, 0, stderr)
   for (const cpu of [0, 1, 2]) {
@@ -61,7 +61,7 @@ test.serial('a wrong option ends with status 2 and the bound', (t) => {
   }
 })
 
-onKvm('a kernel that is none ends with status 1 and says so', (t) => {
+kvmTest('a kernel that is none ends with status 1 and says so', (t) => {
   const { status, stderr } = vmm('--kernel', PROGRAM)
   t.is(status, 1)
   t.regex(stderr, /neither a bzImage nor an ELF vmlinux/)
