@@ -40,7 +40,8 @@ export { DmaBuffer } from './iommu/dma-buffer.js'
 export { GuestMemory, type HugePages, type MemoryOptions } from './iommu/guest-memory.js'
 export type { IovaRange } from './iommu/type1-info.js'
 export { EventFd, type EventFdOptions } from './event/eventfd.js'
-export { type PollerCounters, type SignalHandler, SignalPoller } from './event/poller.js'
+export { type PollerCounters, type PollerOptions, type SignalHandler, SignalPoller } from './event/poller.js'
+export { SignalWaiter, type WaiterCounters, type WaiterOptions } from './event/waiter.js'
 export {
   DoorbellWire,
   type Doorbell,
