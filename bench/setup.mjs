@@ -33,7 +33,12 @@ const inBench = (pattern, ...folders) =>
 
 /** Apart from out/, which tests may be using. */
 const prepareTypeScript = () => {
-  if (!isStale(join(BUILD, 'bench', 'host.js'), join(ROOT, 'ts'), ...inBench(/\.ts$/, '.', 'rows'))) return
+  const sources = [
+    join(ROOT, 'ts'),
+    join(ROOT, 'examples', 'vmm', 'guest'),
+    ...inBench(/\.ts$/, '.', 'guest', 'rows'),
+  ]
+  if (!isStale(join(BUILD, 'bench', 'host.js'), ...sources)) return
   say('compiling the benchmarks into build-bench/')
   must(process.execPath, [join('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'bench'])
 }

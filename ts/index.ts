@@ -41,6 +41,8 @@ export { DmaBuffer } from './iommu/dma-buffer.js'
 export { GuestMemory, type HugePages, type MemoryOptions } from './iommu/guest-memory.js'
 export type { IovaRange } from './iommu/type1-info.js'
 export { EventFd, type EventFdOptions } from './event/eventfd.js'
+export { type PollerCounters, type PollerOptions, type SignalHandler, SignalPoller } from './event/poller.js'
+export { SignalWaiter, type WaiterCounters, type WaiterOptions } from './event/waiter.js'
 export {
   DoorbellWire,
   type Doorbell,
@@ -59,8 +61,6 @@ export {
 } from './signalling/passthrough/passthrough.js'
 export type { HideCapability } from './signalling/passthrough/capabilities.js'
 export type { PassthroughAccess, PassthroughPolicy, PolicyAnswer } from './signalling/passthrough/policy.js'
-export { type PollerCounters, type PollerOptions, type SignalHandler, SignalPoller } from './event/poller.js'
-export { SignalWaiter, type WaiterCounters, type WaiterOptions } from './event/waiter.js'
 export { VfioError, type VfioErrorContext, type VfioErrorReason } from './errors.js'
 export type { ShareToken } from './handle.js'
 export type { CallMessage } from './native.js'

@@ -14,6 +14,21 @@ export interface PciFunction {
   writeConfig(offset: number, size: number, value: number): void
 }
 
+const HOST_BRIDGE_REGISTERS = new DataView(new ArrayBuffer(256))
+HOST_BRIDGE_REGISTERS.setUint32(0, 0x1237_8086, true)
+HOST_BRIDGE_REGISTERS.setUint32(8, 0x0600_0002, true)
+
+/** The bridge between processors and bus, by which kernels find out that there is a bus. It has nothing to set. */
+export const HOST_BRIDGE: PciFunction = {
+  readConfig(offset, size) {
+    if (size === 4) return HOST_BRIDGE_REGISTERS.getUint32(offset, true)
+    return size === 2 ? HOST_BRIDGE_REGISTERS.getUint16(offset, true) : HOST_BRIDGE_REGISTERS.getUint8(offset)
+  },
+  writeConfig() {
+    // Read-only.
+  },
+}
+
 export class PciBus implements BusDevice {
   readonly #slots = new Map<number, PciFunction>()
   #address = 0

@@ -288,11 +288,6 @@ export class Region {
     }
   }
 
-  /** The native object, for what maps the region elsewhere. @internal */
-  get native(): NativeHandle {
-    return this.#native
-  }
-
   /** True once a mapped access found the device not answering; stays so until `remap()`. */
   get faulted(): boolean {
     return addon().registersFaulted(this.#native)

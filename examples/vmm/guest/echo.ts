@@ -2,10 +2,12 @@
 import { dword } from './assembler.js'
 import {
   assembleGuest,
+  beginLine,
   control,
   DONE,
   DOORBELLS,
   endInterrupt,
+  endLine,
   type GuestProgram,
   mail,
   MAILBOXES,
@@ -25,11 +27,13 @@ export function echoGuest({ cpus }: { cpus: number }): GuestProgram {
         code.mov('ebp', 'ebx').arithmetic('sub', 'ebp', MAILBOXES).shift('shr', 'ebp', 12)
         code.mov('edi', 'ebp').shift('shl', 'edi', 2).arithmetic('add', 'edi', DOORBELLS)
         const introduce = (): void => {
+          beginLine(code)
           print(code, 'processor')
           code.mov('eax', 'ebp').call('printNumber')
         }
         introduce()
         print(code, 'up')
+        endLine(code)
         control(code, READY)
         code.label('loop').arithmetic('cmp', mail('stop'), 0).j('ne', 'stopped')
         sleep(code).jmp('loop')
@@ -40,6 +44,7 @@ export function echoGuest({ cpus }: { cpus: number }): GuestProgram {
         print(code, 'rang')
         printNumber(code, mail('doorbells'))
         print(code, 'doorbells')
+        endLine(code)
         control(code, DONE)
         code.label('end').op('cli', 'hlt').jmp('end')
         text(code, 'processor', 'guest: processor ')

@@ -97,6 +97,15 @@ export function text(code: Assembler, label: string, content: string): Assembler
   return code.label(label).data(`${content}\0`)
 }
 
+/** Keeps other processors from printing, until `endLine`: they share the serial port. */
+export function beginLine(code: Assembler): Assembler {
+  return code.call('beginLine')
+}
+
+export function endLine(code: Assembler): Assembler {
+  return code.mov(dword(at('printing')), 0)
+}
+
 /** Prints a text of the guest's. */
 export function print(code: Assembler, label: string): Assembler {
   return code.mov('esi', at(label)).call('print')
@@ -147,6 +156,12 @@ function start(code: Assembler, cpus: number): void {
 }
 
 function printing(code: Assembler): void {
+  code
+    .label('beginLine')
+    .mov('eax', 1)
+    .xchg(dword(at('printing')), 'eax')
+    .test('eax', 'eax')
+  code.j('ne', 'beginLine').op('ret').label('printing').values(4, 0)
   // esi: a text that ends with a zero.
   code.label('print').op('cld').label('printNext').op('lodsb').test('al', 'al').j('e', 'printed')
   code.call('putc').jmp('printNext').label('printed').op('ret')

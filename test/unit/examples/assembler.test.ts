@@ -20,6 +20,7 @@ const FORMS: [string, (code: Assembler) => unknown, string][] = [
   ['mov %ecx,0x0(%edi)', (c) => c.mov(dword('edi'), 'ecx'), '898f00000000'],
   ['movl $0x1ff,0xfee000f0', (c) => c.mov(dword(0xfee000f0), 0x1ff), 'c705f000e0feff010000'],
   ['movl $0x1,0x60(%edi)', (c) => c.mov(dword('edi', 0x60), 1), 'c7876000000001000000'],
+  ['xchg %eax,0x8000', (c) => c.xchg(dword(0x8000), 'eax'), '870500800000'],
   ['add $0x10000,%ebx', (c) => c.arithmetic('add', 'ebx', 0x10000), '81c300000100'],
   ['or $0x1,%al', (c) => c.arithmetic('or', 'al', 1), '80c801'],
   ['and $0x20,%al', (c) => c.arithmetic('and', 'al', 0x20), '80e020'],

@@ -2,7 +2,7 @@
 import test from 'ava'
 
 import { Bus, type BusDevice } from '../../../examples/vmm/bus.js'
-import { PciBus } from '../../../examples/vmm/pci.js'
+import { HOST_BRIDGE, PciBus } from '../../../examples/vmm/pci.js'
 import { Serial } from '../../../examples/vmm/serial.js'
 
 interface Port {
@@ -96,6 +96,29 @@ test('PCI: an address selects register, slot and function; what is not there rea
   pci.write(0, 4, 0x8000_0900n)
   t.is(pci.read(4, 2), 0xffffn, 'function 1')
   t.is(written.length, 1)
+})
+
+test('PCI: the host bridge shows what kernels look for, and cannot be changed', (t) => {
+  const pci = new PciBus()
+  pci.plug(0, HOST_BRIDGE)
+  pci.write(0, 4, 0x8000_0008n)
+  t.is(pci.read(4, 4), 0x0600_0002n)
+  t.is(pci.read(6, 2), 0x0600n)
+  t.is(pci.read(7, 1), 0x06n)
+  pci.write(4, 4, 0n)
+  t.is(pci.read(4, 4), 0x0600_0002n)
+})
+
+test('the bus: a device that moves is asked where nobody else answers', (t) => {
+  const bus = new Bus()
+  let base = 0x4000n
+  bus.attachMovable(({ address }) => (address === base ? 1n : undefined))
+  bus.attachMovable(({ address }) => (address === 0x5000n ? 2n : undefined))
+  const read = (address: bigint): bigint =>
+    bus.access({ space: 'memory', address, size: 1, value: undefined }, 0)
+  t.deepEqual([read(0x4000n), read(0x5000n), read(0x6000n)], [1n, 2n, 0xffn])
+  base = 0x6000n
+  t.deepEqual([read(0x4000n), read(0x6000n)], [0xffn, 1n])
 })
 
 test('the bus: finds the device and counts from its start; nobody answers elsewhere', (t) => {
