@@ -91,6 +91,9 @@ const KNOWN: Record<string, VfioErrorContext> = {
   'memfd_create ENOSPC': {
     remedy: 'The huge page pool is empty: reserve more in /sys/kernel/mm/hugepages/*/nr_hugepages.',
   },
+  'mbind EINVAL': { remedy: 'This machine has no memory on that NUMA node; see /sys/devices/system/node.' },
+  'mbind ENOSYS': { remedy: 'The kernel has no NUMA (CONFIG_NUMA): leave numaNode out.' },
+  'mbind EPERM': { remedy: 'A container does not permit mbind: give it CAP_SYS_NICE.' },
   'memfd_create EMFILE': {
     remedy: 'The process is out of file descriptors; raise RLIMIT_NOFILE (ulimit -n).',
   },

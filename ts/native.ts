@@ -84,8 +84,8 @@ export interface NativeAddon {
   waiterWake(waiter: NativeHandle): void
 
   // -- memory --
-  /** A memfd; `hugePageBits` is log2 of the huge page size, 0 for ordinary pages. */
-  memoryCreate(size: number, hugePageBits: number): NativeHandle
+  /** A memfd; `hugePageBits` is log2 of the huge page size, 0 for ordinary pages; `node` the NUMA node, if one. */
+  memoryCreate(size: number, hugePageBits: number, node: number | null): NativeHandle
   memoryFromFd(fd: number): NativeHandle
   memoryInfo(memory: NativeHandle): { size: number; pageSize: number }
   memoryWindow(memory: NativeHandle, offset: number, length: number): ArrayBuffer

@@ -5,6 +5,8 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include <optional>
+
 #include "areas.h"
 #include "memory/guard.h"
 #include "memory/memory.h"
@@ -16,14 +18,17 @@ namespace nodevfio {
 
 namespace {
 
-// memoryCreate(size, hugePageBits)
+// memoryCreate(size, hugePageBits, node | null)
 Napi::Value memoryCreate(const Napi::CallbackInfo& info) {
   const auto size = static_cast<uint64_t>(safeInteger(info[0], "size"));
   const uint32_t bits = uint32Of(info[1], "hugePageBits");
   if (bits > 40) throw Napi::RangeError::New(info.Env(), "hugePageBits must be at most 40");
   int error = 0;
-  auto memory = Memory::create(size, bits, error);
-  if (memory == nullptr) throw Failure(error, "memfd_create");
+  const char* failed = nullptr;
+  std::optional<uint32_t> node;
+  if (!info[2].IsNull()) node = uint32Of(info[2], "node");
+  auto memory = Memory::create(size, bits, node, error, failed);
+  if (memory == nullptr) throw Failure(error, failed);
   return Handle::wrap(info.Env(), std::move(memory));
 }
 

@@ -3,13 +3,41 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 
 namespace nodevfio {
 
+namespace {
+
+constexpr uint32_t kMostNodes = 1024;
+
+// A memfd's policy belongs to the file: set through one mapping, it holds for every later one.
+int bindToNode(int fd, uint64_t size, uint32_t node) {
+  if (node >= kMostNodes) return EINVAL;
+  int error = 0;
+  const auto mapping = Mapping::create(fd, 0, size, PROT_READ | PROT_WRITE, error);
+  if (mapping == nullptr) return error;
+  constexpr int kBind = 2;  // MPOL_BIND of <linux/mempolicy.h>
+  constexpr uint32_t kBits = 64;
+  uint64_t nodes[kMostNodes / kBits] = {};
+  nodes[node / kBits] = uint64_t{1} << (node % kBits);
+  // The kernel takes one bit less than it is told.
+  return syscall(SYS_mbind, mapping->address(), size, kBind, nodes, kMostNodes + 1, 0) != 0 ? errno : 0;
+}
+
+}  // namespace
+
 std::shared_ptr<Memory> Memory::create(uint64_t size, uint32_t hugePageBits, int& error) {
+  const char* failed = nullptr;
+  return create(size, hugePageBits, std::nullopt, error, failed);
+}
+
+std::shared_ptr<Memory> Memory::create(uint64_t size, uint32_t hugePageBits, std::optional<uint32_t> node, int& error,
+                                       const char*& syscall) {
+  syscall = "memfd_create";
   // The kernel shares this encoding with mmap; libc names only the latter.
   constexpr unsigned kHugeShift = MAP_HUGE_SHIFT;
   unsigned flags = MFD_CLOEXEC;
@@ -24,8 +52,17 @@ std::shared_ptr<Memory> Memory::create(uint64_t size, uint32_t hugePageBits, int
     return nullptr;
   }
   auto memory = std::make_shared<Memory>(fd, size, pageSize);
-  if (ftruncate(fd, static_cast<off_t>(size)) != 0 ||
-      (hugePageBits != 0 && fallocate(fd, 0, 0, static_cast<off_t>(size)) != 0)) {
+  if (ftruncate(fd, static_cast<off_t>(size)) != 0) {
+    error = errno;
+    return nullptr;
+  }
+  // Before the pages are taken.
+  error = node ? bindToNode(fd, size, *node) : 0;
+  if (error != 0) {
+    syscall = "mbind";
+    return nullptr;
+  }
+  if (hugePageBits != 0 && fallocate(fd, 0, 0, static_cast<off_t>(size)) != 0) {
     error = errno;
     return nullptr;
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "memory/mapping.h"
 #include "support/object.h"
@@ -20,6 +21,9 @@ class Memory : public File {
   // Creates a memfd of `size` bytes, a multiple of the page size; `hugePageBits` is log2 of the hugetlb page size or 0.
   // Returns nullptr and the errno. Space is reserved at once, so that a later touch cannot meet a full hugetlb pool.
   static std::shared_ptr<Memory> create(uint64_t size, uint32_t hugePageBits, int& error);
+  // The same with its pages taken from one NUMA node only; `syscall` names the call that `error` is of.
+  static std::shared_ptr<Memory> create(uint64_t size, uint32_t hugePageBits, std::optional<uint32_t> node, int& error,
+                                        const char*& syscall);
 
   uint64_t size() const { return size_; }
   uint64_t pageSize() const { return pageSize_; }

@@ -171,3 +171,30 @@ kvmTest('routes up to the limit, which is named', (t) => {
   pin.close()
   t.throws(() => routing.pin(30, { chip: 'ioapic', pin: 24 }), { instanceOf: RangeError })
 })
+
+kvmTest(
+  'the split chip: a level interrupt of the VMM’s own IOAPIC ends in an exit that names its vector',
+  async (t) => {
+    using made = countingMachine({ irqchip: 'split' })
+    const { vm, vcpu } = made
+    // Bit 15: level-triggered; bit 14: asserted.
+    const level = { ...MESSAGE, data: MESSAGE.data | 0xc000 }
+    const route = vm.routing.msi(level, { gsi: 5 })
+    t.is(route.gsi, 5)
+    t.throws(() => vm.routing.msi(MESSAGE, { gsi: 5 }), { instanceOf: VfioError, code: 'EEXIST' })
+    t.throws(() => vm.routing.msi(MESSAGE, { gsi: vm.routing.limit }), { instanceOf: RangeError })
+    using doorbell = vm.ioeventfd({ pio: DOORBELL, length: 1 })
+    const runner = await runInWorker(vcpu)
+    // Until the guest has turned its APIC on, messages are dropped.
+    while (!vm.signalMsi(MESSAGE)) await new Promise((resolve) => setTimeout(resolve, 1))
+    const rings = doorbell[Symbol.asyncIterator]()
+    await rings.next()
+    vm.setIrqLine(5, true)
+    t.is(await runner.ended, 'ioapic-eoi')
+    await runner.exited
+    t.deepEqual(vcpu.mpState, 0)
+    await rings.return?.()
+    using full = machine([0xf4])
+    t.throws(() => full.vm.routing.msi(MESSAGE, { gsi: 5 }), { instanceOf: RangeError })
+  },
+)

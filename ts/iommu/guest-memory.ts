@@ -11,6 +11,8 @@ export type HugePages = '2M' | '1G'
 export interface MemoryOptions {
   /** Take the memory from the pool of huge pages of this size (default: ordinary pages). */
   hugePages?: HugePages
+  /** Take the memory from this NUMA node only, 0 to 1023 (MPOL_BIND; default: wherever it is first touched). */
+  numaNode?: number
 }
 
 const HUGE_PAGE_BITS: Record<HugePages, number> = { '2M': 21, '1G': 30 }
@@ -53,17 +55,18 @@ export class GuestMemory extends Handle {
   /**
    * Makes anonymous memory, zeroed.
    * @param size bytes, 1 to 2^46; rounded up to whole pages
-   * @throws VfioError ENOSPC or ENOMEM when the huge page pool is too small
+   * @throws VfioError ENOSPC or ENOMEM when the huge page pool is too small; EINVAL of mbind for a node without memory
    */
   static create(size: number, options?: MemoryOptions): GuestMemory {
     integer(size, 'size', 1, 2 ** 46)
-    const { hugePages } = optionsOf(options, 'options')
+    const { hugePages, numaNode } = optionsOf(options, 'options')
     if (hugePages !== undefined) oneOf(hugePages, 'hugePages', ['2M', '1G'])
+    if (numaNode !== undefined) integer(numaNode, 'numaNode', 0, 1023)
     const bits = hugePages === undefined ? 0 : HUGE_PAGE_BITS[hugePages]
     const page = bits === 0 ? addon().pageSize() : 2 ** bits
     const rounded = Math.ceil(size / page) * page
     const subject = `${String(rounded)} bytes${hugePages === undefined ? '' : ` in ${hugePages} pages`}`
-    return new GuestMemory(attempt({ subject }, () => addon().memoryCreate(rounded, bits)))
+    return new GuestMemory(attempt({ subject }, () => addon().memoryCreate(rounded, bits, numaNode ?? null)))
   }
 
   /** Takes ownership of a descriptor that can be mapped shared, a memfd for example. Its size is the file's. */

@@ -2,7 +2,7 @@
 // addon keeps the one table of a machine, for every Worker; this is the way to it.
 import { ENOSPC, type VfioError, attempt } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
-import { MAX_U64, bigint, integer, object, oneOf } from '../validate.js'
+import { MAX_U64, bigint, integer, object, oneOf, options as optionsOf } from '../validate.js'
 
 /** What a message-signalled interrupt writes, and where: a device's MSI address and data. */
 export interface MsiMessage {
@@ -66,12 +66,18 @@ export class GsiRouting {
   }
 
   /**
-   * A free GSI, routed to a message.
-   * @throws VfioError ENOSPC when the table is full
+   * A free GSI, or the one asked for, routed to a message. With the split chip GSI 0 to 23 are the pins of the VMM's own
+   * IOAPIC: a level-triggered message (bit 15 of data) from one of them ends in an exit of reason `ioapic-eoi`.
+   * @param options `gsi` is 0 to limit - 1, from 24 on with the full chip, whose pins have those below
+   * @throws VfioError ENOSPC when the table is full, EEXIST when the GSI was given out already
    */
-  msi(message: MsiMessage): MsiRoute {
+  msi(message: MsiMessage, options?: { gsi?: number }): MsiRoute {
     const target = messageTarget(message)
-    const gsi = this.#changing('a message', () => addon().vmAllocateRoute(this.#vm(), target))
+    const { gsi: wanted } = optionsOf(options, 'options')
+    const gsi =
+      wanted === undefined
+        ? this.#changing('a message', () => addon().vmAllocateRoute(this.#vm(), target))
+        : this.#take(integer(wanted, 'gsi', this.#hasPins() ? IOAPIC_PINS : 0, this.limit - 1), target)
     return {
       gsi,
       update: (next) => {
@@ -98,15 +104,20 @@ export class GsiRouting {
     oneOf(chip, 'target.chip', ['pic-master', 'pic-slave', 'ioapic'])
     integer(pin, 'target.pin', 0, (chip === 'ioapic' ? IOAPIC_PINS : PIC_PINS) - 1)
     if (!this.#hasPins()) throw new TypeError("pins need the in-kernel chip: createVm({ irqchip: 'full' })")
-    this.#changing(`GSI ${String(gsi)}`, () => {
-      addon().vmTakeRoute(this.#vm(), gsi, [CHIPS[chip], pin])
-    })
+    this.#take(gsi, [CHIPS[chip], pin])
     return {
       gsi,
       close: () => {
         this.#free(gsi)
       },
     }
+  }
+
+  #take(gsi: number, target: readonly (bigint | number)[]): number {
+    this.#changing(`GSI ${String(gsi)}`, () => {
+      addon().vmTakeRoute(this.#vm(), gsi, target)
+    })
+    return gsi
   }
 
   #free(gsi: number): void {

@@ -240,3 +240,27 @@ test('a transferred buffer stays readable after close, with zeros', async (t) =>
   t.is(status, 0, stderr)
   t.true(['absent\n', '9 65536 0 1 0 0\n'].includes(stdout), stdout)
 })
+
+test('memory of a NUMA node: every mapping of it is bound there', (t) => {
+  let memory: GuestMemory
+  try {
+    memory = GuestMemory.create(1 << 16, { numaNode: 0 })
+  } catch (error) {
+    // A kernel without NUMA says so.
+    t.is((error as VfioError).code, 'ENOSYS')
+    return
+  }
+  const bytes = new Uint8Array(memory.buffer).fill(1)
+  const maps = readFileSync('/proc/self/numa_maps', 'utf8').split('\n')
+  t.true(
+    maps.some((line) => / bind:0 .*memfd:node-vfio/.test(line)),
+    maps.filter((line) => line.includes('memfd')).join('\n'),
+  )
+  t.is(bytes.length, 1 << 16)
+  memory.close()
+  const error = t.throws(() => GuestMemory.create(4096, { numaNode: 1023 }), { instanceOf: VfioError })
+  t.is(error.syscall, 'mbind')
+  t.regex(error.remedy ?? '', /no memory on that NUMA node/)
+  t.throws(() => GuestMemory.create(4096, { numaNode: 1024 }), { instanceOf: RangeError })
+  t.throws(() => GuestMemory.create(4096, { numaNode: '0' as never }), { instanceOf: TypeError })
+})
