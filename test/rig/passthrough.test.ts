@@ -113,7 +113,7 @@ function eduDriver(): GuestProgram {
 test.serial(
   'a guest drives edu: factorial, DMA into its memory, 200 MSIs, and user space has no part',
   async (t) => {
-      await withPassthrough('edu', {}, async (passthrough, guest) => {
+    await withPassthrough('edu', {}, async (passthrough, guest) => {
       passthrough.setBar(0, BigInt(REGISTERS))
       passthrough.writeConfig(COMMAND, 2, MEMORY_AND_MASTER)
       enableMsi(passthrough, guest.event)
@@ -133,7 +133,7 @@ test.serial(
       t.deepEqual(passthrough.counters, { ...passthrough.counters, mmioExits: 0, pioExits: 0, failed: 0 })
       t.is(guest.exit, undefined)
     })
-    },
+  },
 )
 
 test.serial('BARs come, move and go with the guest’s configuration', async (t) => {

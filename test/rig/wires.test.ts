@@ -28,7 +28,6 @@ const nothing = (): void => undefined
 test.serial(
   "a device's MSI reaches the guest's handler, whose doorbell reaches JavaScript: 100 rounds, none lost",
   async (t) => {
-    const before = holdings()
     await withGuest((guest) =>
       withDevice('edu', async (device) => {
         device.config.command.busMaster = true
@@ -59,7 +58,7 @@ test.serial(
         t.is(guest.exit, undefined)
       }),
     )
-    },
+  },
 )
 
 test.serial('a message that the guest rewrites is sent from then on', async (t) => {
