@@ -113,7 +113,6 @@ function eduDriver(): GuestProgram {
 test.serial(
   'a guest drives edu: factorial, DMA into its memory, 200 MSIs, and user space has no part',
   async (t) => {
-    const before = holdings()
     await withPassthrough('edu', {}, async (passthrough, guest) => {
       passthrough.setBar(0, BigInt(REGISTERS))
       passthrough.writeConfig(COMMAND, 2, MEMORY_AND_MASTER)
@@ -134,7 +133,6 @@ test.serial(
       t.deepEqual(passthrough.counters, { ...passthrough.counters, mmioExits: 0, pioExits: 0, failed: 0 })
       t.is(guest.exit, undefined)
     })
-    t.deepEqual(holdings(), before)
   },
 )
 
@@ -403,6 +401,7 @@ test.serial('e1000e: reset on start, its ports and its power states', async (t) 
 })
 
 test.serial('a Vm closed while a device is passed through takes it back', async (t) => {
+  const before = holdings()
   const guest = new Guest()
   await withDevice('edu', async (device) => {
     const passthrough = new PciPassthrough(guest.vm, device, { intx: { gsi: 20 } })
@@ -421,4 +420,5 @@ test.serial('a Vm closed while a device is passed through takes it back', async 
     t.false(device.irq('intx').enabled)
     t.is(device.addressSpace.mappingCount, 0)
   })
+  t.deepEqual(holdings(), before)
 })
