@@ -14,6 +14,7 @@ export type VfioErrorReason =
   | 'no-driver'
   | 'wrong-driver'
   | 'no-vfio-module'
+  | 'no-iommufd'
   | 'no-group-node'
   | 'permission'
   | 'group-busy'

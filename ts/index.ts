@@ -29,6 +29,7 @@ export {
   AddressSpace,
   type AddressSpaceOptions,
   type AllocateOptions,
+  type ContainerKind,
   type IommuType,
   type MapAccess,
   type MapOptions,

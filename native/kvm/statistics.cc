@@ -53,19 +53,29 @@ Statistics::~Statistics() {
   if (file_ >= 0) close(file_);
 }
 
+int Statistics::openLocked(int fd) {
+  if (file_ >= 0) return 0;
+  const int file = ioctl(fd, uapi::kKvmGetStatsFd, 0);
+  if (file < 0) return errno;
+  fcntl(file, F_SETFD, FD_CLOEXEC);
+  const int error = measure(file, size_);
+  if (error == 0) {
+    file_ = file;
+  } else {
+    close(file);
+  }
+  return error;
+}
+
+int Statistics::open(int fd) {
+  const std::lock_guard lock(mutex_);
+  return openLocked(fd);
+}
+
 int Statistics::read(int fd, std::vector<uint8_t>& bytes) {
   const std::lock_guard lock(mutex_);
-  if (file_ < 0) {
-    const int file = ioctl(fd, uapi::kKvmGetStatsFd, 0);
-    if (file < 0) return errno;
-    fcntl(file, F_SETFD, FD_CLOEXEC);
-    const int error = measure(file, size_);
-    if (error != 0) {
-      close(file);
-      return error;
-    }
-    file_ = file;
-  }
+  const int error = openLocked(fd);
+  if (error != 0) return error;
   bytes.resize(size_);
   return readAt(file_, bytes.data(), bytes.size(), 0);
 }

@@ -1,5 +1,5 @@
-// The statistics of a virtual machine or a vCPU: a file of its own (KVM_GET_STATS_FD, Linux 5.14), opened at first use.
-// Knows nothing of Node-API.
+// The statistics of a virtual machine or a vCPU: a file of its own (KVM_GET_STATS_FD, Linux 5.14). Knows nothing of
+// Node-API.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,14 @@ class Statistics {
   Statistics& operator=(const Statistics&) = delete;
   ~Statistics();
 
-  // The whole file: header, descriptors, values. `fd` is the machine's or the vCPU's. 0, or an errno.
+  // Opens the file of `fd`, the machine's or the vCPU's; nothing when it is open. 0, or an errno.
+  int open(int fd);
+  // The whole file: header, descriptors, values.
   int read(int fd, std::vector<uint8_t>& bytes);
 
  private:
+  int openLocked(int fd);
+
   std::mutex mutex_;
   int file_ = -1;
   size_t size_ = 0;

@@ -1,4 +1,4 @@
-// ioctl() as the linker finds it first, and the type1v2 part of the kernel.
+// ioctl() as the linker finds it first, and the parts of the kernel: type1v2, and a machine of KVM.
 #include "fake_kernel.h"
 
 #include <sys/syscall.h>
@@ -43,6 +43,7 @@ int FakeKernel::request(unsigned long number, void* argument) {
     const bool all = (unmap.flags & 2U) != 0;
     const uint64_t iova = unmap.iova;
     const uint64_t size = unmap.size;
+    if (cuts) return 0;
     uint64_t unmapped = 0;
     std::erase_if(mappings, [&](const auto& mapping) {
       const bool inside = all || (mapping.first >= iova && mapping.first - iova < size);
@@ -52,6 +53,40 @@ int FakeKernel::request(unsigned long number, void* argument) {
     unmap.size = unmapped;
     return 0;
   }
+  return machineRequest(number, argument);
+}
+
+int FakeKernel::machineRequest(unsigned long number, void* argument) {
+  if (number == uapi::kKvmSetUserMemoryRegion) {
+    const auto& region = *static_cast<uapi::KvmUserspaceMemoryRegion*>(argument);
+    if (region.memory_size == 0) return slots.erase(region.slot) != 0 ? 0 : EINVAL;
+    for (const auto& [slot, other] : slots) {
+      if (slot != region.slot &&
+          overlap(region.guest_phys_addr, region.memory_size, other.guest_phys_addr, other.memory_size)) {
+        return EEXIST;
+      }
+    }
+    slots.insert_or_assign(region.slot, region);
+    return 0;
+  }
+  if (number == uapi::kKvmSetGsiRouting) {
+    const auto& table = *static_cast<uapi::KvmIrqRouting*>(argument);
+    const auto* entries = reinterpret_cast<const uapi::KvmIrqRoutingEntry*>(&table + 1);
+    if (table.nr > limit) return EINVAL;
+    routes.assign(entries, entries + table.nr);
+    return 0;
+  }
+  if (number == uapi::kKvmIrqfd) {
+    const auto& irqfd = *static_cast<uapi::KvmIrqfd*>(argument);
+    if ((irqfd.flags & uapi::kIrqfdDeassign) != 0) return irqfds.erase({irqfd.fd, irqfd.gsi}) != 0 ? 0 : EINVAL;
+    return irqfds.insert({irqfd.fd, irqfd.gsi}).second ? 0 : EBUSY;
+  }
+  if (number == uapi::kKvmIoeventfd) {
+    const auto& bell = *static_cast<uapi::KvmIoeventfd*>(argument);
+    const std::tuple key(bell.addr, bell.len, bell.flags & ~uapi::kIoeventfdDeassign, bell.datamatch);
+    if ((bell.flags & uapi::kIoeventfdDeassign) != 0) return doorbells.erase(key) != 0 ? 0 : ENOENT;
+    return doorbells.insert(key).second ? 0 : EEXIST;
+  }
   return ENOTTY;
 }
 
@@ -60,9 +95,10 @@ extern "C" __attribute__((visibility("default"))) int ioctl(int fd, unsigned lon
   va_start(arguments, number);
   void* const argument = va_arg(arguments, void*);
   va_end(arguments);
-  if (fd != FakeKernel::kContainerFd || current == nullptr) {
+  if ((fd != FakeKernel::kContainerFd && fd != FakeKernel::kVmFd) || current == nullptr) {
     return static_cast<int>(syscall(SYS_ioctl, fd, number, argument));
   }
+  if (number == uapi::kKvmCheckExtension) return current.load()->extension();
   const int error = current.load()->request(number, argument);
   if (error == 0) return 0;
   errno = error;

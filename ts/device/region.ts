@@ -114,7 +114,7 @@ export class Region {
     if (areas.length > 0) watchSignalListeners()
   }
 
-  /** The native accessors with their mappings, which a Vm makes memory of. @internal */
+  /** The native object, for what shows the region's pages elsewhere. @internal */
   get native(): NativeHandle {
     return this.#native
   }
