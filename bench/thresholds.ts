@@ -21,6 +21,8 @@ const THRESHOLDS: readonly Threshold[] = [
   { name: 'eventfd.poller.latency.acrossCores', figure: 'ratioToLimit', atMost: 1.15 },
   { name: 'eventfd.poller.throughput', figure: 'ratioToLimit', atLeast: 0.6 },
   { name: 'guest.roundtrip.poller', figure: 'ratioToLimit', atMost: 1.2 },
+  { name: 'guest.roundtrip.waiter', figure: 'ratioToLimit', atMost: 1.08 },
+  { name: 'guest.roundtrip.spin', figure: 'ratioToLimit', atMost: 1.15 },
   { name: 'import.time', figure: 'ours', atMost: 40 },
   { name: 'memory.idle', figure: 'ours', atMost: 12 },
   { name: 'dma.map', figure: 'ratioToLimit', atMost: 1.15 },

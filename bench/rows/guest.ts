@@ -7,18 +7,25 @@ import { BenchGuest, guestForLimits } from '../guest/guest.js'
 import { type Row, compare, compareSeveral, unmeasured } from '../harness.js'
 import { runLimit, runLimitOfSeveral } from '../limits.js'
 import { allowedCpus, pinMainThread } from '../machine.js'
-import { EventFd, SignalPoller } from '../../ts/index.js'
+import { EventFd, SignalPoller, SignalWaiter } from '../../ts/index.js'
 import { Kvm } from '../../ts/kvm/index.js'
 
 const ROUNDS = 10_000
 const KERNEL_MILLISECONDS = 150
 const DOORBELLS = 50_000
 const RUNS = 11
+/** Longer than a round trip takes: the waiter hardly ever sleeps. */
+const SPIN_MICROS = 10_000
+const TIMEOUT_MS = 10_000
 
 const NO_PEER = { none: 'peer: no npm package does this work' }
 const UNITS = {
   'guest.roundtrip.poller': 'us',
   'guest.roundtrip.poller.p99': 'us',
+  'guest.roundtrip.waiter': 'us',
+  'guest.roundtrip.waiter.p99': 'us',
+  'guest.roundtrip.spin': 'us',
+  'guest.roundtrip.spin.p99': 'us',
   'guest.roundtrip.kernel': 'us',
   'guest.doorbell.rate': 'doorbells/s',
 }
@@ -92,20 +99,40 @@ async function polled(trip: RoundTrip): Promise<Figures> {
   return figures(samples)
 }
 
-async function pollerRoundTrip({ cpu, guestCpu }: Place): Promise<Row[]> {
+function waited(trip: RoundTrip, waiter: SignalWaiter): Figures {
+  const samples = new Float64Array(ROUNDS)
+  for (let round = 0; round < 2 * ROUNDS; round++) {
+    const start = trip.next()
+    if (waiter.wait(TIMEOUT_MS) !== 1) throw new Error('no doorbell came')
+    samples[round % ROUNDS] = performance.now() - start
+  }
+  trip.check()
+  return figures(samples)
+}
+
+async function roundTrip(
+  name: 'poller' | 'waiter' | 'spin',
+  { cpu, guestCpu }: Place,
+  limit: 'epoll' | 'spin',
+): Promise<Row[]> {
   const trip = new RoundTrip()
   await trip.guest.start(guestCpu)
+  const waiter =
+    name === 'poller'
+      ? undefined
+      : new SignalWaiter([trip.doorbell], { spinMicros: name === 'spin' ? SPIN_MICROS : 0 })
   const rows = await compareSeveral({
-    names: ['guest.roundtrip.poller', 'guest.roundtrip.poller.p99'],
+    names: [`guest.roundtrip.${name}`, `guest.roundtrip.${name}.p99`],
     unit: 'us',
-    ours: () => polled(trip),
+    ours: () => (waiter === undefined ? polled(trip) : waited(trip, waiter)),
     limit: () => {
-      const args = ['epoll', ...guestForLimits(), cpu, guestCpu, ROUNDS]
+      const args = [limit, ...guestForLimits(), cpu, guestCpu, ROUNDS]
       return runLimitOfSeveral('guest-roundtrip', args).map((nanoseconds) => nanoseconds / 1000)
     },
     peer: NO_PEER,
     runs: RUNS,
   })
+  waiter?.close()
   await trip.close()
   return rows
 }
@@ -214,7 +241,13 @@ export async function guest(): Promise<Row[]> {
   const cpus = allowedCpus()
   const place = { cpu: cpus[0]!, guestCpu: cpus.at(-1)! }
   pinMainThread([place.cpu])
-  const rows = [...(await pollerRoundTrip(place)), await kernelRoundTrip(place), await doorbellRate(place)]
+  const rows = [
+    ...(await roundTrip('poller', place, 'epoll')),
+    ...(await roundTrip('waiter', place, 'epoll')),
+    ...(await roundTrip('spin', place, 'spin')),
+    await kernelRoundTrip(place),
+    await doorbellRate(place),
+  ]
   pinMainThread(cpus)
   return rows
 }

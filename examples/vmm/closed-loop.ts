@@ -110,7 +110,9 @@ export async function runClosedLoop(machine: Machine, rounds: number): Promise<L
     const { reason, detail } = await machine.run({ entry, registers: {} })
     const counts = loops.map((loop) => loop.counts)
     if (reason === 'stopped' && loops.every(({ complete }) => complete)) return counts
-    throw new Error(`the guest ${reason} (${detail}) with the counts ${JSON.stringify(counts)}`)
+    throw new Error(
+      `the guest ${reason} (${detail}) with the counts ${JSON.stringify(counts)}; ${machine.where}`,
+    )
   } finally {
     stopWatching()
     for (const loop of loops) loop.close()

@@ -67,7 +67,7 @@ export async function runEduLoop(machine: Machine, place: EduPlace, rounds: numb
     const [raised, taken] = [mailbox.get('doorbells'), mailbox.get('interrupts')]
     if (reason !== 'stopped' || result === undefined || raised !== rounds || taken !== rounds) {
       throw new Error(
-        `the guest ${reason} (${detail}): ${raised} interrupts raised, ${taken} taken, of ${rounds}`,
+        `the guest ${reason} (${detail}): ${raised} interrupts raised, ${taken} taken, of ${rounds}; ${machine.where}`,
       )
     }
     const { exits } = result

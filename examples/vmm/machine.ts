@@ -74,6 +74,13 @@ export class Machine {
     }
   }
 
+  /** Where each processor is, once it has ended: what a guest that got stuck is asked first. */
+  get where(): string {
+    return this.processors
+      .map(({ id, vcpu }) => `processor ${id} at 0x${vcpu.registers.rip.toString(16)}`)
+      .join(', ')
+  }
+
   /** What KVM counted of all processors: exits for ports, and exits to user space for memory. */
   get exits(): ExitCounts {
     const counts = this.processors.map(({ vcpu }) => vcpu.stats())
