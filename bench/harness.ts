@@ -2,6 +2,9 @@
 // both, and the row keeps medians and their spread.
 
 import { benchAddon } from './addon.js'
+import { median, quantile } from './statistics.js'
+
+export { median }
 
 /** One figure from one measurement, in the row's unit. */
 export type Measure = () => number | Promise<number>
@@ -39,6 +42,10 @@ export interface Row {
     ratioToLimit: Spread | null
     ratioToPeer: Spread | null
   }
+  /** What the medians are of, in the order of the turns; none in a row that was not measured. */
+  samples?: { ours: readonly number[]; limit: readonly number[] | null; peer: readonly number[] | null }
+  /** Where it was measured. */
+  machine?: string
   reason?: string
 }
 
@@ -69,23 +76,6 @@ export interface ComparisonOfSeveral {
 
 const DEFAULT_RUNS = 15
 
-function sorted(values: readonly number[]): number[] {
-  return [...values].sort((a, b) => a - b)
-}
-
-/** Linear between the two nearest values. */
-function quantile(values: readonly number[], at: number): number {
-  const order = sorted(values)
-  const position = (order.length - 1) * at
-  const below = order[Math.floor(position)]!
-  const above = order[Math.ceil(position)]!
-  return below + (above - below) * (position - Math.floor(position))
-}
-
-export function median(values: readonly number[]): number {
-  return quantile(values, 0.5)
-}
-
 function spreadOf(values: readonly number[] | null): Spread | null {
   if (values === null) return null
   const [min, q1, q3, max] = [0, 0.25, 0.75, 1].map((at) => significant(quantile(values, at)))
@@ -95,6 +85,10 @@ function spreadOf(values: readonly number[] | null): Spread | null {
 /** Five digits: more would be noise. */
 function significant(value: number): number {
   return Number(value.toPrecision(5))
+}
+
+function rounded(values: readonly number[]): number[] {
+  return values.map(significant)
 }
 
 function middle(values: readonly number[] | null): number | null {
@@ -174,6 +168,11 @@ function summary(
       peer: spreadOf(c),
       ratioToLimit: spreadOf(toLimit),
       ratioToPeer: spreadOf(toPeer),
+    },
+    samples: {
+      ours: rounded(a),
+      limit: b === null ? null : rounded(b),
+      peer: c === null ? null : rounded(c),
     },
     ...(reason === '' ? {} : { reason }),
   }

@@ -60,7 +60,9 @@ const installed = () => {
 /** A peer that cannot be had costs its column, not the benchmark. */
 const preparePeers = () => {
   if (installed()) return
-  say('npm ci in bench/: installs koffi and epoll, the npm packages to measure against (epoll is compiled)')
+  say(
+    'npm ci in bench/: installs koffi and epoll, to measure against (epoll is compiled), and echarts, for reports',
+  )
   const problem = run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: BENCH })
   if (problem !== undefined) say(`without peers: ${problem}`)
 }
