@@ -22,7 +22,7 @@ class Vcpu : public File {
  public:
   static constexpr Kind kKind = Kind::kVcpu;
   // Bytes of the mapping: kvm_run, the page of port data, and (not used) the ring of coalesced writes.
-  static constexpr size_t kRunSize = 2 * 4096;
+  static constexpr size_t kRunSize = size_t{2} * 4096;
 
   // KVM_CREATE_VCPU. nullptr and the errno otherwise.
   static std::shared_ptr<Vcpu> create(std::shared_ptr<Vm> vm, uint32_t id, int& error);
