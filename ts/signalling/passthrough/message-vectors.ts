@@ -121,9 +121,16 @@ export class MessageVectors {
       this.#irq.set(vector, eventfd)
       return
     }
+    const before = this.#capacity
     this.#irq.disable()
-    this.#grow(vector + 1)
-    // What the others sent in between is lost: one interrupt too many for each makes its handler look.
-    for (const [other, each] of this.#vectors) if (other !== vector) each.eventfd.signal()
+    try {
+      this.#grow(vector + 1)
+    } catch (error) {
+      this.#grow(before)
+      throw error
+    } finally {
+      // What the others sent in between is lost: one interrupt too many for each makes its handler look.
+      for (const [other, each] of this.#vectors) if (other !== vector) each.eventfd.signal()
+    }
   }
 }
