@@ -3,7 +3,13 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { prepareAddon, PrepareError, prepareLibrary, prepareModules } from '../scripts/lib/prepare.mjs'
+import {
+  prepareAddon,
+  prepareBenchModules,
+  PrepareError,
+  prepareLibrary,
+  prepareModules,
+} from '../scripts/lib/prepare.mjs'
 import { findProgram, ROOT, run } from '../scripts/lib/process.mjs'
 import { say } from '../scripts/lib/say.mjs'
 
@@ -43,28 +49,14 @@ const prepareTypeScript = () => {
   must(process.execPath, [join('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'bench'])
 }
 
-const installed = () => {
-  try {
-    const read = (...path) => JSON.parse(readFileSync(join(BENCH, ...path), 'utf8')).packages
-    const wanted = read('package-lock.json')
-    const present = read('node_modules', '.package-lock.json')
-    return Object.keys(wanted[''].dependencies).every((name) => {
-      const path = `node_modules/${name}`
-      return present[path]?.version === wanted[path].version
-    })
-  } catch {
-    return false
-  }
-}
-
 /** A peer that cannot be had costs its column, not the benchmark. */
 const preparePeers = () => {
-  if (installed()) return
-  say(
-    'npm ci in bench/: installs koffi and epoll, to measure against (epoll is compiled), and echarts, for reports',
-  )
-  const problem = run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: BENCH })
-  if (problem !== undefined) say(`without peers: ${problem}`)
+  try {
+    prepareBenchModules()
+  } catch (error) {
+    if (!(error instanceof PrepareError)) throw error
+    say(`without peers: ${error.message}`)
+  }
 }
 
 const prepareBenchAddon = () => {

@@ -4,7 +4,13 @@
 import { parseArgs } from 'node:util'
 import { onHost, onRig, testFiles } from './lib/ava.mjs'
 import { nativeTests } from './lib/native.mjs'
-import { prepareAddon, PrepareError, prepareModules, prepareTypeScript } from './lib/prepare.mjs'
+import {
+  prepareAddon,
+  prepareBenchModules,
+  PrepareError,
+  prepareModules,
+  prepareTypeScript,
+} from './lib/prepare.mjs'
 import { report, Results, runSuite } from './lib/results.mjs'
 import { say } from './lib/say.mjs'
 import { typeTests } from './lib/types.mjs'
@@ -67,6 +73,14 @@ const prepare = (suites) => {
   if (!compiled) return
   if (process.env.NODE_VFIO_ADDON === undefined) prepareAddon()
   prepareTypeScript()
+  // The reports of benchmarks are drawn by a library that is installed there; without it their tests are skipped.
+  if (!suites.some(({ folder }) => folder === 'unit')) return
+  try {
+    prepareBenchModules()
+  } catch (error) {
+    if (!(error instanceof PrepareError)) throw error
+    say(error.message)
+  }
 }
 
 const main = async () => {

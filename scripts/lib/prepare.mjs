@@ -19,11 +19,11 @@ const must = (program, ...args) => {
   if (problem !== undefined) throw new PrepareError(problem)
 }
 
-const whyInstall = () => {
-  const installed = at('node_modules', '.package-lock.json')
+const whyInstall = (folder) => {
+  const installed = at(folder, 'node_modules', '.package-lock.json')
   if (!existsSync(installed)) return 'node_modules is missing'
   const present = json(installed).packages
-  const wanted = Object.entries(json(at('package-lock.json')).packages)
+  const wanted = Object.entries(json(at(folder, 'package-lock.json')).packages)
   const stale = wanted.find(
     ([path, { version, optional }]) => path !== '' && !optional && present[path]?.version !== version,
   )
@@ -32,10 +32,24 @@ const whyInstall = () => {
 
 /** `npm ci` when needed; it builds the addon too. */
 export const prepareModules = () => {
-  const why = whyInstall()
+  const why = whyInstall('.')
   if (!why) return
   say(`npm ci, because ${why}: downloads the development tools and builds the addon (about a minute)`)
   must('npm', 'ci', '--no-audit', '--no-fund')
+}
+
+/** The same in bench/. Whoever can do without catches the PrepareError. */
+export const prepareBenchModules = () => {
+  const why = whyInstall('bench')
+  if (!why) return
+  say(
+    `npm ci in bench/, because ${why}: koffi and epoll, to measure against (epoll is compiled), and echarts, for reports`,
+  )
+  const problem = run('npm', ['ci', '--no-audit', '--no-fund'], {
+    cwd: at('bench'),
+    timeout: STEP_TIMEOUT_MS,
+  })
+  if (problem !== undefined) throw new PrepareError(problem)
 }
 
 const newest = (path) => {
