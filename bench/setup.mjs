@@ -1,7 +1,7 @@
 // What the benchmarks need before they run, on a fresh clone too: the package built, the peers from npm, the C++ limits.
 // Runs as a program of its own, so that main.mjs can send everything said here to stderr.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   prepareAddon,
