@@ -13,8 +13,8 @@ interface BenchAddon {
   empty(...args: unknown[]): void
   /** Pins a thread of this process. */
   pin(thread: number, cpus: readonly number[]): void
-  partnerStart(ping: number, pong: number, cpu: number, rounds: number): Partner
-  /** Joins the thread and gives the nanoseconds per round trip. */
+  partnerStart(ping: number, pong: number, cpu: number, rounds: number, spins: boolean): Partner
+  /** Joins the thread and gives the median nanoseconds of a round trip. */
   partnerFinish(partner: Partner): number
   /** Nanoseconds that the calling thread has been running. */
   cpuTime(): number

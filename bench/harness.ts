@@ -2,9 +2,15 @@
 // both, and the row keeps medians and their spread.
 
 import { benchAddon } from './addon.js'
+import { median, quantile } from './statistics.js'
+
+export { median }
 
 /** One figure from one measurement, in the row's unit. */
 export type Measure = () => number | Promise<number>
+
+/** Several figures from one measurement, one for each row: a median and a percentile of the same samples, for example. */
+export type MeasureSeveral = () => readonly number[] | Promise<readonly number[]>
 
 export interface Spread {
   min: number
@@ -36,6 +42,10 @@ export interface Row {
     ratioToLimit: Spread | null
     ratioToPeer: Spread | null
   }
+  /** What the medians are of, in the order of the turns; none in a row that was not measured. */
+  samples?: { ours: readonly number[]; limit: readonly number[] | null; peer: readonly number[] | null }
+  /** Where it was measured. */
+  machine?: string
   reason?: string
 }
 
@@ -53,24 +63,18 @@ export interface Comparison {
   runs?: number
 }
 
+/** As Comparison, for several rows that are measured at once. */
+export interface ComparisonOfSeveral {
+  names: readonly string[]
+  unit: string
+  ours: MeasureSeveral
+  limit: MeasureSeveral | { none: string }
+  peer: MeasureSeveral | { none: string }
+  peerName?: string
+  runs?: number
+}
+
 const DEFAULT_RUNS = 15
-
-function sorted(values: readonly number[]): number[] {
-  return [...values].sort((a, b) => a - b)
-}
-
-/** Linear between the two nearest values. */
-function quantile(values: readonly number[], at: number): number {
-  const order = sorted(values)
-  const position = (order.length - 1) * at
-  const below = order[Math.floor(position)]!
-  const above = order[Math.ceil(position)]!
-  return below + (above - below) * (position - Math.floor(position))
-}
-
-export function median(values: readonly number[]): number {
-  return quantile(values, 0.5)
-}
 
 function spreadOf(values: readonly number[] | null): Spread | null {
   if (values === null) return null
@@ -83,6 +87,10 @@ function significant(value: number): number {
   return Number(value.toPrecision(5))
 }
 
+function rounded(values: readonly number[]): number[] {
+  return values.map(significant)
+}
+
 function middle(values: readonly number[] | null): number | null {
   return values === null ? null : significant(median(values))
 }
@@ -92,19 +100,53 @@ function ratios(values: readonly number[], to: readonly number[] | null): number
 }
 
 /** Measures a row. */
-export async function compare(comparison: Comparison): Promise<Row> {
-  const { name, unit, ours, limit, peer, peerName = null, runs = DEFAULT_RUNS } = comparison
+export async function compare({ name, ours, limit, peer, ...others }: Comparison): Promise<Row> {
+  const single = (measure: Measure): MeasureSeveral => {
+    return async () => [await measure()]
+  }
+  const beside = (measure: Beside): MeasureSeveral | { none: string } =>
+    typeof measure === 'function' ? single(measure) : measure
+  const [row] = await compareSeveral({
+    ...others,
+    names: [name],
+    ours: single(ours),
+    limit: beside(limit),
+    peer: beside(peer),
+  })
+  return row!
+}
+
+/** Measures several rows at once. */
+export async function compareSeveral(comparison: ComparisonOfSeveral): Promise<Row[]> {
+  const { names, ours, limit, peer, runs = DEFAULT_RUNS } = comparison
   const columns = [ours, limit, peer].map((measure) => (typeof measure === 'function' ? measure : null))
-  const results = columns.map((measure): number[] | null => (measure === null ? null : []))
+  const results = columns.map((measure): (readonly number[])[] | null => (measure === null ? null : []))
   // The first round warms up and is not kept.
   for (let run = -1; run < runs; run++) {
     for (const [i, measure] of columns.entries()) {
       if (measure === null) continue
-      const value = await measure()
-      if (run >= 0) results[i]!.push(value)
+      const values = await measure()
+      if (run >= 0) results[i]!.push(values)
     }
   }
-  const [a, b, c] = results as [number[], number[] | null, number[] | null]
+  return names.map((name, row) => {
+    const [a, b, c] = results.map((column) => column?.map((values) => values[row]!) ?? null)
+    return summary(name, comparison, a!, b!, c!)
+  })
+}
+
+function summary(
+  name: string,
+  {
+    unit,
+    limit,
+    peer,
+    peerName = null,
+  }: Pick<ComparisonOfSeveral, 'unit' | 'limit' | 'peer'> & { peerName?: string | null },
+  a: readonly number[],
+  b: readonly number[] | null,
+  c: readonly number[] | null,
+): Row {
   const toLimit = ratios(a, b)
   const toPeer = ratios(a, c)
   const reason = [limit, peer]
@@ -119,13 +161,18 @@ export async function compare(comparison: Comparison): Promise<Row> {
     peerName: c === null ? null : peerName,
     ratioToLimit: middle(toLimit),
     ratioToPeer: middle(toPeer),
-    runs,
+    runs: a.length,
     spread: {
       ours: spreadOf(a),
       limit: spreadOf(b),
       peer: spreadOf(c),
       ratioToLimit: spreadOf(toLimit),
       ratioToPeer: spreadOf(toPeer),
+    },
+    samples: {
+      ours: rounded(a),
+      limit: b === null ? null : rounded(b),
+      peer: c === null ? null : rounded(c),
     },
     ...(reason === '' ? {} : { reason }),
   }

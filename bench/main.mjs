@@ -2,6 +2,7 @@
 // imported before the set-up.
 
 import { spawnSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -14,11 +15,15 @@ const RIG_TIMEOUT = 1200
 
 const HELP = `npm run bench -- [options]
 
-  --json     print the rows as a JSON array on stdout, and nothing else there
-  --check    exit with status 1 when a figure is not what it must be
-  --rig      fail when the rig, which the rows that need a device are measured in, does not start
-  --no-rig   leave those rows out, with the reason
-  --help     this text
+  --json              print the rows as a JSON array on stdout, every sample included, and nothing else there
+  --check             exit with status 1 when a figure is not what it must be
+  --compare OLD.json  say of each row whether it is faster, slower or within noise, next to what --json printed once
+  --report FILE.html  write a page with charts and a table, which needs nothing beside it
+  --svg FOLDER        write the charts alone
+  --from FILE.json    take the rows that --json printed once, and measure nothing
+  --rig               fail when the rig, which the rows that need a device are measured in, does not start
+  --no-rig            leave those rows out, with the reason
+  --help              this text
 
 Without --rig or --no-rig, those rows are measured if the rig starts. Each figure is the median of several measurements
 that take turns with those of its limit (C++, or an empty Node-API call) and of its peer (the npm package that would be
@@ -73,20 +78,44 @@ const insideRig = () => {
 }
 
 const measure = async (options, thresholds) => {
-  if (process.env.NODE_VFIO_RIG !== undefined) return insideRig()
   const { describeMachine } = await load('machine')
-  say(describeMachine())
+  const machine = describeMachine()
+  const measuredHere = (rows) => rows.map((row) => ({ ...row, machine }))
+  if (process.env.NODE_VFIO_RIG !== undefined) return measuredHere(insideRig())
+  say(machine)
   const { hostRows } = await load('host')
-  return [...(await hostRows(say)), ...(await rigRows(options, thresholds))]
+  const inRig = (rows) =>
+    rows.map((row) => (row.ours === null ? row : { ...row, machine: `the rig on ${machine}` }))
+  return [...measuredHere(await hostRows(say)), ...inRig(await rigRows(options, thresholds))]
 }
 
+const readFile = async (file) => (await load('compare')).readRows(readFileSync(file, 'utf8'), file)
+
 const parse = () => {
-  const names = ['json', 'check', 'rig', 'no-rig', 'help']
+  const kinds = {
+    boolean: ['json', 'check', 'rig', 'no-rig', 'help'],
+    string: ['compare', 'report', 'svg', 'from'],
+  }
   const { values } = parseArgs({
-    options: Object.fromEntries(names.map((name) => [name, { type: 'boolean' }])),
+    options: Object.fromEntries(
+      Object.entries(kinds).flatMap(([type, names]) => names.map((name) => [name, { type }])),
+    ),
   })
   if (values.rig && values['no-rig']) throw new TypeError('--rig and --no-rig exclude each other')
   return values
+}
+
+/** What is wanted beside the rows. With --json, stdout is theirs. */
+const tell = async ({ compare, report, svg, json }, rows, before) => {
+  const { changes, describe } = await load('compare')
+  const changed = compare === undefined ? [] : changes(rows, before)
+  const print = json ? console.error : console.log
+  for (const change of changed) print(describe(change))
+  if (report === undefined && svg === undefined) return
+  const { page, writeSvgs } = await load('report')
+  if (report !== undefined) writeFileSync(report, page(rows, (await load('table')).cells(rows), changed))
+  for (const file of svg === undefined ? [] : writeSvgs(svg, rows)) say(`wrote ${file}`)
+  if (report !== undefined) say(`wrote ${report}`)
 }
 
 const main = async () => {
@@ -96,10 +125,13 @@ const main = async () => {
     return
   }
   setUp()
+  // Read first: a name that was mistyped should not cost a whole run.
+  const before = options.compare === undefined ? [] : await readFile(options.compare)
   const thresholds = await load('thresholds')
-  const rows = await measure(options, thresholds)
+  const rows = options.from === undefined ? await measure(options, thresholds) : await readFile(options.from)
   if (options.json) console.log(JSON.stringify(rows, null, 2))
   else console.log((await load('table')).table(rows))
+  await tell(options, rows, before)
   if (!options.check) return
   const misses = thresholds.misses(rows)
   for (const miss of misses) say(miss)
@@ -109,7 +141,8 @@ const main = async () => {
 try {
   await main()
 } catch (error) {
-  const usage = error.code?.startsWith('ERR_PARSE_ARGS') || error instanceof TypeError
+  const usage =
+    error.code?.startsWith('ERR_PARSE_ARGS') || error instanceof TypeError || error.code === 'ENOENT'
   say(usage ? `${error.message}; --help shows the options` : (error.stack ?? String(error)))
   process.exitCode = usage ? 2 : 1
 }

@@ -33,7 +33,12 @@ const inBench = (pattern, ...folders) =>
 
 /** Apart from out/, which tests may be using. */
 const prepareTypeScript = () => {
-  if (!isStale(join(BUILD, 'bench', 'host.js'), join(ROOT, 'ts'), ...inBench(/\.ts$/, '.', 'rows'))) return
+  const sources = [
+    join(ROOT, 'ts'),
+    join(ROOT, 'examples', 'vmm', 'guest'),
+    ...inBench(/\.ts$/, '.', 'guest', 'rows'),
+  ]
+  if (!isStale(join(BUILD, 'bench', 'host.js'), ...sources)) return
   say('compiling the benchmarks into build-bench/')
   must(process.execPath, [join('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'bench'])
 }
@@ -55,7 +60,9 @@ const installed = () => {
 /** A peer that cannot be had costs its column, not the benchmark. */
 const preparePeers = () => {
   if (installed()) return
-  say('npm ci in bench/: installs koffi and epoll, the npm packages to measure against (epoll is compiled)')
+  say(
+    'npm ci in bench/: installs koffi and epoll, to measure against (epoll is compiled), and echarts, for reports',
+  )
   const problem = run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: BENCH })
   if (problem !== undefined) say(`without peers: ${problem}`)
 }

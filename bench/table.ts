@@ -12,8 +12,8 @@ function bounded(value: number | null, bound: string): string {
   return bound === '' ? value.toFixed(2) : `${value.toFixed(2)} (${bound})`
 }
 
-/** A table, one line per row, and below it why some figures are missing. */
-export function table(rows: readonly Row[]): string {
+/** The table's cells, its head first. */
+export function cells(rows: readonly Row[]): string[][] {
   const head = ['', 'unit', 'ours', 'limit', 'peer', '', 'to limit', 'to peer']
   const lines = rows.map((row) => [
     row.name,
@@ -25,9 +25,15 @@ export function table(rows: readonly Row[]): string {
     bounded(row.ratioToLimit, allowed(row, 'ratioToLimit')),
     bounded(row.ratioToPeer, allowed(row, 'ratioToPeer')),
   ])
-  const widths = head.map((_, column) => Math.max(...[head, ...lines].map((line) => line[column]!.length)))
+  return [head, ...lines]
+}
+
+/** A table, one line per row, and below it why some figures are missing. */
+export function table(rows: readonly Row[]): string {
+  const lines = cells(rows)
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)))
   const left = new Set([0, 1, 5])
-  const text = [head, ...lines].map((line) =>
+  const text = lines.map((line) =>
     line
       .map((cell, i) => (left.has(i) ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
       .join('  ')

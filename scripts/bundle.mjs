@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { build } from 'esbuild'
 
 const DIST = 'dist'
-const entryPoints = ['index.js', 'host/index.js', 'kvm/index.js', 'cli/main.js'].map((name) => join(DIST, name))
+const names = ['index.js', 'host/index.js', 'kvm/index.js', 'merged/index.js', 'cli/main.js']
+const entryPoints = names.map((name) => join(DIST, name))
 const separate = readdirSync(DIST, { recursive: true })
   .filter((name) => name.endsWith('.js'))
   .map((name) => join(DIST, name))

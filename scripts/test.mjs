@@ -19,7 +19,7 @@ const SUITES = [
   { name: 'unit', what: 'unit tests on this machine', folder: 'unit', run: onHost },
   { name: 'kvm', what: 'virtual machines, on this machine', folder: 'kvm', run: onHost },
   { name: 'native', what: 'C++ unit tests', run: nativeTests },
-  { name: 'rig', what: 'tests on real devices, in the rig', folder: 'rig', run: onRig },
+  { name: 'rig', what: 'tests on real devices, in the rig', folder: 'rig', run: onRig, kernels: true },
   { name: 'trace', what: 'every access that a device sees, traced by QEMU', folder: 'host-rig', run: traced },
 ]
 
@@ -27,6 +27,7 @@ const HELP = `npm test -- [options]
 
 ${SUITES.map(({ name, what }) => `  --${name.padEnd(14)}${what}`).join('\n')}
   --filter GLOB   only test files whose path below test/ matches, such as 'rig/nvme*'
+  --kernel NAME   the rig's kernel: stock, built or both (default); the first use of built compiles it
   --help          this text
 
 Without a suite's name, all of them run.`
@@ -34,8 +35,25 @@ Without a suite's name, all of them run.`
 const options = {
   filter: { type: 'string' },
   help: { type: 'boolean' },
+  kernel: { type: 'string', default: 'both' },
   ...Object.fromEntries(SUITES.map(({ name }) => [name, { type: 'boolean' }])),
 }
+
+// The kernels of a choice.
+const KERNELS = { stock: ['stock'], built: ['built'], both: ['stock', 'built'] }
+
+/** A suite that runs on several kernels counts on each of them. */
+const perKernel = (suites, kernels) =>
+  suites.flatMap((suite) =>
+    suite.kernels
+      ? kernels.map((kernel) => ({
+          ...suite,
+          name: `${suite.name} ${kernel}`,
+          what: `${suite.what}, on the ${kernel} kernel`,
+          run: (results, files) => suite.run(results, files, { kernel }),
+        }))
+      : [suite],
+  )
 
 const choose = (values) => {
   const named = SUITES.filter(({ name }) => values[name])
@@ -57,7 +75,9 @@ const main = async () => {
     console.log(HELP)
     return
   }
-  const suites = choose(values)
+  if (!Object.hasOwn(KERNELS, values.kernel))
+    throw new RangeError(`--kernel is one of ${Object.keys(KERNELS).join(', ')}, not '${values.kernel}'`)
+  const suites = perKernel(choose(values), KERNELS[values.kernel])
   const setUp = new Results('set-up')
   try {
     prepare(suites)

@@ -14,6 +14,7 @@ export type VfioErrorReason =
   | 'no-driver'
   | 'wrong-driver'
   | 'no-vfio-module'
+  | 'no-iommufd'
   | 'no-group-node'
   | 'permission'
   | 'group-busy'
@@ -66,7 +67,10 @@ const KNOWN: Record<string, VfioErrorContext> = {
   },
   'epoll_ctl EBUSY': {
     reason: 'eventfd-in-use',
-    remedy: 'An eventfd has one reader: remove it from the poller or loop that watches it first.',
+    remedy: 'An eventfd has one reader: remove it from the poller, waiter or loop that watches it first.',
+  },
+  'epoll_wait EBUSY': {
+    remedy: 'Another thread waits with this SignalWaiter: give each thread one of its own, or wake it first.',
   },
   'eventfd write EAGAIN': {
     remedy: 'The counter is at its maximum, 2^64 - 2: read it before signalling again.',

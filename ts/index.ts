@@ -29,6 +29,7 @@ export {
   AddressSpace,
   type AddressSpaceOptions,
   type AllocateOptions,
+  type ContainerKind,
   type IommuType,
   type MapAccess,
   type MapOptions,
@@ -40,7 +41,26 @@ export { DmaBuffer } from './iommu/dma-buffer.js'
 export { GuestMemory, type HugePages, type MemoryOptions } from './iommu/guest-memory.js'
 export type { IovaRange } from './iommu/type1-info.js'
 export { EventFd, type EventFdOptions } from './event/eventfd.js'
-export { type PollerCounters, type SignalHandler, SignalPoller } from './event/poller.js'
+export { type PollerCounters, type PollerOptions, type SignalHandler, SignalPoller } from './event/poller.js'
+export { SignalWaiter, type WaiterCounters, type WaiterOptions } from './event/waiter.js'
+export {
+  DoorbellWire,
+  type Doorbell,
+  type HandlerTarget,
+  type RegisterTarget,
+  wireDoorbell,
+} from './signalling/wire-doorbell.js'
+export { IntxWire, type KernelIntxOptions, type OwnIntxOptions, wireIntx } from './signalling/wire-intx.js'
+export { MsiWire, type MsiWireOptions, wireMsi } from './signalling/wire-msi.js'
+export {
+  type GuestBar,
+  type PassthroughCounters,
+  type PassthroughOptions,
+  PciPassthrough,
+  type TrappedRange,
+} from './signalling/passthrough/passthrough.js'
+export type { HideCapability } from './signalling/passthrough/capabilities.js'
+export type { PassthroughAccess, PassthroughPolicy, PolicyAnswer } from './signalling/passthrough/policy.js'
 export { VfioError, type VfioErrorContext, type VfioErrorReason } from './errors.js'
 export type { ShareToken } from './handle.js'
 export type { CallMessage } from './native.js'

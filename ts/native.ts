@@ -65,11 +65,23 @@ export interface NativeAddon {
   eventfdFunction(eventfd: NativeHandle, name: 'signal'): (value?: number) => void
   eventfdFunction(eventfd: NativeHandle, name: 'read'): () => number
   readonly pollerRingSize: number
-  pollerOpen(ring: ArrayBuffer, dispatch: (count: number) => void): NativeHandle
+  readonly pollerMostSpinMicros: number
+  pollerOpen(ring: ArrayBuffer, dispatch: (count: number) => void, spinMicros: number): NativeHandle
   pollerClose(poller: NativeHandle): void
   pollerAdd(poller: NativeHandle, eventfd: NativeHandle, slot: number): void
   pollerRemove(poller: NativeHandle, slot: number): void
   pollerReference(poller: NativeHandle, referenced: boolean): void
+  readonly waiterMostSpinMicros: number
+  readonly waiterBatch: number
+  /** Bytes from the start of the results to the indices that are ready. */
+  readonly waiterReadyOffset: number
+  readonly waiterResultsSize: number
+  waiterOpen(spinMicros: number): NativeHandle
+  /** Waits, for ever with -1, and gives the number of entries in the results. */
+  waiterFunction(waiter: NativeHandle): (milliseconds: number, results: ArrayBuffer) => number
+  waiterAdd(waiter: NativeHandle, eventfd: NativeHandle): number
+  waiterRemove(waiter: NativeHandle, index: number): void
+  waiterWake(waiter: NativeHandle): void
 
   // -- memory --
   /** A memfd; `hugePageBits` is log2 of the huge page size, 0 for ordinary pages; `node` the NUMA node, if one. */

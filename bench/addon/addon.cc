@@ -41,12 +41,15 @@ napi_value pin(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// partnerStart(ping, pong, cpu, rounds): an opaque partner; finishing it gives nanoseconds per round trip.
+// partnerStart(ping, pong, cpu, rounds, spins): an opaque partner; finishing it gives nanoseconds per round trip.
 napi_value partnerStart(napi_env env, napi_callback_info info) {
-  napi_value values[4];
+  napi_value values[5];
   arguments(env, info, values);
+  bool spins = false;
+  napi_get_value_bool(env, values[4], &spins);
+  const auto waits = spins ? bench::Waits::kSpinning : bench::Waits::kAsleep;
   auto* const partner = new bench::Partner(integer(env, values[0]), integer(env, values[1]), integer(env, values[2]),
-                                           integer(env, values[3]));
+                                           integer(env, values[3]), waits);
   napi_value result = nullptr;
   napi_create_external(env, partner, nullptr, nullptr, &result);
   return result;

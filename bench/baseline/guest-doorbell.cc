@@ -1,5 +1,5 @@
-// Limit of guest.doorbell.rate: one interrupt makes the guest ring its doorbell again and again, and an epoll loop counts.
-// Prints nanoseconds per doorbell. IMAGE ENTRY CPU GUEST_CPU DOORBELLS
+// Limit of guest.doorbell.rate: one interrupt makes the guest ring its doorbell again and again, and an epoll loop
+// counts. Prints nanoseconds per doorbell. IMAGE ENTRY CPU GUEST_CPU DOORBELLS
 #include <sys/epoll.h>
 
 #include "guest.h"

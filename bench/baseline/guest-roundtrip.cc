@@ -47,7 +47,8 @@ int main(int argc, char** argv) {
   }
   if (answers != 2 * rounds || guest.mailbox()->interrupts != 2 * rounds) return 1;
   std::ranges::sort(samples);
-  printf("%lld %lld\n", static_cast<long long>(samples[rounds / 2]), static_cast<long long>(samples[rounds * 99 / 100]));
+  printf("%lld %lld\n", static_cast<long long>(samples[rounds / 2]),
+         static_cast<long long>(samples[rounds * 99 / 100]));
   fflush(stdout);
   _exit(0);
 }

@@ -40,8 +40,9 @@ constexpr unsigned long kSetGsiRouting = _IOC(_IOC_WRITE, KVMIO, 0x6a, 8);
 struct Mailbox {
   uint32_t interrupts;
   uint32_t doorbells;
+  uint32_t seen;
+  uint32_t request;
   uint32_t burst;
-  uint32_t stop;
 };
 
 [[noreturn]] inline void die(const char* what) {

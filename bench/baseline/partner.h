@@ -1,5 +1,5 @@
-// The far end of the ping-pong: a thread that signals one eventfd, waits for the other, and times the whole. Node's
-// side and the C++ limit play against this same code.
+// The far end of the ping-pong: a thread that signals one eventfd, waits for the other, and times each round trip.
+// Node's side and the C++ limits play against this same code.
 #pragma once
 
 #include <sys/epoll.h>
@@ -7,40 +7,47 @@
 
 #include <cerrno>
 #include <thread>
+#include <vector>
 
 #include "measure.h"
 
 namespace bench {
 
+enum class Waits : uint8_t { kAsleep, kSpinning };
+
 class Partner {
  public:
-  Partner(int ping, int pong, int cpu, int64_t rounds)
-      : thread_([=, this] { nanoseconds_ = play(ping, pong, cpu, rounds); }) {}
+  Partner(int ping, int pong, int cpu, int64_t rounds, Waits waits = Waits::kAsleep)
+      : thread_([=, this] { nanoseconds_ = play(ping, pong, cpu, rounds, waits); }) {}
 
-  // Nanoseconds per round trip, or a negative errno.
+  // Median nanoseconds of a round trip, or a negative errno.
   double finish() {
     thread_.join();
     return nanoseconds_;
   }
 
  private:
-  static double play(int ping, int pong, int cpu, int64_t rounds) {
+  static double play(int ping, int pong, int cpu, int64_t rounds, Waits waits) {
     pin(cpu);
     const int epollFd = epoll_create1(EPOLL_CLOEXEC);
     epoll_event event = {};
     event.events = EPOLLIN;
     if (epollFd < 0 || epoll_ctl(epollFd, EPOLL_CTL_ADD, pong, &event) != 0) return -errno;
-    const int64_t start = now();
+    std::vector<double> samples;
+    samples.reserve(static_cast<size_t>(rounds));
     for (int64_t i = 0; i < rounds; ++i) {
+      const int64_t start = now();
       uint64_t value = 1;
       if (write(ping, &value, sizeof value) != sizeof value) return -errno;
-      while (epoll_wait(epollFd, &event, 1, -1) != 1) {
+      while (waits == Waits::kAsleep && epoll_wait(epollFd, &event, 1, -1) != 1) {
       }
-      if (read(pong, &value, sizeof value) != sizeof value) return -errno;
+      while (read(pong, &value, sizeof value) != sizeof value) {
+        if (errno != EAGAIN || waits == Waits::kAsleep) return -errno;
+      }
+      samples.push_back(static_cast<double>(now() - start));
     }
-    const int64_t end = now();
     close(epollFd);
-    return static_cast<double>(end - start) / static_cast<double>(rounds);
+    return median(samples);
   }
 
   double nanoseconds_ = 0;

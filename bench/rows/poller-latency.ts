@@ -19,7 +19,7 @@ async function play(
   rounds: number,
   finished: Promise<void>,
 ): Promise<number> {
-  const partner = benchAddon.partnerStart(ping.fd, pong.fd, cpu, rounds)
+  const partner = benchAddon.partnerStart(ping.fd, pong.fd, cpu, rounds, false)
   await finished
   const nanoseconds = benchAddon.partnerFinish(partner)
   if (nanoseconds < 0) throw new Error(`the ping-pong's partner failed: errno ${-nanoseconds}`)

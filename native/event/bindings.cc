@@ -7,6 +7,7 @@
 #include "areas.h"
 #include "event/eventfd.h"
 #include "event/poller.h"
+#include "event/waiter-bindings.h"
 #include "support/arguments.h"
 #include "support/operation.h"
 
@@ -101,16 +102,8 @@ Napi::Value eventfdFromFd(const Napi::CallbackInfo& info) {
 Napi::Value eventfdFunction(const Napi::CallbackInfo& info) {
   take<EventFd>(info[0], "eventfd");
   const std::string name = stringOf(info[1], "name");
-  auto held = std::make_unique<std::shared_ptr<Slot>>(Handle::from(info[0], "eventfd").slot());
   const napi_callback callback = name == "signal" ? signalOne : drainOne;
-  const auto finalize = [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<Slot>*>(data); };
-  napi_value function = nullptr;
-  if (napi_create_function(info.Env(), name.c_str(), NAPI_AUTO_LENGTH, callback, held.get(), &function) != napi_ok ||
-      napi_add_finalizer(info.Env(), function, held.get(), finalize, nullptr, nullptr) != napi_ok) {
-    throw Napi::Error::New(info.Env());
-  }
-  held.release();
-  return {info.Env(), function};
+  return slotFunction(info.Env(), Handle::from(info[0], "eventfd"), name.c_str(), callback);
 }
 
 }  // namespace
@@ -120,6 +113,7 @@ void registerEvent(Napi::Env env, Napi::Object exports) {
   define<eventfdFromFd>(env, exports, "eventfdFromFd");
   define<eventfdFunction>(env, exports, "eventfdFunction");
   registerPoller(env, exports);
+  registerWaiter(env, exports);
 }
 
 }  // namespace nodevfio

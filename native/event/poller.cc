@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <unordered_map>
@@ -19,6 +20,9 @@ namespace nodevfio {
 namespace {
 
 constexpr uint32_t kRingSize = 1024;
+constexpr uint32_t kMostSpinMicros = 10'000;
+// With a spin, so many deliveries before the rest of the event loop has its turn.
+constexpr int kMostDeliveries = 64;
 
 // What a wake leaves for JavaScript: `slots[i]` fired and its counter was `counts[i]`. Both live in one ArrayBuffer
 // that V8 owns; the poller keeps it referenced.
@@ -31,7 +35,7 @@ class Poller : public Object {
  public:
   static constexpr Kind kKind = Kind::kPoller;
 
-  Poller() : Object(kKind) {}
+  explicit Poller(uint32_t spinMicros) : Object(kKind), spinNanoseconds_(uint64_t{spinMicros} * 1000) {}
   ~Poller() override = default;
 
   int open(napi_env env, napi_value buffer, napi_value dispatch);
@@ -48,8 +52,10 @@ class Poller : public Object {
   static void onEnvironmentEnd(napi_async_cleanup_hook_handle hook, void* data);
   uint32_t drain();
   void deliver(uint32_t count);
+  void spin();
   void forgetJavaScript();
 
+  const uint64_t spinNanoseconds_;
   napi_env env_ = nullptr;
   int epollFd_ = -1;
   // Owns itself until libuv has closed it.
@@ -205,22 +211,45 @@ void Poller::deliver(uint32_t count) {
   napi_close_handle_scope(env_, scope);
 }
 
+// Looks for more until the time is up; handlers do not count. A handler may close the poller.
+void Poller::spin() {
+  uint64_t left = spinNanoseconds_;
+  for (int deliveries = 0; deliveries < kMostDeliveries; ++deliveries) {
+    const uint64_t start = uv_hrtime();
+    uint64_t spent = 0;
+    uint32_t count = 0;
+    while (count == 0 && spent < left) {
+      count = drain();
+      spent = uv_hrtime() - start;
+    }
+    if (count == 0) return;
+    deliver(count);
+    if (poll_ == nullptr) return;
+    left -= std::min(left, spent);
+  }
+}
+
 void Poller::onReadable(uv_poll_t* handle, int status, int) {
   auto* poller = static_cast<Poller*>(handle->data);
   if (status != 0 || poller->poll_ == nullptr) return;
   const std::shared_ptr<Object> keep = poller->self_;
   const uint32_t count = poller->drain();
-  if (count != 0) poller->deliver(count);
+  if (count == 0) return;
+  poller->deliver(count);
+  if (poller->spinNanoseconds_ != 0 && poller->poll_ != nullptr) poller->spin();
 }
 
-// pollerOpen(buffer, dispatch): the ring's ArrayBuffer and the function that a wake calls with the number of entries.
+// pollerOpen(buffer, dispatch, spinMicros): the ring, and the function that a wake calls with the number of its
+// entries.
 Napi::Value pollerOpen(const Napi::CallbackInfo& info) {
   if (!info[0].IsArrayBuffer() ||
       info[0].As<Napi::ArrayBuffer>().ByteLength() < kRingSize * (sizeof(double) + sizeof(uint32_t))) {
     throw Napi::TypeError::New(info.Env(), "buffer must be an ArrayBuffer with room for the ring");
   }
   if (!info[1].IsFunction()) throw Napi::TypeError::New(info.Env(), "dispatch must be a function");
-  auto poller = std::make_shared<Poller>();
+  const uint32_t spinMicros = uint32Of(info[2], "spinMicros");
+  if (spinMicros > kMostSpinMicros) throw Failure(EINVAL, "spin");
+  auto poller = std::make_shared<Poller>(spinMicros);
   const int error = poller->open(info.Env(), info[0], info[1]);
   if (error != 0) throw Failure(error, "epoll_create1");
   return Handle::wrap(info.Env(), std::move(poller));
@@ -261,6 +290,7 @@ void registerPoller(Napi::Env env, Napi::Object exports) {
   define<pollerRemove>(env, exports, "pollerRemove");
   define<pollerReference>(env, exports, "pollerReference");
   exports.Set("pollerRingSize", kRingSize);
+  exports.Set("pollerMostSpinMicros", kMostSpinMicros);
 }
 
 }  // namespace nodevfio

@@ -56,6 +56,9 @@ class Handle {
 // The object behind a handle argument; a TypeError when it is of another kind, EBADF when it was closed.
 std::shared_ptr<Object> objectOf(const Napi::Value& value, Kind kind, const char* name);
 
+// A hot function: its data is the handle's slot, so that closing the handle empties it for the function too.
+Napi::Value slotFunction(Napi::Env env, const Handle& handle, const char* name, napi_callback callback);
+
 template <class T>
 std::shared_ptr<T> take(const Napi::Value& value, const char* name) {
   return std::static_pointer_cast<T>(objectOf(value, T::kKind, name));

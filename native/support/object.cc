@@ -54,6 +54,8 @@ const char* nameOf(Kind kind) {
       return "Irqfd";
     case Kind::kIoeventfd:
       return "Ioeventfd";
+    case Kind::kWaiter:
+      return "SignalWaiter";
   }
   return "object";
 }

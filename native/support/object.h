@@ -23,6 +23,7 @@ enum class Kind : uint8_t {
   kVcpu,
   kIrqfd,
   kIoeventfd,
+  kWaiter,
 };
 
 const char* nameOf(Kind kind);

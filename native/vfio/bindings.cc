@@ -289,6 +289,8 @@ class GetDeviceFd : public OperationOn<Group> {
     if (fd < 0) return errno;
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     device_ = std::make_shared<Device>(fd, object_);
+    // Under iommufd's compatibility mode it is only now that the device's IOMMU, with its limits, joins the container.
+    if (const auto container = object_->container()) container->changed();
     return 0;
   }
   Napi::Value result(Napi::Env env) { return Handle::wrap(env, std::move(device_)); }

@@ -30,11 +30,27 @@ int Container::unmap(uint64_t iova, uint64_t size, uint32_t flags, uint64_t& unm
   if ((flags & kUnmapAll) != 0) {
     records_.clear();
   } else if (unmapped != 0) {
-    const uint64_t last = iova + (unmapped - 1);
-    auto record = records_.lower_bound(iova);
-    while (record != records_.end() && record->first <= last) record = records_.erase(record);
+    forget(iova, iova + (unmapped - 1));
   }
   return 0;
+}
+
+void Container::forget(uint64_t first, uint64_t last) {
+  auto record = records_.upper_bound(first);
+  if (record != records_.begin()) --record;
+  while (record != records_.end() && record->first <= last) {
+    const uint64_t start = record->first;
+    const uint64_t end = start + (record->second.size - 1);
+    if (end < first) {
+      ++record;
+      continue;
+    }
+    // iommufd's form of type1 cuts mappings: what is left on either side keeps its memory.
+    const auto mapping = std::move(record->second.mapping);
+    record = records_.erase(record);
+    if (start < first) records_.emplace(start, Record{first - start, mapping});
+    if (end > last) records_.emplace(last + 1, Record{end - last, mapping});
+  }
 }
 
 std::optional<uint64_t> Container::gap(uint64_t start, uint64_t last, uint64_t size, uint64_t alignment) {

@@ -45,6 +45,9 @@ class Container : public File {
     std::shared_ptr<Mapping> mapping;
   };
 
+  // Takes a range out of the records. The lock is held.
+  void forget(uint64_t first, uint64_t last);
+
   std::atomic<uint32_t> iommu_{0};
   std::atomic<uint32_t> changes_{0};
   std::mutex mutex_;

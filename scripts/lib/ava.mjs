@@ -53,9 +53,14 @@ export const onHost = async (results, files, { env = {}, options = [], quiet = t
 const RIG_TIMEOUT = 3600
 const IN_RIG = ['--serial', '--concurrency', '1', '--timeout', '5m']
 
-/** In a guest with real VFIO. */
-export const onRig = async (results, files) => {
+/** In a guest with real VFIO, on one of the rig's kernels. */
+export const onRig = async (results, files, { kernel }) => {
   if (files.length === 0) return
+  if (kernel === 'built') {
+    const { whyNotBuilt } = await import('../../test/rig/built.mjs')
+    const reason = whyNotBuilt()
+    if (reason !== undefined) return results.skip(`${files.length} test files on the built kernel`, reason)
+  }
   // The guest sees the host's programs; the config space tests compare with what lspci says there.
   if (findProgram('lspci') === undefined) {
     const problem = aptInstall(['pciutils'], 'the rig compares with what lspci says')
@@ -65,6 +70,7 @@ export const onRig = async (results, files) => {
   const reader = new TapReader(results)
   const lines = new Lines((line) => reader.line(line))
   const { status } = await runInRig({
+    kernel,
     command: [process.execPath, ...ava(files, IN_RIG)],
     timeout: RIG_TIMEOUT,
     stdout: new Writable({

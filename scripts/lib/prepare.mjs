@@ -85,13 +85,20 @@ export const DEMO = {
 const BASELINE_SOURCE = 'bench/baseline/edu-irq.cc'
 const BASELINE_FLAGS = ['-O2', '-std=c++20', '-Wall', '-Wextra', '-Werror']
 
-/** Compiles examples/ against dist/, and the C++ program that the demo compares itself with. */
+/** Where the VMM is. */
+export const VMM_PROGRAM = 'build-demo/examples/vmm/main.js'
+
+/** Compiles examples/ against dist/. */
+export const prepareExamples = () => {
+  const why = whyMake(VMM_PROGRAM, ['examples', 'tsconfig.json', 'tsconfig.examples.json'])
+  if (!why) return
+  say(`compiling the examples into build-demo/: ${why}`)
+  must('npm', 'run', '--silent', 'build:examples')
+}
+
+/** Compiles the demo, and the C++ program that the demo compares itself with. */
 export const prepareDemo = () => {
-  const examples = whyMake(DEMO.program, ['examples', 'tsconfig.json', 'tsconfig.examples.json'])
-  if (examples) {
-    say(`compiling the examples into build-demo/: ${examples}`)
-    must('npm', 'run', '--silent', 'build:examples')
-  }
+  prepareExamples()
   const baseline = whyMake(DEMO.baseline, [BASELINE_SOURCE])
   if (baseline) {
     say(`compiling the C++ comparison into build-demo/: ${baseline}`)

@@ -142,6 +142,32 @@ TEST_CASE("unmap: a range forgets every record inside it, and no other") {
   CHECK(container.gap(0, kTop, 3 * kPage, kPage) == kPage);
 }
 
+TEST_CASE("unmap: a kernel that cuts mappings leaves records of what is left on either side") {
+  FakeKernel kernel;
+  kernel.cuts = true;
+  Container container(FakeKernel::kContainerFd);
+  record(container, 0x1000, 4 * kPage);
+  record(container, 0x8000, kPage);
+  uint64_t unmapped = 0;
+  SUBCASE("the middle") {
+    CHECK(container.unmap(0x2000, 2 * kPage, 0, unmapped) == 0);
+    CHECK(container.mappingCount() == 3);
+    CHECK(container.gap(0x1000, kTop, kPage, kPage) == 0x2000);
+    CHECK(container.gap(0x1000, kTop, 3 * kPage, kPage) == 0x5000);
+  }
+  SUBCASE("the start") {
+    CHECK(container.unmap(0, 0x2000, 0, unmapped) == 0);
+    CHECK(container.mappingCount() == 2);
+    CHECK(container.gap(0, kTop, 2 * kPage, kPage) == 0);
+    CHECK(container.gap(0x1000, kTop, 2 * kPage, kPage) == 0x5000);
+  }
+  SUBCASE("the end, up to the next mapping") {
+    CHECK(container.unmap(0x4000, 4 * kPage, 0, unmapped) == 0);
+    CHECK(container.mappingCount() == 2);
+    CHECK(container.gap(0x1000, kTop, 4 * kPage, kPage) == 0x4000);
+  }
+}
+
 TEST_CASE("a record keeps its memory mapped until it is unmapped") {
   const FakeKernel kernel;
   Container container(FakeKernel::kContainerFd);

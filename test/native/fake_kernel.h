@@ -32,6 +32,7 @@ class FakeKernel {
 
   std::map<uint64_t, uint64_t> mappings;  // iova -> size
   int unmaps = 0;
+  bool cuts = false;  // an unmap takes exactly what it was asked for; `mappings` does not follow
   int nextError = 0;  // the errno of the next request
 
   uint32_t limit = 4096;  // of routes and of slots

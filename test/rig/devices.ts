@@ -14,7 +14,11 @@ export type DeviceName =
 const described = process.env.NODE_VFIO_RIG
 if (described === undefined) throw new Error('these tests run in the rig: npm test -- --rig')
 
-export const rig = JSON.parse(described) as { kernel: string; devices: Record<DeviceName, string> }
+export const rig = JSON.parse(described) as {
+  kernel: string
+  built: boolean
+  devices: Record<DeviceName, string>
+}
 /** BDFs by name; the table in README.md says what each device is for. */
 export const { devices } = rig
 

@@ -4,10 +4,11 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { builtKernel } from './built.mjs'
 import { cacheFolder } from './cache.mjs'
 import { baseInitramfs, isVariable, runInitramfs } from './initramfs.mjs'
 import { stockKernel } from './kernel.mjs'
-import { DEVICES, DISK_SIZE, MODULES, qemuArguments } from './machine.mjs'
+import { devicesOf, DISK_SIZE, IOMMUS, MODULES, qemuArguments } from './machine.mjs'
 import { findQemu } from './qemu.mjs'
 import { boot } from './run.mjs'
 import { RigError, warn } from './say.mjs'
@@ -26,10 +27,23 @@ const KEPT_LOGS = 20
 const NOT_FOR_THE_GUEST =
   /^(HOME|TMPDIR|TMP|TEMP|PWD|OLDPWD|SHLVL|_|XDG_.*|NODE_CHANNEL_.*|NODE_EXTRA_CA_CERTS|LD_PRELOAD)$/
 
-const environment = (kernel, extra) => {
+/** The kernels, by the name of the option, and the IOMMUs that they can use. The built one has no modules. */
+const KERNELS = {
+  stock: { find: stockKernel, modules: MODULES, iommus: ['intel'] },
+  built: { find: builtKernel, modules: [], iommus: Object.keys(IOMMUS) },
+}
+
+const environment = (kernel, machine, extra) => {
   const own = Object.entries(process.env).filter(([name]) => !NOT_FOR_THE_GUEST.test(name))
-  const devices = Object.fromEntries(Object.entries(DEVICES).map(([name, { address }]) => [name, address]))
-  const rig = JSON.stringify({ kernel: kernel.release, devices })
+  const devices = Object.fromEntries(
+    Object.entries(devicesOf(machine)).map(([name, { address }]) => [name, address]),
+  )
+  const rig = JSON.stringify({
+    kernel: kernel.release,
+    built: kernel.modules === null,
+    iommu: machine.iommu,
+    devices,
+  })
   return {
     ...Object.fromEntries(own),
     // The static tools come last: they fill what the host lacks (modprobe, lspci) and hide nothing.
@@ -40,16 +54,21 @@ const environment = (kernel, extra) => {
   }
 }
 
-const bindings = (bind, noBind) => {
+const bindings = (table, bind, noBind) => {
   for (const name of [...bind, ...noBind]) {
-    if (!(name in DEVICES)) {
-      throw new RigError(`no device is called ${name}; there are ${Object.keys(DEVICES).join(', ')}`)
+    if (!(name in table)) {
+      throw new RigError(`no device is called ${name}; there are ${Object.keys(table).join(', ')}`)
     }
   }
-  return Object.entries(DEVICES).map(([name, { address, id, bound }]) => {
+  return Object.entries(table).map(([name, { address, id, bound }]) => {
     const toVfio = (bound || bind.includes(name)) && !noBind.includes(name)
     return [name, address, id, toVfio ? 'vfio-pci' : '-']
   })
+}
+
+const chosen = (table, name, option) => {
+  if (!Object.hasOwn(table, name))
+    throw new RigError(`${option} is one of ${Object.keys(table).join(', ')}, not '${name}'`)
 }
 
 const newLog = () => {
@@ -75,13 +94,17 @@ const WORTH_A_RETRY = ['died booting', 'QEMU died']
 /**
  * Runs `command` (an array) on the rig and resolves to { status }: the command's, or one of STATUS.
  *
- * Options: `env` (added to the caller's environment), `cwd`, `timeout` (seconds, the boot included), `cpus`,
+ * Options: `kernel` ('stock', Debian's own, or 'built', from built.config), `iommu` ('intel'; 'virtio' and 'none' want the
+ * built kernel), `sriov` (an nvme with virtual functions besides), `env` (added to the caller's environment), `cwd`, `timeout` (seconds, the boot included), `cpus`,
  * `memory` (MiB), `share` (a folder the guest can write to), `trace` ({ region, file }), `append` (to the kernel
  * command line), `bind` and `noBind` (names of DEVICES), `stdout` and `stderr` (streams), `signal` (an AbortSignal:
  * ends the machine and rejects with its reason). Throws RigError when the rig cannot start.
  */
 export const runInRig = async ({
   command,
+  kernel: kernelName = 'stock',
+  iommu = 'intel',
+  sriov = false,
   env = {},
   cwd = process.cwd(),
   timeout = 600,
@@ -98,10 +121,15 @@ export const runInRig = async ({
 }) => {
   const misnamed = Object.keys(env).find((name) => !isVariable(name))
   if (misnamed !== undefined) throw new RigError(`'${misnamed}' is no name for an environment variable`)
-  const devices = bindings(bind, noBind)
+  chosen(KERNELS, kernelName, 'kernel')
+  chosen(IOMMUS, iommu, 'iommu')
+  const { find, modules, iommus } = KERNELS[kernelName]
+  if (!iommus.includes(iommu)) throw new RigError(`iommu ${iommu} is not for the ${kernelName} kernel`)
+  const machine = { iommu, sriov }
+  const devices = bindings(devicesOf(machine), bind, noBind)
   const qemu = findQemu()
-  const kernel = await stockKernel()
-  const base = await baseInitramfs(kernel, MODULES)
+  const kernel = await find()
+  const base = await baseInitramfs(kernel, modules)
   const shared = share && resolve(share)
   if (shared) mkdirSync(shared, { recursive: true })
 
@@ -112,13 +140,22 @@ export const runInRig = async ({
       runInitramfs(join(folder, 'initramfs'), base, {
         command,
         cwd: resolve(cwd),
-        env: environment(kernel, env),
+        env: environment(kernel, machine, env),
         devices,
-        settings: { SHARE: shared ?? '', MODULES: kernel.modules },
+        settings: { SHARE: shared ?? '', MODULES: kernel.modules ?? '' },
       })
       writeFileSync(join(folder, 'disk'), '')
       truncateSync(join(folder, 'disk'), DISK_SIZE)
-      const qemuArgs = qemuArguments({ kernel, folder, cpus, memory, append, share: shared, trace })
+      const qemuArgs = qemuArguments({
+        kernel,
+        folder,
+        cpus,
+        memory,
+        append,
+        share: shared,
+        trace,
+        ...machine,
+      })
       const kernelLog = newLog()
       const result = await boot({
         qemu,

@@ -42,9 +42,9 @@ const script = (name) => readFileSync(new URL(name, import.meta.url))
 /** The cached archive: busybox, init, and the modules it loads, in order. */
 export const baseInitramfs = async (kernel, moduleNames) => {
   const modules = modulesInOrder(kernel, moduleNames)
-  const list = `${modules.join('\n')}\n`
+  const list = modules.map((module) => `${module}\n`).join('')
   const scripts = ['init', 'session'].map(script)
-  const name = `initramfs-${kernel.release}-${digest(kernel.modules, list, ...scripts)}`
+  const name = `initramfs-${kernel.release}-${digest(kernel.modules ?? '', list, ...scripts)}`
   const folder = await cached(name, (making) => {
     const archive = cpio([
       ['bin/busybox', PROGRAM, readFileSync(kernel.busybox)],

@@ -106,6 +106,7 @@ const moduleName = (path) =>
 
 /** Paths below the kernel's module folder that load `names`, each after everything it depends on. */
 export const modulesInOrder = (kernel, names) => {
+  if (kernel.modules === null) return []
   const dependencies = new Map()
   const paths = new Map()
   for (const line of readFileSync(join(kernel.modules, 'modules.dep'), 'utf8').split('\n').filter(Boolean)) {

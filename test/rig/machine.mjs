@@ -46,15 +46,46 @@ export const MODULES = [
   'nvme',
 ]
 
+// Only with `sriov`: an nvme whose physical function its host driver keeps, and which can have virtual functions.
+const SRIOV_DEVICES = {
+  sriov: {
+    address: '0000:00:16.0',
+    id: '1b36:0010',
+    bound: false,
+    model: 'nvme,subsys=subsystem,serial=sriov,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2',
+  },
+}
+
+/**
+ * The devices of a machine, by name. Behind a conventional bridge a device's requests carry the bridge's address, which
+ * QEMU's virtio-iommu does not know: the kernel then gives up on that IOMMU for all devices.
+ */
+export const devicesOf = ({ iommu, sriov }) => {
+  const all = Object.entries(sriov ? { ...DEVICES, ...SRIOV_DEVICES } : DEVICES)
+  return Object.fromEntries(all.filter(([, { bus }]) => iommu !== 'virtio' || bus === undefined))
+}
+
+// By the name of the option: QEMU's arguments and the kernel's. Debian's stock kernels have neither virtio-iommu (6.1) nor
+// no-IOMMU.
+export const IOMMUS = {
+  intel: {
+    device: ['-device', 'intel-iommu,intremap=on,caching-mode=on,device-iotlb=on'],
+    append: 'intel_iommu=on iommu=nopt',
+  },
+  virtio: { device: ['-device', 'virtio-iommu-pci,addr=02.0'], append: 'iommu=nopt' },
+  none: { device: undefined, append: 'vfio.enable_unsafe_noiommu_mode=1' },
+}
+
 const GIGABYTE_PAGE_FROM = 3072
 
-const kernelCommandLine = ({ memory, append }) =>
+const kernelCommandLine = ({ memory, append, iommu, sriov }) =>
   [
     'console=ttyS0 loglevel=4 panic=-1 oops=panic',
     'mitigations=off init_on_alloc=0 nowatchdog cryptomgr.notests tsc=reliable no_timer_check',
     // The bridge's hot-plug controller cannot be had beside ACPI's: without this, each boot complains of it.
     'initcall_blacklist=shpcd_init',
-    'intel_iommu=on iommu=nopt',
+    IOMMUS[iommu].append,
+    sriov && 'vfio_pci.enable_sriov=1',
     memory >= GIGABYTE_PAGE_FROM && 'hugepagesz=1G hugepages=1',
     'hugepagesz=2M hugepages=32',
     append,
@@ -78,15 +109,15 @@ export const PORTS = [
 const escaped = (path) => path.replaceAll(',', ',,')
 
 /** QEMU's arguments. `folder` holds this run's initramfs, disk and ivshmem socket. */
-export const qemuArguments = ({ kernel, folder, cpus, memory, append, share, trace }) =>
+export const qemuArguments = ({ kernel, folder, cpus, memory, append, share, trace, iommu, sriov }) =>
   [
     ['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ['-machine', 'q35,kernel-irqchip=split', '-accel', 'tcg,thread=multi', '-cpu', 'max,-la57'],
     ['-smp', cpus, '-m', memory],
     ['-kernel', kernel.image, '-initrd', join(folder, 'initramfs')],
-    ['-append', kernelCommandLine({ memory, append })],
+    ['-append', kernelCommandLine({ memory, append, iommu, sriov })],
     ['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
-    ['-device', 'intel-iommu,intremap=on,caching-mode=on,device-iotlb=on'],
+    IOMMUS[iommu].device,
 
     ['-fsdev', 'local,id=host,path=/,security_model=none,readonly=on,multidevs=remap'],
     // One slot for the rig's own devices: with or without a share, they are one group, and all others keep their number.
@@ -103,8 +134,9 @@ export const qemuArguments = ({ kernel, folder, cpus, memory, append, share, tra
     ['-netdev', 'user,id=net,restrict=on'],
     ['-blockdev', `driver=file,node-name=disk,filename=${escaped(join(folder, 'disk'))}`],
     ['-chardev', `socket,id=ivshmem,path=${escaped(join(folder, 'ivshmem'))}`],
-    ['-device', 'pcie-pci-bridge,id=bridge,addr=1c.0'],
-    ...Object.values(DEVICES).map(deviceArguments),
+    iommu !== 'virtio' && ['-device', 'pcie-pci-bridge,id=bridge,addr=1c.0'],
+    sriov && ['-device', 'nvme-subsys,id=subsystem'],
+    ...Object.values(devicesOf({ iommu, sriov })).map(deviceArguments),
     trace && TRACE_ARGUMENTS,
   ]
     .filter(Boolean)

@@ -18,12 +18,41 @@ const run = (program, args, options = {}) =>
     )
   })
 
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
+
+/** Where this system's packages of Debian come from. */
+const archive = () => {
+  const targets = execFileSync(
+    'apt-get',
+    ['indextargets', '--format', '$(ORIGIN) $(REPO_URI) $(RELEASE)', 'Created-By: Packages'],
+    { encoding: 'utf8' },
+  )
+  const [, uri] =
+    targets
+      .split('\n')
+      .map((line) => line.split(' '))
+      .find(([origin, , release]) => origin === 'Debian' && !/security|updates|backports/.test(release)) ?? []
+  return uri ?? 'http://deb.debian.org/debian/'
+}
+
+const onlySuite = (folder, suite) => {
+  const list = join(folder, 'sources.list')
+  writeFileSync(list, `deb [signed-by=${KEYRING}] ${archive()} ${suite} main\n`)
+  return [
+    ['Dir::Etc::sourcelist', list],
+    ['Dir::Etc::sourceparts', '-'],
+  ]
+}
+
 export class Apt {
   #folder
   #options
 
-  /** `folder` holds this apt's lists and archives; nothing outside it is written. */
-  constructor(folder) {
+  /**
+   * `folder` holds this apt's lists and archives; nothing outside it is written. With `suite` it reads that suite of
+   * Debian, from where the system has its own, and no other.
+   */
+  constructor(folder, { suite } = {}) {
     this.#folder = folder
     mkdirSync(join(folder, 'lists', 'partial'), { recursive: true })
     mkdirSync(join(folder, 'archives', 'partial'), { recursive: true })
@@ -38,6 +67,7 @@ export class Apt {
       ['APT::Sandbox::User', 'root'],
       ['Acquire::Languages', 'none'],
       ['Acquire::Retries', '3'],
+      ...(suite === undefined ? [] : onlySuite(folder, suite)),
     ].flatMap(([name, value]) => ['-o', `${name}=${value}`])
   }
 

@@ -2,7 +2,7 @@
 
 import { constants } from 'node:os'
 import { RigError, runInRig, STATUS } from './index.mjs'
-import { DEVICES } from './machine.mjs'
+import { devicesOf } from './machine.mjs'
 import { quieten, warn } from './say.mjs'
 
 const HELP = `usage: node test/rig/rig.mjs [options] [--] COMMAND [ARGS...]
@@ -11,6 +11,10 @@ Runs COMMAND, in this folder, on an emulated PC with an IOMMU, real VFIO and PCI
 The host's file system is there as it is; what the command writes stays in the guest's memory and is gone
 afterwards, except under --share.
 
+  --kernel NAME          stock, Debian's own (default), or built: Linux 7.2 with iommufd, the cdev, mediated
+                         devices, a mock IOMMU and fault injection; its first use builds it, some 6 minutes
+  --iommu NAME           intel (default); with the built kernel also virtio and none
+  --sriov                a second nvme that can have virtual functions, on its host driver
   --timeout SECONDS      for the whole run, boot included (600); then the exit status is ${STATUS.timedOut}
   --cpus N               processors of the guest (2)
   --memory MIB           memory of the guest (4096)
@@ -23,7 +27,7 @@ afterwards, except under --share.
   --quiet                do not tell what the rig is doing
   --help
 
-Devices: ${Object.entries(DEVICES)
+Devices: ${Object.entries(devicesOf({ sriov: true }))
   .map(([name, { address }]) => `${name} ${address.slice(5)}`)
   .join(', ')}.
 The command finds them, and the kernel's release, as JSON in NODE_VFIO_RIG.
@@ -52,7 +56,14 @@ const pair = (name, text) => {
   return [text.slice(0, at), text.slice(at + 1)]
 }
 
+const FLAGS = {
+  '--quiet': () => quieten(true),
+  '--sriov': (options) => (options.sriov = true),
+}
+
 const OPTIONS = {
+  '--kernel': (options, name, value) => (options.kernel = value),
+  '--iommu': (options, name, value) => (options.iommu = value),
   '--timeout': (options, name, value) => (options.timeout = count(name, value)),
   '--cpus': (options, name, value) => (options.cpus = count(name, value)),
   '--memory': (options, name, value) => (options.memory = count(name, value)),
@@ -80,8 +91,8 @@ const parse = (words) => {
     }
     const [, name, , inline] = words[at].match(/^([^=]+)(=(.*))?$/s) ?? [undefined, words[at]]
     if (name === '--help') return { help: true }
-    if (name === '--quiet') {
-      quieten(true)
+    if (Object.hasOwn(FLAGS, name)) {
+      FLAGS[name](options)
       continue
     }
     if (!Object.hasOwn(OPTIONS, name)) usage(`unknown option ${name}`)

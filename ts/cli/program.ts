@@ -76,6 +76,24 @@ export function createProgram(context: CliContext): Command {
     })
 
   program
+    .command('doctor')
+    .description('what stands between this host and VFIO, each finding with its next step')
+    .option('--json', 'for programs')
+    .action(async (options: { json?: boolean }) => {
+      const { doctor } = await import('./doctor.js')
+      doctor(context, options)
+    })
+
+  program
+    .command('merged')
+    .description('what the host can share with guests while it uses it, by which framework, and known issues')
+    .option('--json', 'for programs')
+    .action(async (options: { json?: boolean }) => {
+      const { merged } = await import('./merged.js')
+      merged(context, options)
+    })
+
+  program
     .command('show')
     .description('one device: its host side and, when it can be opened, regions, capabilities and interrupts')
     .addArgument(device())

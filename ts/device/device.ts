@@ -307,7 +307,8 @@ export class VfioDevice extends Handle {
 
   /**
    * Called when the kernel asks for the device back (another process unbinds it, or it is unplugged): close it, or the
-   * other side waits. Without a handler the device is closed, with a warning.
+   * other side waits. Without a handler the device is closed, with a warning; but not while it is wired to a guest, which
+   * only its VMM can take it from.
    */
   get onRequest(): DeviceEventHandler | null {
     return this.#onRequest
@@ -366,6 +367,11 @@ export class VfioDevice extends Handle {
     return () => this.#closers.delete(undo)
   }
 
+  /** Whether something of a guest hangs on it. @internal */
+  get wired(): boolean {
+    return this.#closers.size > 0
+  }
+
   /** @internal */
   stopDma(): boolean {
     if (this.closed || this.info.bus !== 'pci') return false
@@ -392,7 +398,7 @@ export class VfioDevice extends Handle {
         irq.closeWithDevice(last)
       })
     }
-    for (const undo of [...this.#closers]) undo()
+    for (const undo of [...this.#closers].reverse()) undo()
     for (const eventfd of this.#watched) eventfd.close()
     // Before the device: the kernel lets it go only when KVM has.
     tolerate(() => {
@@ -476,6 +482,13 @@ function checkHandler(handler: unknown, name: string): DeviceEventHandler | null
 }
 
 async function answerRequest(device: VfioDevice): Promise<void> {
+  if (device.wired) {
+    process.emitWarning(`the kernel asks for ${device.name} back, which a guest has`, {
+      type: 'VfioRequestWarning',
+      detail: 'Set device.onRequest to take it from the guest and close it; until then the other side waits.',
+    })
+    return
+  }
   process.emitWarning(`the kernel asks for ${device.name} back; it is closed`, {
     type: 'VfioRequestWarning',
     detail: 'Set device.onRequest to answer otherwise.',

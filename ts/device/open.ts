@@ -151,9 +151,12 @@ export interface OpenGroup {
  * The path of the group's node.
  * @throws VfioError `no-vfio-module`
  */
-export function groupNode(group: number, { devRoot }: Checked): string {
+export function groupNode(group: number, options: Checked): string {
+  const { devRoot } = options
   const container = `${devRoot}/vfio/vfio`
-  if (existsSync(container)) return `${devRoot}/vfio/${String(group)}`
+  // A space that is given is a container already, whoever answers behind it.
+  if (options.iommu instanceof AddressSpace || existsSync(container))
+    return `${devRoot}/vfio/${String(group)}`
   throw new VfioError(ENOENT, 'open', {
     subject: container,
     reason: 'no-vfio-module',

@@ -114,6 +114,11 @@ export class Region {
     if (areas.length > 0) watchSignalListeners()
   }
 
+  /** The native object, for what shows the region's pages elsewhere. @internal */
+  get native(): NativeHandle {
+    return this.#native
+  }
+
   /** Reads one byte. @throws RangeError for an offset outside the region */
   read8(offset: number): number {
     return this.#access.read8(offset)
@@ -286,11 +291,6 @@ export class Region {
       if (eventfd === undefined) signal.close()
       throw error
     }
-  }
-
-  /** The native object, for what maps the region elsewhere. @internal */
-  get native(): NativeHandle {
-    return this.#native
   }
 
   /** True once a mapped access found the device not answering; stays so until `remap()`. */

@@ -2,15 +2,23 @@
 // delivery; the draining is native.
 import { addon, type NativeHandle } from '../native.js'
 import { EBADF, VfioError } from '../errors.js'
-import { callable, instance } from '../validate.js'
+import { callable, instance, integer, options as optionsOf } from '../validate.js'
 import { Handle } from '../handle.js'
 import type { EventFd } from './eventfd.js'
 
 export type SignalHandler = (count: number, eventfd: EventFd) => unknown
 
+export interface PollerOptions {
+  /**
+   * How long a wake looks for more events before it gives the event loop back, in microseconds: 0 to 10000 (default 0).
+   * What comes in that time is delivered at once; everything else in the event loop waits meanwhile.
+   */
+  spinMicros?: number
+}
+
 /** What a poller did so far. */
 export interface PollerCounters {
-  /** Calls from the event loop. */
+  /** Calls from the event loop, or from the spin after one. */
   wakes: number
   /** Handler calls. */
   events: number
@@ -57,16 +65,22 @@ export class SignalPoller {
   #closed = false
   readonly #counters: PollerCounters = { wakes: 0, events: 0, signals: 0, mostPerWake: 0 }
 
-  constructor() {
+  constructor(options?: PollerOptions) {
+    const { spinMicros = 0 } = optionsOf(options, 'options')
+    integer(spinMicros, 'spinMicros', 0, addon().pollerMostSpinMicros)
     const size = addon().pollerRingSize
     const ring = new ArrayBuffer(size * 12)
     this.#counts = new Float64Array(ring, 0, size)
     this.#slots = new Uint32Array(ring, size * 8, size)
     const busy = this.#busy
-    this.#native = addon().pollerOpen(ring, (count) => {
-      const poller = busy.poller
-      if (poller !== undefined) poller.#dispatch(count)
-    })
+    this.#native = addon().pollerOpen(
+      ring,
+      (count) => {
+        const poller = busy.poller
+        if (poller !== undefined) poller.#dispatch(count)
+      },
+      spinMicros,
+    )
     forgotten.register(this, this.#native, this)
   }
 

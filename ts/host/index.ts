@@ -16,5 +16,14 @@ export {
 } from './groups.js'
 export { type KernelModule, readModule } from './modules.js'
 export { listPciDevices, type PciDevice, type PciResource, type PciSriov, readPciDevice } from './pci.js'
+export {
+  type DeviceNode,
+  type HostReport,
+  type Limit,
+  probeHost,
+  type ProbedGroup,
+  type ProbedPciDevice,
+  type ReadProblem,
+} from './probe.js'
 export { type ResolvedDevice, resolveDevice } from './resolve.js'
 export type { HostOptions } from './sysfs.js'

@@ -1,6 +1,5 @@
 // Kernel modules and their parameters, as sysfs shows them. It must not load any.
 
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { string } from '../validate.js'
 import { type HostOptions, listNames, readText, sysfsRoot } from './sysfs.js'
@@ -20,7 +19,7 @@ export interface KernelModule {
 
 function readParameter(path: string): string | null {
   try {
-    return readFileSync(path, 'utf8').trim()
+    return readText(path)
   } catch (error) {
     // Write-only parameters and those for root alone are common; they exist, but their value is not to be
     // had.

@@ -8,6 +8,7 @@ import {
   listNames,
   readNumber,
   readText,
+  readUnsigned,
   resolvePath,
   sysfsRoot,
 } from './sysfs.js'
@@ -81,6 +82,7 @@ const IORESOURCE_MEM_64 = 0x00100000
 function parseResource(line: string, index: number): PciResource | null {
   const [start = 0n, end = 0n, flags = 0n] = line.split(/\s+/).map(BigInt)
   if (start === 0n && end === 0n) return null
+  if (end < start) throw new Error(`line ${index} of resource ends before it starts`)
   // The kernel's flags fit in 32 bits; it prints them as wide as an address.
   const bits = Number(flags & 0xffffffffn)
   const kind = (bits & IORESOURCE_IO) !== 0 ? 'io' : (bits & IORESOURCE_MEM) !== 0 ? 'memory' : 'other'
@@ -124,8 +126,8 @@ function readVirtfns(path: string): string[] {
 }
 
 function readSriov(path: string): PciSriov | null {
-  const totalVfs = readNumber(path, 'sriov_totalvfs')
-  const numVfs = readNumber(path, 'sriov_numvfs')
+  const totalVfs = readUnsigned(0xffff, path, 'sriov_totalvfs')
+  const numVfs = readUnsigned(0xffff, path, 'sriov_numvfs')
   return totalVfs === null || numVfs === null ? null : { totalVfs, numVfs }
 }
 
@@ -139,12 +141,12 @@ export function readPciDevice(bdf: string, options: HostOptions = {}): PciDevice
   const address = formatBdf(parseBdf(bdf))
   const path = resolvePath(sysfsRoot(options), 'bus', 'pci', 'devices', address)
   if (path === null) return null
-  const vendor = readNumber(path, 'vendor')
-  const device = readNumber(path, 'device')
-  const subsystemVendor = readNumber(path, 'subsystem_vendor')
-  const subsystemDevice = readNumber(path, 'subsystem_device')
-  const classCode = readNumber(path, 'class')
-  const revision = readNumber(path, 'revision')
+  const vendor = readUnsigned(0xffff, path, 'vendor')
+  const device = readUnsigned(0xffff, path, 'device')
+  const subsystemVendor = readUnsigned(0xffff, path, 'subsystem_vendor')
+  const subsystemDevice = readUnsigned(0xffff, path, 'subsystem_device')
+  const classCode = readUnsigned(0xffffff, path, 'class')
+  const revision = readUnsigned(0xff, path, 'revision')
   // Every device has these: without one, it went away while it was read.
   if (vendor === null || device === null || subsystemVendor === null || subsystemDevice === null) return null
   if (classCode === null || revision === null) return null

@@ -1,6 +1,6 @@
 // Reads single files and links of sysfs. It must not know what any of them means, and it never writes.
 
-import { readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
+import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync, realpathSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
 import { options as optionsOf, string } from '../validate.js'
@@ -11,6 +11,10 @@ export interface HostOptions {
   readonly sysfsRoot?: string
   /** Where device nodes are, `/dev` unless told otherwise. */
   readonly devRoot?: string
+  /** Where procfs is mounted, `/proc` unless told otherwise. */
+  readonly procRoot?: string
+  /** The database of PCI names, `/usr/share/misc/pci.ids` unless told otherwise. */
+  readonly pciIds?: string
 }
 
 function root(options: HostOptions, name: keyof HostOptions, usual: string): string {
@@ -26,6 +30,16 @@ export function sysfsRoot(options: HostOptions): string {
 /** Where device nodes are. */
 export function devRoot(options: HostOptions): string {
   return root(options, 'devRoot', '/dev')
+}
+
+/** Where procfs is. */
+export function procRoot(options: HostOptions): string {
+  return root(options, 'procRoot', '/proc')
+}
+
+/** Where the names of PCI devices are. */
+export function pciIdsPath(options: HostOptions): string {
+  return root(options, 'pciIds', '/usr/share/misc/pci.ids')
 }
 
 /**
@@ -44,9 +58,36 @@ function orNull<T>(read: () => T, absent: readonly string[] = ABSENT): T | null 
   }
 }
 
-/** A file's text without the white space around it; null if there is no such file. */
+/** No attribute of sysfs is longer than a page, of which the largest has 64 KiB. */
+const LARGEST_FILE = 65536
+/** One for all reads, none of which waits: a host has thousands of files. */
+const BYTES = Buffer.alloc(LARGEST_FILE + 1)
+
+// Windows has no such flag.
+const NONBLOCK = 'O_NONBLOCK' in constants ? constants.O_NONBLOCK : 0
+
+/** Never waits, not even for a FIFO in the place of a file, and takes no more than a bounded part of memory. */
+function readBounded(path: string): string {
+  const fd = openSync(path, constants.O_RDONLY | NONBLOCK)
+  try {
+    let length = 0
+    while (length < BYTES.length) {
+      const count = readSync(fd, BYTES, length, BYTES.length - length, null)
+      if (count === 0) return BYTES.toString('utf8', 0, length)
+      length += count
+    }
+  } finally {
+    closeSync(fd)
+  }
+  throw new Error(`${path} holds more than ${LARGEST_FILE} bytes, which no attribute of a kernel does`)
+}
+
+/**
+ * A file's text without the white space around it; null if there is no such file.
+ * @throws Error naming the path if it is longer than 64 KiB
+ */
 export function readText(...path: string[]): string | null {
-  return orNull(() => readFileSync(join(...path), 'utf8'))?.trim() ?? null
+  return orNull(() => readBounded(join(...path)))?.trim() ?? null
 }
 
 /**
@@ -59,6 +100,17 @@ export function readNumber(...path: string[]): number | null {
   const value = Number(text)
   if (text === '' || !Number.isSafeInteger(value))
     throw new Error(`${join(...path)} holds ${JSON.stringify(text)}, not a number`)
+  return value
+}
+
+/**
+ * The same for a number that is never negative, nor above `most`.
+ * @throws Error naming the path if it holds anything else
+ */
+export function readUnsigned(most: number, ...path: string[]): number | null {
+  const value = readNumber(...path)
+  if (value !== null && (value < 0 || value > most))
+    throw new Error(`${join(...path)} holds ${value}, not a number from 0 to ${most}`)
   return value
 }
 

@@ -22,6 +22,11 @@ import { type IovaRange, type Type1Info, decodeType1Info } from './type1-info.js
 
 export type IommuType = 'type1v2' | 'type1'
 
+/** Who answers the container's calls. */
+export type ContainerKind = 'vfio' | 'iommufd'
+
+const CONTAINER_NODE: Record<ContainerKind, string> = { vfio: 'vfio/vfio', iommufd: 'iommu' }
+
 const EXTENSION: Record<IommuType, number> = { type1: 1, type1v2: 3 }
 const MAP_READ = 1
 const MAP_WRITE = 2
@@ -57,6 +62,11 @@ export interface AllocateOptions extends PlaceOptions, MemoryOptions {}
 export interface AddressSpaceOptions {
   /** The IOMMU driver (default: type1v2 where the kernel has it, else type1). */
   iommu?: 'auto' | IommuType
+  /**
+   * What stands behind the container: VFIO's own (default), or iommufd's compatibility mode (Linux 6.2), which speaks the
+   * same protocol on `/dev/iommu`. There type1 cuts mappings in two, and neither type has dirty tracking.
+   */
+  container?: ContainerKind
   /** Where device nodes are (default `/dev`). */
   devRoot?: string
 }
@@ -138,16 +148,17 @@ export class AddressSpace extends Handle {
   }
 
   /**
-   * Opens an empty space (`/dev/vfio/vfio`).
-   * @throws VfioError `no-vfio-module`, `permission`
+   * Opens an empty space (`/dev/vfio/vfio` or `/dev/iommu`).
+   * @throws VfioError `no-vfio-module`, `no-iommufd`, `permission`
    */
   static open(options?: AddressSpaceOptions): AddressSpace {
-    const { iommu = 'auto', devRoot = '/dev' } = optionsOf(options, 'options')
+    const { iommu = 'auto', container = 'vfio', devRoot = '/dev' } = optionsOf(options, 'options')
     oneOf(iommu, 'iommu', ['auto', 'type1v2', 'type1'])
-    const path = `${devRoot}/vfio/vfio`
+    oneOf(container, 'container', ['vfio', 'iommufd'])
+    const path = `${devRoot}/${CONTAINER_NODE[container]}`
     return new AddressSpace(
       attempt(
-        (error) => containerContext(path, error),
+        (error) => containerContext(path, container, error),
         () => addon().containerOpen(path),
       ),
       iommu,
@@ -591,8 +602,16 @@ function pieceOf(memory: Mappable): Piece {
   }
 }
 
-function containerContext(path: string, error: VfioError): VfioErrorContext {
+function containerContext(path: string, container: ContainerKind, error: VfioError): VfioErrorContext {
   if (error.code === 'ENOENT' || error.code === 'ENODEV' || error.code === 'ENXIO') {
+    if (container === 'iommufd') {
+      return {
+        subject: path,
+        reason: 'no-iommufd',
+        remedy:
+          "This kernel has no iommufd (Linux 6.2, CONFIG_IOMMUFD): modprobe iommufd, or use VFIO's container.",
+      }
+    }
     return {
       subject: path,
       reason: 'no-vfio-module',
@@ -603,7 +622,7 @@ function containerContext(path: string, error: VfioError): VfioErrorContext {
     return {
       subject: path,
       reason: 'permission',
-      remedy: 'Run as root, or give yourself access to /dev/vfio.',
+      remedy: `Run as root, or give yourself access to ${path}.`,
     }
   }
   return { subject: path }

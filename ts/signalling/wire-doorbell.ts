@@ -4,12 +4,17 @@ import { type DeviceIoeventfd } from '../device/ioeventfd.js'
 import { Region } from '../device/region.js'
 import type { EventFd } from '../event/eventfd.js'
 import { type SignalHandler, SignalPoller, environmentPollers } from '../event/poller.js'
-import { type IoeventfdOptions, Vm } from '../kvm/index.js'
+import { Vm } from '../kvm/index.js'
 import { callable, instance, object } from '../validate.js'
 import { Wire } from './wire.js'
 
-/** What the guest writes, as for `vm.ioeventfd`; the eventfd is the wire's own. */
-export type Doorbell = Omit<IoeventfdOptions, 'eventfd'>
+/** What the guest writes, as for `vm.ioeventfd`. */
+export type Doorbell = ({ mmio: bigint } | { pio: number }) & {
+  /** Bytes of the write; 0 for any number. */
+  length: 0 | 1 | 2 | 4 | 8
+  /** Only writes of this value ring. */
+  match?: number | bigint
+}
 
 /** A register that the kernel writes for each ring. */
 export interface RegisterTarget {
@@ -37,7 +42,7 @@ export class DoorbellWire extends Wire {
   /** @internal */
   constructor(vm: Vm, doorbell: Doorbell, connect: (eventfd: EventFd) => () => void) {
     super()
-    this.eventfd = vm.ioeventfd(doorbell as IoeventfdOptions)
+    this.eventfd = vm.ioeventfd(doorbell)
     this.setUp(() => {
       // Closing the eventfd takes the doorbell from KVM first, so that nothing rings into what is gone.
       this.undoLater(() => {
@@ -81,7 +86,8 @@ function connectHandler({
  * an exit into KVM and user space nothing. The device gets `data`, whatever the guest wrote, and once for rings that come
  * together; so give `match` what the guest writes, and do not wire doorbells whose value matters, such as tail pointers.
  *
- * To JavaScript, a handler or `{ handler, poller }`: it gets the number of rings.
+ * To JavaScript, a handler or `{ handler, poller }`: it gets the number of rings. Rings that were not heard yet when the wire
+ * closes are dropped.
  * @param doorbell `{ mmio | pio, length, match }`
  * @throws VfioError EEXIST when the same doorbell, or the same write, is wired already
  */

@@ -126,6 +126,11 @@ export class Assembler {
     return this.#value(sizeOf(target), source)
   }
 
+  /** Swaps in one step, also against other processors. */
+  xchg(target: Memory, source: Register32): this {
+    return this.#modRm([0x87], number(source), target)
+  }
+
   /** `arithmetic('add', target, source)`: add, or, and, sub, xor, cmp. */
   arithmetic(name: Arithmetic, target: Register | Memory, source: Register | Memory | Value): this {
     const code = ARITHMETIC[name]

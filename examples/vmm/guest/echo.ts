@@ -2,9 +2,12 @@
 import { dword } from './assembler.js'
 import {
   assembleGuest,
+  beginLine,
   control,
   DONE,
+  DOORBELLS,
   endInterrupt,
+  endLine,
   type GuestProgram,
   mail,
   MAILBOXES,
@@ -15,14 +18,6 @@ import {
   text,
 } from './runtime.js'
 
-/** The doorbells: 4 bytes of memory for each processor. */
-export const DOORBELLS = 0xd000_0000
-
-/** Address of a processor's doorbell. */
-export function doorbellAddress(cpu: number): number {
-  return DOORBELLS + cpu * 4
-}
-
 /** @param cpus processors, each with a doorbell and an interrupt of its own */
 export function echoGuest({ cpus }: { cpus: number }): GuestProgram {
   return assembleGuest(
@@ -32,11 +27,13 @@ export function echoGuest({ cpus }: { cpus: number }): GuestProgram {
         code.mov('ebp', 'ebx').arithmetic('sub', 'ebp', MAILBOXES).shift('shr', 'ebp', 12)
         code.mov('edi', 'ebp').shift('shl', 'edi', 2).arithmetic('add', 'edi', DOORBELLS)
         const introduce = (): void => {
+          beginLine(code)
           print(code, 'processor')
           code.mov('eax', 'ebp').call('printNumber')
         }
         introduce()
         print(code, 'up')
+        endLine(code)
         control(code, READY)
         code.label('loop').arithmetic('cmp', mail('stop'), 0).j('ne', 'stopped')
         sleep(code).jmp('loop')
@@ -47,6 +44,7 @@ export function echoGuest({ cpus }: { cpus: number }): GuestProgram {
         print(code, 'rang')
         printNumber(code, mail('doorbells'))
         print(code, 'doorbells')
+        endLine(code)
         control(code, DONE)
         code.label('end').op('cli', 'hlt').jmp('end')
         text(code, 'processor', 'guest: processor ')
@@ -56,7 +54,8 @@ export function echoGuest({ cpus }: { cpus: number }): GuestProgram {
         text(code, 'doorbells', '\n')
       },
       onEvent(code) {
-        code.inc(mail('interrupts')).mov('ecx', mail('burst'))
+        code.inc(mail('interrupts')).mov('eax', mail('request')).mov(mail('seen'), 'eax')
+        code.mov('ecx', mail('burst'))
         code.test('ecx', 'ecx').j('e', 'rung').label('ring')
         // Counted before it is rung: whoever hears the doorbell finds the count.
         code.inc(mail('doorbells')).mov(dword('edi'), 'ecx').dec('ecx').j('ne', 'ring').label('rung')

@@ -16,19 +16,28 @@ export const CONTROL = 0xf4
 export const READY = 1
 export const DONE = 2
 
+/** The doorbells of the VMM: 4 bytes of memory for each processor. */
+export const DOORBELLS = 0xd000_0000
+
 /** Interrupt vectors: the first is the guest's own; the second only wakes it. */
 export const VECTOR = { event: 0x20, wake: 0x21 } as const
 
-/** The 32-bit numbers of a mailbox, by their index. The guest writes the first two, the VMM the others. */
+/** The 32-bit numbers of a mailbox, by their index. The guest writes the first three, the VMM the others. */
 export const MAIL = {
   /** Interrupts taken. */
   interrupts: 0,
   /** Doorbells rung. */
   doorbells: 1,
+  /** What `request` was when the last interrupt was taken. */
+  seen: 2,
+  /** Any number. */
+  request: 3,
   /** Doorbells to ring per interrupt. */
-  burst: 2,
+  burst: 4,
   /** Not 0: print the counts and end. */
-  stop: 3,
+  stop: 5,
+  /** Rounds to run, for a guest that runs by itself. */
+  rounds: 6,
 } as const
 
 /** A program, to be started in 32-bit code with flat segments and interrupts off. */
@@ -42,6 +51,11 @@ export interface GuestProgram {
 /** Address of a processor's mailbox. */
 export function mailboxAddress(cpu: number): number {
   return MAILBOXES + cpu * PAGE
+}
+
+/** Address of a processor's doorbell. */
+export function doorbellAddress(cpu: number): number {
+  return DOORBELLS + cpu * 4
 }
 
 /** A field of this processor's mailbox. */
@@ -81,6 +95,15 @@ export function control(code: Assembler, value: number): Assembler {
 /** A text to print. */
 export function text(code: Assembler, label: string, content: string): Assembler {
   return code.label(label).data(`${content}\0`)
+}
+
+/** Keeps other processors from printing, until `endLine`: they share the serial port. */
+export function beginLine(code: Assembler): Assembler {
+  return code.call('beginLine')
+}
+
+export function endLine(code: Assembler): Assembler {
+  return code.mov(dword(at('printing')), 0)
 }
 
 /** Prints a text of the guest's. */
@@ -133,6 +156,12 @@ function start(code: Assembler, cpus: number): void {
 }
 
 function printing(code: Assembler): void {
+  code
+    .label('beginLine')
+    .mov('eax', 1)
+    .xchg(dword(at('printing')), 'eax')
+    .test('eax', 'eax')
+  code.j('ne', 'beginLine').op('ret').label('printing').values(4, 0)
   // esi: a text that ends with a zero.
   code.label('print').op('cld').label('printNext').op('lodsb').test('al', 'al').j('e', 'printed')
   code.call('putc').jmp('printNext').label('printed').op('ret')

@@ -7,7 +7,7 @@ import { cliTest } from './run.js'
 cliTest('--help and --version are no errors', async (t, { vfio }) => {
   const help = await vfio('--help')
   t.is(help.status, 0)
-  for (const command of ['ls', 'show', 'read', 'write', 'irq'])
+  for (const command of ['ls', 'doctor', 'merged', 'show', 'read', 'write', 'irq'])
     t.regex(help.out, new RegExp(`^ +${command} `, 'm'))
   const version = await vfio('--version')
   t.is(version.status, 0)

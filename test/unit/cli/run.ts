@@ -23,7 +23,12 @@ export function cliTest(title: string, body: (t: ExecutionContext, cli: Cli) => 
   declare(title, async (t) => {
     const tree = new SysfsTree()
     t.teardown(() => tree.remove())
-    const host = { sysfsRoot: tree.root, devRoot: tree.path('dev') }
+    const host = {
+      sysfsRoot: tree.root,
+      devRoot: tree.path('dev'),
+      procRoot: tree.path('proc'),
+      pciIds: tree.path('pci.ids'),
+    }
     await body(t, {
       tree,
       node: (name) => {

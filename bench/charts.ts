@@ -1,0 +1,161 @@
+// The charts of a run, as options for echarts. Knows how rows look, and nothing of pages or files.
+import type { Row, Spread } from './harness.js'
+
+export interface Chart {
+  /** Names the file and the place in the page. */
+  id: string
+  title: string
+  height: number
+  /** What echarts takes: plain JSON, so that a page can carry it. */
+  option: object
+}
+
+export const CHART_WIDTH = 900
+const ROW_HEIGHT = 26
+const MARGIN = { top: 70, bottom: 60 }
+
+interface Bar {
+  name: string
+  value: number
+  spread: Spread
+}
+
+/** One bar per row, with the quartiles as a whisker and a line where the two sides are equal. */
+function ratioChart(id: string, title: string, subtext: string, bars: readonly Bar[]): Chart[] {
+  if (bars.length === 0) return []
+  // The first row on top: echarts counts a category axis from below.
+  const order = [...bars].reverse()
+  const height = MARGIN.top + MARGIN.bottom + ROW_HEIGHT * order.length
+  const whiskers = order.flatMap(({ spread }, i) => [
+    {
+      coords: [
+        [spread.q1, i],
+        [spread.q3, i],
+      ],
+    },
+  ])
+  const option = {
+    animation: false,
+    backgroundColor: '#ffffff',
+    title: { text: title, subtext, left: 10, top: 8 },
+    tooltip: { trigger: 'axis', axisPointer: { type: 'shadow' } },
+    grid: { left: 260, right: 60, top: MARGIN.top, bottom: MARGIN.bottom },
+    xAxis: { type: 'value', name: 'ratio', nameLocation: 'middle', nameGap: 30, min: 0 },
+    yAxis: { type: 'category', data: order.map(({ name }) => name), axisLabel: { interval: 0 } },
+    series: [
+      {
+        type: 'bar',
+        name: 'median',
+        barWidth: 12,
+        itemStyle: { color: '#4c78a8' },
+        label: { show: true, position: 'insideLeft', color: '#ffffff', fontSize: 10 },
+        data: order.map(({ value }) => Number(value.toPrecision(3))),
+        markLine: {
+          silent: true,
+          symbol: 'none',
+          label: { formatter: '1', position: 'end' },
+          lineStyle: { color: '#e45756', type: 'dashed' },
+          data: [{ xAxis: 1 }],
+        },
+      },
+      {
+        // Each whisker is a line of its own between the quartiles.
+        type: 'lines',
+        coordinateSystem: 'cartesian2d',
+        silent: true,
+        symbol: ['rect', 'rect'],
+        lineStyle: { color: '#333333', width: 2, opacity: 1 },
+        data: whiskers,
+      },
+    ],
+  }
+  return [{ id, title, height, option }]
+}
+
+function bars(rows: readonly Row[], figure: 'ratioToLimit' | 'ratioToPeer'): Bar[] {
+  return rows.flatMap((row) => {
+    const [value, spread] = [row[figure], row.spread[figure]]
+    const name = figure === 'ratioToPeer' ? `${row.name} (${row.peerName ?? ''})` : row.name
+    return value === null || spread === null ? [] : [{ name, value, spread }]
+  })
+}
+
+/** Rows that are one measurement at several sizes are named `series.size`. */
+function series(rows: readonly Row[]): Map<string, { size: number; row: Row }[]> {
+  const found = new Map<string, { size: number; row: Row }[]>()
+  for (const row of rows) {
+    const [, name, size] = /^(.+)\.(\d+)$/.exec(row.name) ?? []
+    if (name === undefined || row.ours === null) continue
+    found.set(name, [...(found.get(name) ?? []), { size: Number(size), row }])
+  }
+  return new Map([...found].filter(([, points]) => points.length > 1))
+}
+
+/** The cost at each size by that at the smallest, for ours and for the limit. */
+function seriesChart(name: string, points: { size: number; row: Row }[]): Chart {
+  const order = points.sort((a, b) => a.size - b.size)
+  const line = (column: 'ours' | 'limit', label: string, color: string): object => {
+    const first = order[0]!.row[column]
+    return {
+      type: 'line',
+      name: label,
+      color,
+      data: order.flatMap(({ size, row }) => {
+        const value = row[column]
+        return value === null || first === null ? [] : [[size, Number((value / first).toPrecision(4))]]
+      }),
+    }
+  }
+  const option = {
+    animation: false,
+    backgroundColor: '#ffffff',
+    title: { text: name, subtext: `cost by the cost at ${String(order[0]!.size)}`, left: 10, top: 8 },
+    tooltip: { trigger: 'axis' },
+    legend: { right: 20, top: 20 },
+    grid: { left: 70, right: 40, top: MARGIN.top, bottom: MARGIN.bottom },
+    xAxis: { type: 'log', name: 'size', nameLocation: 'middle', nameGap: 30 },
+    yAxis: { type: 'value', min: 0 },
+    series: [line('ours', 'node-vfio', '#4c78a8'), line('limit', 'C++', '#f58518')],
+  }
+  return { id: name.replaceAll('.', '-'), title: name, height: 340, option }
+}
+
+/** The charts that a run has figures for. A rate's ratio is turned over, so that less is better everywhere. */
+export function chartsOf(rows: readonly Row[]): Chart[] {
+  const costs = rows.map(asCost)
+  return [
+    ...ratioChart(
+      'ratio-to-limit',
+      'Cost by the cost of the same work in C++',
+      'medians of interleaved pairs, quartiles; 1 is no difference, less is better',
+      bars(costs, 'ratioToLimit'),
+    ),
+    ...ratioChart(
+      'ratio-to-peer',
+      'Cost by that of what would be used instead',
+      'medians of interleaved pairs, quartiles; 1 is no difference, less is better',
+      bars(costs, 'ratioToPeer'),
+    ),
+    ...[...series(rows)].map(([name, points]) => seriesChart(name, points)),
+  ]
+}
+
+function inverse({ min, q1, q3, max }: Spread): Spread {
+  return { min: 1 / max, q1: 1 / q3, q3: 1 / q1, max: 1 / min }
+}
+
+function asCost(row: Row): Row {
+  if (!row.unit.endsWith('/s')) return row
+  const turned = (value: number | null): number | null => (value === null ? null : 1 / value)
+  const spread = (value: Spread | null): Spread | null => (value === null ? null : inverse(value))
+  return {
+    ...row,
+    ratioToLimit: turned(row.ratioToLimit),
+    ratioToPeer: turned(row.ratioToPeer),
+    spread: {
+      ...row.spread,
+      ratioToLimit: spread(row.spread.ratioToLimit),
+      ratioToPeer: spread(row.spread.ratioToPeer),
+    },
+  }
+}

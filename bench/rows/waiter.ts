@@ -1,0 +1,111 @@
+// eventfd.waiter.latency: the ping-pong of eventfd.poller.latency, answered by a thread that blocks in SignalWaiter.
+// eventfd.waiter.spin.latency: both ends spin instead, beside the limit of the former and a C++ program that spins too.
+// eventfd.scale: one of many eventfds is signalled and waited for; at 4096 also beside the cost at 1.
+import { benchAddon } from '../addon.js'
+import { type Measure, type Row, compare, perTurn, unmeasured } from '../harness.js'
+import { runLimit } from '../limits.js'
+import { allowedCpus, pinMainThread } from '../machine.js'
+import { EventFd, SignalWaiter, VfioError } from '../../ts/index.js'
+
+const ROUNDS = { oneCore: 10_000, acrossCores: 3_000 }
+const SPIN_MICROS = 1000
+const WATCHED = [1, 64, 1024, 4096] as const
+const TURNS = 40_000
+const NO_PEER = { none: 'no npm package blocks a thread for eventfds' }
+
+function ours(partnerCpu: number, rounds: number, spinMicros: number): Measure {
+  return () => {
+    using ping = new EventFd()
+    using pong = new EventFd()
+    using waiter = new SignalWaiter([ping], { spinMicros })
+    const partner = benchAddon.partnerStart(ping.fd, pong.fd, partnerCpu, rounds, spinMicros > 0)
+    for (let i = 0; i < rounds; i++) {
+      waiter.wait()
+      pong.signal()
+    }
+    const nanoseconds = benchAddon.partnerFinish(partner)
+    if (nanoseconds < 0) throw new Error(`the ping-pong's partner failed: errno ${-nanoseconds}`)
+    return nanoseconds
+  }
+}
+
+export async function waiterLatency(): Promise<Row[]> {
+  const cpus = allowedCpus()
+  const [first, last] = [cpus[0]!, cpus.at(-1)!]
+  const rows: Row[] = []
+  const row = async (name: string, cpu: number, rounds: number): Promise<void> => {
+    pinMainThread([cpu])
+    rows.push(
+      await compare({
+        name,
+        unit: 'ns',
+        ours: ours(last, rounds, 0),
+        limit: () => runLimit('poller-latency', [cpu, last, rounds]),
+        peer: NO_PEER,
+      }),
+    )
+  }
+  await row('eventfd.waiter.latency.oneCore', last, ROUNDS.oneCore)
+  if (first === last) {
+    const reason = 'this process may use one CPU only'
+    rows.push(unmeasured('eventfd.waiter.latency.acrossCores', 'ns', reason))
+    rows.push(unmeasured('eventfd.waiter.spin.latency', 'ns', reason))
+  } else {
+    await row('eventfd.waiter.latency.acrossCores', first, ROUNDS.acrossCores)
+    rows.push(
+      await compare({
+        name: 'eventfd.waiter.spin.latency',
+        unit: 'ns',
+        ours: ours(last, ROUNDS.acrossCores, SPIN_MICROS),
+        limit: () => runLimit('poller-latency', [first, last, ROUNDS.acrossCores]),
+        peer: () => runLimit('waiter-spin', [first, last, ROUNDS.acrossCores]),
+        peerName: 'C++, spinning',
+      }),
+    )
+  }
+  pinMainThread(cpus)
+  return rows
+}
+
+/** The processor's time per event with so many eventfds watched. */
+function oneOf(eventfds: readonly EventFd[], waiter: SignalWaiter): Measure {
+  return perTurn(TURNS, (turns) => {
+    let next = 0
+    for (let turn = 0; turn < turns; turn++) {
+      eventfds[next]!.signal()
+      if (++next === eventfds.length) next = 0
+      if (waiter.wait(0) !== 1) throw new Error('a wait did not bring the one event that was there')
+    }
+  })
+}
+
+async function scale(watched: number, alone: Measure): Promise<Row> {
+  const eventfds: EventFd[] = []
+  try {
+    for (let i = 0; i < watched; i++) eventfds.push(new EventFd())
+    using waiter = new SignalWaiter(eventfds)
+    const many = watched === WATCHED.at(-1)
+    return await compare({
+      name: `eventfd.scale.${watched}`,
+      unit: 'ns',
+      ours: oneOf(eventfds, waiter),
+      limit: () => runLimit('eventfd-scale', [watched, TURNS]),
+      peer: many ? alone : NO_PEER,
+      ...(many ? { peerName: 'one eventfd' } : {}),
+    })
+  } catch (error) {
+    if (!(error instanceof VfioError) || error.code !== 'EMFILE') throw error
+    return unmeasured(`eventfd.scale.${watched}`, 'ns', error.message)
+  } finally {
+    for (const eventfd of eventfds) eventfd.close()
+  }
+}
+
+export async function waiterScale(): Promise<Row[]> {
+  using eventfd = new EventFd()
+  using waiter = new SignalWaiter([eventfd])
+  const alone = oneOf([eventfd], waiter)
+  const rows: Row[] = []
+  for (const watched of WATCHED) rows.push(await scale(watched, alone))
+  return rows
+}

@@ -1,0 +1,145 @@
+// A virtual machine monitor: memory, processors, a serial port, a doorbell, a PCI slot, on KVM. Runs a guest of the
+// project's own, which counts interrupts and doorbells, or a Linux kernel.
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { runClosedLoop } from './closed-loop.js'
+import { runEduLoop } from './edu-loop.js'
+import { loadLinux } from './linux.js'
+import { Machine } from './machine.js'
+import { PassedThrough } from './passed-through.js'
+
+const CMDLINE = 'console=ttyS0 earlyprintk=ttyS0 reboot=t panic=-1'
+const ROUNDS = 100_000
+const MEMORY_MIB = { own: 16, linux: 512 }
+/** Above that lie devices. */
+const MOST_MEMORY_MIB = 2048
+const MOST_CPUS = 64
+
+const HELP = `npm run example:vmm -- [options]
+
+Boots a guest on /dev/kvm and shows what it says over its serial port. Without --kernel that is a guest of this project's
+own: each interrupt makes it ring a doorbell, and each doorbell makes the VMM send the next interrupt. Both sides count.
+
+  --rounds N       interrupts for each processor of that guest (${ROUNDS})
+  --device BDF     passes through a PCI device that is on vfio-pci. The project's own guest drives an edu, which then
+                   interrupts it, without the VMM; KVM's counters of exits are shown
+  --kernel FILE    boots Linux instead: a bzImage, or an ELF vmlinux with a PVH entry
+  --initrd FILE    its initial file system
+  --cmdline TEXT   its command line (${CMDLINE})
+  --memory MIB     memory of the guest, up to ${MOST_MEMORY_MIB} (${MEMORY_MIB.own}; ${MEMORY_MIB.linux} for Linux)
+  --cpus N         processors of the project's own guest, up to ${MOST_CPUS} (1)
+  --help           this text`
+
+class UsageError extends Error {}
+
+function count(name: string, text: string | undefined, standard: number, most: number): number {
+  const number = text === undefined ? standard : Number(text)
+  if (Number.isInteger(number) && number >= 1 && number <= most) return number
+  throw new UsageError(`--${name} must be a whole number from 1 to ${most}, not ${JSON.stringify(text)}`)
+}
+
+interface Options {
+  rounds: number
+  device: string | undefined
+  kernel: string | undefined
+  initrd: string | undefined
+  cmdline: string
+  memory: number
+  cpus: number
+}
+
+function parse(): Options | undefined {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: 'string' },
+      device: { type: 'string' },
+      kernel: { type: 'string' },
+      initrd: { type: 'string' },
+      cmdline: { type: 'string' },
+      memory: { type: 'string' },
+      cpus: { type: 'string' },
+      help: { type: 'boolean' },
+    },
+  })
+  if (values.help) return undefined
+  const { device, kernel, initrd, cmdline = CMDLINE } = values
+  const linux = kernel !== undefined
+  if (!linux && (initrd ?? values.cmdline) !== undefined)
+    throw new UsageError('--initrd and --cmdline need --kernel')
+  if (linux && values.rounds !== undefined) throw new UsageError('--rounds is for the guest without --kernel')
+  const cpus = count('cpus', values.cpus, 1, linux || device !== undefined ? 1 : MOST_CPUS)
+  const standard = linux ? MEMORY_MIB.linux : MEMORY_MIB.own
+  return {
+    rounds: count('rounds', values.rounds, ROUNDS, 0xffff_ffff),
+    device,
+    kernel,
+    initrd,
+    cmdline,
+    memory: count('memory', values.memory, standard, MOST_MEMORY_MIB) << 20,
+    cpus,
+  }
+}
+
+async function bootLinux(machine: Machine, kernel: string, options: Options): Promise<void> {
+  const { initrd, cmdline } = options
+  const start = loadLinux(machine.memory, {
+    kernel: readFileSync(kernel),
+    initrd: initrd === undefined ? undefined : readFileSync(initrd),
+    cmdline,
+  })
+  const { reason, detail } = await machine.run(start)
+  if (reason === 'failed') throw new Error(`the guest failed ${detail}`)
+  console.log(`vmm: the guest has ended: ${detail}`)
+}
+
+async function loopWithVmm(machine: Machine, rounds: number): Promise<void> {
+  const started = performance.now()
+  for (const { cpu, sent, taken, rung, heard } of await runClosedLoop(machine, rounds)) {
+    console.log(
+      `vmm: processor ${cpu}: ${sent} interrupts sent, ${taken} taken; ${rung} doorbells rung, ${heard} heard; none lost`,
+    )
+  }
+  const seconds = (performance.now() - started) / 1000
+  console.log(`vmm: in ${seconds.toFixed(1)} s, ${((seconds / rounds) * 1e6).toFixed(1)} µs per round`)
+}
+
+async function loopWithDevice(machine: Machine, device: PassedThrough, rounds: number): Promise<void> {
+  const { raised, taken, exits, seconds } = await runEduLoop(machine, device.eduPlace(), rounds)
+  console.log(`vmm: ${raised} interrupts raised by the guest at the device, ${taken} taken; none lost`)
+  console.log(`vmm: in ${seconds.toFixed(1)} s, ${((seconds / raised) * 1e6).toFixed(1)} µs per round`)
+  console.log(`vmm: exits while that went on, counted by KVM: io_exits ${exits.io}, mmio_exits ${exits.mmio}`)
+}
+
+async function main(options: Options): Promise<void> {
+  const { memory, cpus, kernel, rounds } = options
+  const machine = new Machine({ memory, cpus, print: (text) => process.stdout.write(text) })
+  const stop = (): void => {
+    machine.stop()
+  }
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, stop)
+  let device: PassedThrough | undefined
+  try {
+    if (options.device !== undefined) device = await PassedThrough.open(machine, options.device)
+    if (kernel !== undefined) await bootLinux(machine, kernel, options)
+    else if (device !== undefined) await loopWithDevice(machine, device, rounds)
+    else await loopWithVmm(machine, rounds)
+  } finally {
+    await device?.close()
+    machine.close()
+  }
+}
+
+function isUsage(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code
+  return error instanceof UsageError || (typeof code === 'string' && code.startsWith('ERR_PARSE_ARGS'))
+}
+
+try {
+  const options = parse()
+  if (options === undefined) console.log(HELP)
+  else await main(options)
+} catch (error) {
+  const message = error instanceof Error ? error.message : String(error)
+  console.error(isUsage(error) ? `vmm: ${message}; --help shows the options` : `vmm: ${message}`)
+  process.exitCode = isUsage(error) ? 2 : 1
+}

@@ -1,0 +1,167 @@
+// Waiting: epoll while asleep; while spinning, reads of the eventfds themselves where they are few, because a read that
+// succeeds is the event already.
+#include "event/waiter.h"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "support/clock.h"
+
+namespace nodevfio {
+
+namespace {
+
+// The epoll data of the eventfd that wake() signals.
+constexpr uint32_t kWake = UINT32_MAX;
+// Up to so many are read one by one while spinning: more reads cost more than an epoll_wait.
+constexpr size_t kFew = 4;
+
+int watch(int epollFd, int fd, uint32_t data) {
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  event.data.u32 = data;
+  return epoll_ctl(epollFd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
+}
+
+}  // namespace
+
+// Holds the mutex for a change.
+class Waiter::Change {
+ public:
+  explicit Change(Waiter& waiter) : waiter_(waiter) {
+    waiter_.changes_.fetch_add(1, std::memory_order_relaxed);
+    waiter_.mutex_.lock();
+  }
+  Change(const Change&) = delete;
+  Change& operator=(const Change&) = delete;
+  ~Change() {
+    waiter_.mutex_.unlock();
+    waiter_.changes_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+ private:
+  Waiter& waiter_;
+};
+
+Waiter::Waiter(int epollFd, std::shared_ptr<EventFd> wakeFd, uint32_t spinMicros)
+    : File(kKind, epollFd), wakeFd_(std::move(wakeFd)), spinNanoseconds_(int64_t{spinMicros} * 1000) {}
+
+std::shared_ptr<Waiter> Waiter::create(uint32_t spinMicros, int& error) {
+  auto wakeFd = EventFd::create(0, false, error);
+  if (wakeFd == nullptr) return nullptr;
+  const int epollFd = epoll_create1(EPOLL_CLOEXEC);
+  error = epollFd < 0 ? errno : watch(epollFd, wakeFd->fd(), kWake);
+  if (error != 0) {
+    if (epollFd >= 0) ::close(epollFd);
+    return nullptr;
+  }
+  return std::shared_ptr<Waiter>(new Waiter(epollFd, std::move(wakeFd), spinMicros));
+}
+
+Waiter::~Waiter() {
+  for (const uint32_t index : inUse_) {
+    // An eventfd that outlives this one must not be found by an epoll file that a child process inherited.
+    epoll_ctl(fd(), EPOLL_CTL_DEL, watched_[index]->fd(), nullptr);
+    watched_[index]->releaseReader();
+  }
+}
+
+int Waiter::add(const std::shared_ptr<EventFd>& eventFd, uint32_t& index) {
+  const Change change(*this);
+  if (!eventFd->claimReader()) return EBUSY;
+  index = free_.empty() ? static_cast<uint32_t>(watched_.size()) : free_.back();
+  const int error = watch(fd(), eventFd->fd(), index);
+  if (error != 0) {
+    eventFd->releaseReader();
+    return error;
+  }
+  if (free_.empty()) {
+    watched_.push_back(eventFd);
+  } else {
+    free_.pop_back();
+    watched_[index] = eventFd;
+  }
+  inUse_.push_back(index);
+  return 0;
+}
+
+void Waiter::remove(uint32_t index) {
+  const Change change(*this);
+  if (index >= watched_.size() || watched_[index] == nullptr) return;
+  epoll_ctl(fd(), EPOLL_CTL_DEL, watched_[index]->fd(), nullptr);
+  watched_[index]->releaseReader();
+  watched_[index].reset();
+  free_.push_back(index);
+  // From the end: of thousands, the last ones added are mostly the first to go.
+  const auto found = std::find(inUse_.rbegin(), inUse_.rend(), index);
+  *found = inUse_.back();
+  inUse_.pop_back();
+}
+
+int Waiter::wake() {
+  const int error = wakeFd_->signal(1);
+  wakeHint_.store(true, std::memory_order_release);
+  // A full counter wakes as well as any.
+  return error == EAGAIN ? 0 : error;
+}
+
+void Waiter::takeWake(Results& results) {
+  // Before the read: the hint of a wake() that the read does not see must stay.
+  wakeHint_.store(false, std::memory_order_seq_cst);
+  uint64_t value = 0;
+  if (wakeFd_->drain(value) == 0 && value != 0) results.wokenNow = 1;
+}
+
+void Waiter::take(uint32_t index, Results& results) {
+  uint64_t value = 0;
+  // Empty when somebody read it by hand in between: no event then.
+  if (watched_[index]->drain(value) != 0 || value == 0) return;
+  results.ready[results.found] = index;
+  results.counts[results.found] = static_cast<double>(value);
+  results.signals += static_cast<double>(value);
+  ++results.found;
+}
+
+// One turn of a spin.
+bool Waiter::look(Results& results) {
+  if (wakeHint_.load(std::memory_order_acquire)) takeWake(results);
+  if (changes_.load(std::memory_order_relaxed) == 0) {
+    std::unique_lock lock(mutex_);
+    if (inUse_.size() > kFew) {
+      lock.unlock();
+      return sleep(0, results);
+    }
+    for (const uint32_t index : inUse_) take(index, results);
+  }
+  return results.found != 0 || results.wokenNow != 0;
+}
+
+bool Waiter::spin(int64_t until, Results& results) {
+  do {
+    if (look(results)) return true;
+    pauseProcessor();
+  } while (monotonicNanoseconds() < until);
+  return false;
+}
+
+bool Waiter::sleep(int milliseconds, Results& results) {
+  epoll_event events[kBatch];
+  const int ready = epoll_wait(fd(), events, kBatch, milliseconds);
+  if (ready <= 0) return false;
+  const std::lock_guard lock(mutex_);
+  for (int i = 0; i < ready; ++i) {
+    const uint32_t index = events[i].data.u32;
+    if (index == kWake) {
+      takeWake(results);
+    } else if (index < watched_.size() && watched_[index] != nullptr) {
+      // Otherwise it was removed since the kernel named it.
+      take(index, results);
+    }
+  }
+  return results.found != 0 || results.wokenNow != 0;
+}
+
+}  // namespace nodevfio

@@ -1,0 +1,121 @@
+// The charts of a run, its page, and its SVG files.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+
+import { chartsOf } from '../../../bench/charts.js'
+import { ROOT } from '../../../bench/limits.js'
+import { page, writeSvgs } from '../../../bench/report.js'
+import { row } from './rows.js'
+
+const spread = { min: 0.8, q1: 0.9, q3: 1.25, max: 2 }
+const none = { ours: null, limit: null, peer: null, ratioToLimit: null, ratioToPeer: null }
+
+const ROWS = [
+  row('signal', {
+    ours: 10,
+    limit: 10,
+    ratioToLimit: 1,
+    ratioToPeer: 0.5,
+    peerName: 'node:fs',
+    spread: { ...none, ratioToLimit: spread, ratioToPeer: spread },
+    machine: 'a processor & more',
+  }),
+  row('rate', {
+    unit: 'events/s',
+    ours: 8,
+    limit: 10,
+    ratioToLimit: 0.8,
+    spread: { ...none, ratioToLimit: spread },
+  }),
+  row('scale.1', { ours: 10, limit: 5 }),
+  row('scale.64', { ours: 12, limit: 5 }),
+  row('absent', { runs: 0, reason: 'no <device>' }),
+]
+
+interface Option {
+  yAxis: { data: string[] }
+  series: { name?: string; data: unknown[] }[]
+}
+
+test('one chart for each kind of figure; a rate is turned into a cost', (t) => {
+  const charts = chartsOf(ROWS)
+  t.deepEqual(
+    charts.map(({ id }) => id),
+    ['ratio-to-limit', 'ratio-to-peer', 'scale'],
+  )
+  const [limit, peer, scale] = charts.map(({ option }) => option as Option)
+  // From below.
+  t.deepEqual(limit!.yAxis.data, ['rate', 'signal'])
+  t.deepEqual(limit!.series[0]!.data, [1.25, 1])
+  t.deepEqual(limit!.series[1]!.data[0], {
+    coords: [
+      [1 / 1.25, 0],
+      [1 / 0.9, 0],
+    ],
+  })
+  t.deepEqual(limit!.series[1]!.data[1], {
+    coords: [
+      [0.9, 1],
+      [1.25, 1],
+    ],
+  })
+  t.deepEqual(peer!.yAxis.data, ['signal (node:fs)'])
+  t.deepEqual(scale!.series[0]!.data, [
+    [1, 1],
+    [64, 1.2],
+  ])
+  t.deepEqual(scale!.series[1]!.data, [
+    [1, 1],
+    [64, 1],
+  ])
+})
+
+test('a run without figures has no charts', (t) => {
+  t.deepEqual(chartsOf([row('absent')]), [])
+})
+
+// `npm run bench` installs it, and the unit tests run without.
+const drawn = existsSync(`${ROOT}bench/node_modules/echarts`) ? test : test.skip
+
+drawn(
+  'the page needs nothing beside it, and escapes what it shows (needs echarts, from `npm ci` in bench/)',
+  (t) => {
+    const change = {
+      name: 'signal',
+      verdict: 'faster',
+      figure: 'ours',
+      factor: { estimate: 0.5, low: 0.4, high: 0.6 },
+    } as const
+    const html = page(
+      ROWS,
+      [
+        ['', 'unit'],
+        ['<signal>', 'ns'],
+      ],
+      [change],
+    )
+    t.regex(html, /^<!doctype html>/)
+    t.notRegex(html.replace(/<script>[^]*?<\/script>/g, ''), /<[^>]+ (src|href)=/)
+    t.is(html.match(/<svg/g)?.length, 3)
+    t.true(html.includes('a processor &amp; more'))
+    t.true(html.includes('<td>&lt;signal&gt;</td>'))
+    t.true(html.includes('absent: no &lt;device&gt;'))
+    t.true(html.includes('signal: faster (ours -50.0 %, between -60.0 % and -40.0 %)'))
+    t.is(html.match(/<script>/g)?.length, html.match(/<\/script>/g)?.length)
+    t.is(html.match(/<script>/g)?.length, 2)
+  },
+)
+
+drawn('each chart as an SVG file (needs echarts, from `npm ci` in bench/)', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'node-vfio-'))
+  try {
+    const files = writeSvgs(join(folder, 'new'), ROWS)
+    t.is(files.length, 3)
+    for (const file of files) t.regex(readFileSync(file, 'utf8'), /^<svg [^]*<\/svg>\s*$/)
+    t.regex(readFileSync(files[0]!, 'utf8'), />signal</)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})

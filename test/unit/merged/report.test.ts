@@ -1,0 +1,157 @@
+// The merged-driver report of every vendor's host, field by field where it matters.
+
+import { isDeepStrictEqual } from 'node:util'
+import test, { type ExecutionContext } from 'ava'
+import { mergedReport, type SharedDevice } from '../../../ts/merged/index.js'
+import { SysfsTree } from '../host/fixture.js'
+import { HOSTS, PF, rootsOf, UUID } from './hosts.js'
+
+type Body = (t: ExecutionContext, device: SharedDevice) => void
+
+function hostTest(name: keyof typeof HOSTS, body: Body): void {
+  // A Windows file name cannot hold the colons of a PCI address.
+  const declare = process.platform === 'win32' ? test.skip : test
+  declare(`${name} is reported as it is`, (t) => {
+    const tree = new SysfsTree()
+    t.teardown(() => tree.remove())
+    HOSTS[name](tree)
+    const { devices, problems } = mergedReport(rootsOf(tree))
+    t.deepEqual(problems, [])
+    t.is(devices.length, 1)
+    body(t, devices[0]!)
+  })
+}
+
+const issue = (device: SharedDevice, id: string) => device.knownIssues.find((each) => each.id === id)?.answer
+const hooks = (device: SharedDevice) =>
+  Object.fromEntries(device.hooks.map(({ hook, answer }) => [hook, answer]))
+
+for (const generation of ['V4', 'V5'] as const) {
+  hostTest(generation === 'V4' ? 'intel-gvt-g-v4' : 'intel-gvt-g-v5', (t, device) => {
+    t.is(device.framework, 'mdev')
+    t.is(device.merged.state, 'merged')
+    t.like(device.mdevTypes[0], {
+      id: `i915-GVTg_${generation}_4`,
+      parent: PF,
+      name: `GVTg_${generation}_4`,
+      available: 1,
+      deviceApi: 'vfio-pci',
+      devices: [UUID],
+    })
+    t.regex(device.mdevTypes[0]!.description!, /^high_gm_size: 512MB$/m)
+    t.like(device.mdevTypes[1], { name: null, available: 3, devices: [] })
+    t.like(
+      device.parameters.find(({ name }) => name === 'enable_gvt'),
+      { module: 'i915', value: 'Y' },
+    )
+    t.is(issue(device, 'intel-modified-hypervisor'), 'applies')
+    t.is(issue(device, 'intel-sriov-undocumented'), 'applies')
+    t.deepEqual(hooks(device), { irqfd: 'cannot-tell', ioeventfd: 'cannot-tell', level: 'cannot-tell' })
+  })
+}
+
+hostTest('intel-i915-sriov', (t, device) => {
+  t.is(device.framework, 'sriov')
+  t.is(device.merged.state, 'merged')
+  t.deepEqual(device.vfs, { total: 7, active: 1, free: 6 })
+  t.like(device.functions[0], { address: '0000:03:00.1', driver: 'vfio-pci', onVfio: true })
+  t.is(issue(device, 'intel-modified-hypervisor'), 'fixed')
+  t.is(issue(device, 'intel-sriov-undocumented'), 'applies')
+  t.deepEqual(hooks(device), { irqfd: 'yes', ioeventfd: 'yes', level: 'no' })
+  t.deepEqual(
+    device.parameters.map(({ name, value }) => [name, value]),
+    [
+      ['enable_gvt', null],
+      ['enable_guc', '3'],
+      ['max_vfs', '7'],
+    ],
+  )
+})
+
+hostTest('intel-xe-sriov', (t, device) => {
+  t.like(device, { framework: 'sriov', merged: { state: 'merged' }, driver: 'xe' })
+  t.deepEqual(device.vfs, { total: 24, active: 2, free: 22 })
+  t.deepEqual(device.hostNodes, { cards: ['card0'], renders: ['renderD128'], accels: [] })
+  t.is(issue(device, 'intel-sriov-undocumented'), 'fixed')
+  t.regex(device.notes.join(), /sriov_admin/)
+})
+
+hostTest('nvidia-mdev', (t, device) => {
+  t.like(device, { framework: 'mdev', merged: { state: 'possible' }, driverVersion: '460.32.01' })
+  t.is(issue(device, 'nvidia-laptop-power-management'), 'applies')
+  t.is(issue(device, 'nvidia-vmalloc-collisions'), 'applies')
+  t.is(issue(device, 'nvidia-mdev-daemons-crash'), 'applies')
+  t.is(issue(device, 'nvidia-second-mdev-group-error'), 'applies')
+  t.is(issue(device, 'nvidia-usb-hub-passthrough'), 'cannot-tell')
+  t.like(device.parameters[0], { name: 'cudahost', value: '1', sideEffects: 'Windows guests may fail.' })
+  t.like(device.parameters[1], { name: 'vgpukvm', value: '0', read: 'the command line' })
+})
+
+hostTest('nvidia-vendor-vfio-before', (t, device) => {
+  t.like(device, { framework: 'sriov', merged: { state: 'possible' }, driverVersion: '550.54.10' })
+  t.regex(device.notes.join(), /only once virtual functions exist/)
+  t.is(issue(device, 'nvidia-second-mdev-group-error'), 'fixed')
+})
+
+hostTest('nvidia-vendor-vfio', (t, device) => {
+  t.like(device, { framework: 'vendor-vfio', merged: { state: 'merged' } })
+  t.is(device.functions.length, 3)
+  t.like(device.functions[0], { currentVgpuType: 558, creatableVgpuTypes: [] })
+  t.like(device.functions[1], { currentVgpuType: 0, driver: 'nvidia', onVfio: false })
+  t.deepEqual(device.functions[1]!.creatableVgpuTypes, [
+    { id: 557, name: 'NVIDIA A40-1B' },
+    { id: 558, name: 'NVIDIA A40-2B' },
+  ])
+  t.deepEqual(device.functions[2]!.creatableVgpuTypes, [{ id: 557, name: 'NVIDIA A40-1B' }])
+})
+
+hostTest('nvidia-no-vgpu', (t, device) => {
+  t.like(device, { framework: 'none', merged: { state: 'no' }, vfs: null })
+  t.regex(device.blockers.join(), /not the vGPU host driver/)
+  t.deepEqual(hooks(device), { irqfd: 'no', ioeventfd: 'no', level: 'no' })
+})
+
+hostTest('amd-amdgpu', (t, device) => {
+  t.like(device, { framework: 'none', merged: { state: 'no' }, vfs: null })
+  t.deepEqual(hooks(device), { irqfd: 'no', ioeventfd: 'no' })
+  t.is(issue(device, 'amdgpu-no-host-drm-beside-mdev'), 'applies')
+  t.is(issue(device, 'amdgpu-no-signalling-hooks'), 'applies')
+  t.regex(device.notes.join(), /current_compute_partition and current_memory_partition/)
+})
+
+hostTest('amd-gim', (t, device) => {
+  t.like(device, { framework: 'sriov', merged: { state: 'no' }, vfs: { total: 8, active: 1, free: 7 } })
+  t.regex(device.blockers.join(), /takes the place of amdgpu/)
+  t.is(issue(device, 'amdgpu-no-signalling-hooks'), 'other-driver')
+})
+
+hostTest('nic-sriov', (t, device) => {
+  t.like(device, { framework: 'sriov', merged: { state: 'merged' }, driver: 'igb' })
+  t.deepEqual(device.vfs, { total: 7, active: 1, free: 6 })
+  t.deepEqual(
+    device.knownIssues.map(({ answer }) => answer),
+    ['other-driver', 'other-driver'],
+  )
+})
+
+hostTest('mdev-mtty', (t, device) => {
+  t.like(device, { name: 'mtty', bus: 'other', pci: null, framework: 'mdev', merged: { state: 'possible' } })
+  t.like(device.mdevTypes[0], { id: 'mtty-1', available: 24, description: null })
+})
+
+hostTest('gpu-unbound', (t, device) => {
+  t.like(device, { driver: null, driverVersion: null, framework: 'none', merged: { state: 'no' } })
+  t.true(device.knownIssues.every(({ answer }) => answer === 'other-driver'))
+  t.deepEqual(device.blockers, ['no driver has the device'])
+})
+
+hostTest('gpu-on-vfio', (t, device) => {
+  t.like(device, { framework: 'sriov', merged: { state: 'no' } })
+  t.regex(device.merged.why, /vfio-pci has it/)
+})
+
+test('a host without anything to share has an empty report', (t) => {
+  const tree = new SysfsTree()
+  t.teardown(() => tree.remove())
+  t.true(isDeepStrictEqual(mergedReport(rootsOf(tree)), { kernelRelease: null, devices: [], problems: [] }))
+})

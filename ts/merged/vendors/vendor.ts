@@ -1,0 +1,28 @@
+// What a vendor's file tells of its devices. The files beside this one are the vendors.
+
+import type { HostOptions } from '../../host/sysfs.js'
+import type { Framework, HookFinding } from '../report.js'
+
+/** What a vendor's rules look at. */
+export interface VendorFacts {
+  readonly driver: string | null
+  readonly framework: Framework
+  readonly totalVfs: number
+  readonly activeVfs: number
+  /** Whether sysfs has `name` below the device's directory. */
+  readonly has: (name: string) => boolean
+}
+
+export interface Vendor {
+  /** Version of a driver that does not give it in `/sys/module`; null if it is not to be had. */
+  readonly driverVersion?: (driver: string, options: HostOptions) => string | null
+  /** True if the driver cannot make virtual functions although the device has them. */
+  readonly noVfs?: (driver: string | null) => boolean
+  /** True if the driver takes the place of the one by which the host would use the device. */
+  readonly replacesHostDriver?: (driver: string) => boolean
+  /** What stands in the way of sharing. */
+  readonly blockers: (facts: VendorFacts) => string[]
+  /** Worth knowing, without standing in the way. */
+  readonly notes: (facts: VendorFacts) => string[]
+  readonly hooks?: (facts: VendorFacts) => readonly HookFinding[] | null
+}
