@@ -62,7 +62,7 @@ test.serial('the diagnostics channel has every cold call, the refused ones with 
     messages.map(({ errno }) => errno),
     [0, 0, 0, 0, 2],
   )
-  t.deepEqual(messages[0]?.arguments, [4096, 0])
+  t.deepEqual(messages[0]?.arguments, [4096, 0, null])
   t.true(messages.every(({ durationMicros }) => durationMicros >= 0))
 })
 
