@@ -112,7 +112,10 @@ export function limit(
   }
   if (/\.poll(32|64)$/.test(name)) clampOption(args[1], 'timeoutMicros', LONGEST_MICROS)
   // Blocking waits, wherever they appear: a number is a time in milliseconds, none is for ever.
-  if (/\.wait\w*$/.test(name)) args[0] = typeof args[0] === 'number' ? clampSize(args[0], 5) : (args[0] ?? 1)
+  if (/\.wait\w*$/.test(name)) {
+    const forEver = args[0] === undefined || args[0] === Infinity
+    args[0] = forEver ? 1 : clampSize(args[0], 5)
+  }
   if (target === null) return
   if (target.kind === 'PciCommand' && member.action === 'set' && target.device !== 'ivshmem') {
     if (key === 'busMaster') args[0] = false

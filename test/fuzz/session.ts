@@ -1,7 +1,9 @@
 // The fuzzing itself: draws a member of the surface, something to call it on, and arguments; makes the call; judges what
 // comes out. At the end everything is closed, and the process must hold no more than at its start.
+import { execFileSync } from 'node:child_process'
 import {
   closeSync,
+  existsSync,
   fstatSync,
   openSync,
   readFileSync,
@@ -16,6 +18,7 @@ import { inspect, parseArgs } from 'node:util'
 import * as host from '../../ts/host/index.js'
 import * as vfio from '../../ts/index.js'
 import { InterruptIndex } from '../../ts/device/interrupts.js'
+import { Kvm, type Vm } from '../../ts/kvm/index.js'
 import { memoryRegion } from '../unit/support.js'
 import { RARE, type Target, limit } from './limits.js'
 import { Random, Values } from './random.js'
@@ -118,6 +121,52 @@ async function openDevice(name: string): Promise<void> {
   await admit(await device.addressSpace.allocate(8192, { below: 1n << 28n }), name)
 }
 
+let machine: Vm | undefined
+
+/** A machine without a processor, for what is wired to one. It stays for as long as the process. */
+function vm(): Vm {
+  if (!existsSync('/dev/kvm')) execFileSync('modprobe', ['kvm_amd'])
+  if (machine === undefined) {
+    using kvm = Kvm.open()
+    machine = kvm.createVm()
+  }
+  return machine
+}
+
+/** What joins a device to a guest. What is taken already, by a call of the fuzzer's, is tried again later. */
+async function refillWires(missing: (kind: string) => boolean): Promise<void> {
+  const source = await newEventFd()
+  const makers: Record<string, () => object> = {
+    MsiWire: () => vfio.wireMsi(vm(), source, { address: 0xfee0_0000n, data: 65 }),
+    DoorbellWire: () =>
+      vfio.wireDoorbell(
+        vm(),
+        { mmio: BigInt(0xd000_0000 + 8 * random.below(512)), length: 4 },
+        () => undefined,
+      ),
+    IntxWire: () => vfio.wireIntx(vm(), device('edu'), { gsi: 10 }),
+    DeviceIoeventfd: () =>
+      device('edu')
+        .region('bar0')
+        .ioeventfd(4, { width: 4, data: random.below(1000) }),
+    PciPassthrough: () => new vfio.PciPassthrough(vm(), device('ivshmem')),
+  }
+  for (const [kind, make] of Object.entries(makers)) {
+    if (!missing(kind)) continue
+    try {
+      await admit(make(), null)
+    } catch (error) {
+      if (!ALLOWED.some((type) => error instanceof type)) throw error
+    }
+  }
+}
+
+function device(name: string): vfio.VfioDevice {
+  const found = poolOf(live, 'VfioDevice').find((each) => each.device === name)
+  if (found === undefined) throw new RangeError(`${name} is closed`)
+  return found.value as vfio.VfioDevice
+}
+
 /** An interrupt index over nothing, where there are no devices. */
 function fakeInterrupts(): InterruptIndex {
   const info = {
@@ -148,11 +197,18 @@ function prune(): void {
 const KEEP_OPEN = 3
 
 /** Makes what is missing, so that every member finds something to be called on. */
+async function newEventFd(): Promise<vfio.EventFd> {
+  const eventfd = new vfio.EventFd()
+  await admit(eventfd, null)
+  return eventfd
+}
+
 async function refill(): Promise<void> {
   prune()
   const missing = (kind: string): boolean => poolOf(live, kind).length < KEEP_OPEN
   if (missing('EventFd')) await admit(new vfio.EventFd(), null)
   if (missing('SignalPoller')) await admit(new vfio.SignalPoller().unref(), null)
+  if (missing('SignalWaiter')) await admit(new vfio.SignalWaiter([await newEventFd()]), null)
   if (missing('GuestMemory')) await admit(vfio.GuestMemory.create(16_384), null)
   if (missing('VfioError')) await admit(new vfio.VfioError(22, 'fuzz'), null)
   if (missing('DirtyBitmap')) await admit(new vfio.DirtyBitmap(Uint8Array.of(5), 0n, 8, 4096), null)
@@ -188,6 +244,7 @@ async function refill(): Promise<void> {
   ]) {
     if (poolOf(live, kind).length < 2) await refreshParts()
   }
+  await refillWires((kind) => poolOf(live, kind).length === 0)
 }
 
 async function refreshParts(): Promise<void> {
@@ -429,9 +486,15 @@ async function closeAll(): Promise<void> {
   prune()
   // Listeners and loops before what they listen to; devices before their space.
   const order = [
+    'PciPassthrough',
+    'MsiWire',
+    'IntxWire',
+    'DoorbellWire',
+    'DeviceIoeventfd',
     'InterruptListener',
     'EventIterator',
     'SignalPoller',
+    'SignalWaiter',
     'DmaBuffer',
     'VfioDevice',
     'AddressSpace',
