@@ -80,6 +80,8 @@ for (const spinMicros of [0, 50]) {
 async function wait(eventfds: readonly EventFd[], total: number, seed: number, spinMicros: number) {
   const workerData: ListenerData = { tokens: eventfds.map((eventfd) => eventfd.share()), seed, spinMicros }
   const worker = new Worker(new URL('../../stress/listener.js', import.meta.url), { workerData })
+  // Before its last message: a Worker's end may be told in the same turn.
+  const exit = once(worker, 'exit')
   const [token] = (await once(worker, 'message')) as [ShareToken]
   const waiter = SignalWaiter.claim(token)
   const rung = await ring(eventfds, total, seed)
@@ -87,7 +89,7 @@ async function wait(eventfds: readonly EventFd[], total: number, seed: number, s
   waiter.wake()
   const [last] = await answer
   waiter.close()
-  await once(worker, 'exit')
+  await exit
   return { rung, ...last }
 }
 
