@@ -52,6 +52,10 @@ export abstract class Handle {
   readonly #native: NativeHandle
   readonly #label: string
   #closed = false
+  // Made at first use: most objects have none.
+  #undos: Set<() => void> | undefined
+  // What went wrong while closing, thrown once the object is let go.
+  #failures: unknown[] | undefined
   #pending = 0
   #idle: (() => void) | undefined
   #closing: Promise<void> | undefined
@@ -99,21 +103,58 @@ export abstract class Handle {
     return addon().handleHolders(this.#native) === 1
   }
 
-  /** What closing does before the object is let go: undo what was set up through it. Must not throw. */
+  /** Something to undo before the object is let go, the last first; returns how to take that back. @internal */
+  beforeClose(undo: () => void): () => void {
+    const own = (): void => {
+      undo()
+    }
+    const undos = (this.#undos ??= new Set())
+    undos.add(own)
+    return () => {
+      undos.delete(own)
+    }
+  }
+
+  /** How much there is to undo. @internal */
+  protected get undoCount(): number {
+    return this.#undos?.size ?? 0
+  }
+
+  /** Undoes it, each whatever became of the others. Closing does so after `beforeRelease`, which may do it earlier. */
+  protected undoAll(): void {
+    for (const undo of [...(this.#undos ?? [])].reverse()) this.#tolerate(undo)
+    this.#undos?.clear()
+  }
+
+  /** What closing does before the object is let go. An error does not keep it from going: close() throws it afterwards. */
   protected beforeRelease(): void {
     // Nothing by default.
+  }
+
+  #tolerate(step: () => void): void {
+    try {
+      step()
+    } catch (error) {
+      ;(this.#failures ??= []).push(error)
+    }
+  }
+
+  #throwFailure(): void {
+    const failures = this.#failures
+    this.#failures = undefined
+    if (failures !== undefined) throw failures[0]
   }
 
   /** Marks the object closed and undoes what was set up; false when that was done before. */
   #begin(): boolean {
     if (this.#closed) return false
-    try {
+    this.#tolerate(() => {
       this.beforeRelease()
-    } finally {
-      this.#closed = true
-      abandoned.unregister(this)
-      addon().handlePark(this.#native)
-    }
+    })
+    this.undoAll()
+    this.#closed = true
+    abandoned.unregister(this)
+    addon().handlePark(this.#native)
     return true
   }
 
@@ -122,6 +163,7 @@ export abstract class Handle {
     this.#begin()
     // Also when close() is under way: the call then waits for that to end.
     addon().handleRelease(this.#native, true)
+    this.#throwFailure()
   }
 
   /** Closes without blocking: new calls throw at once, the promise resolves when the object is gone. */
@@ -137,5 +179,6 @@ export abstract class Handle {
       })
     }
     await addon().handleDestroy(this.#native)
+    this.#throwFailure()
   }
 }

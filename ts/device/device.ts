@@ -80,7 +80,6 @@ export class VfioDevice extends Handle {
   readonly #watched: EventFd[] = []
   readonly #groupFd: number | null
   readonly #vm: KvmOwner | undefined
-  readonly #closers = new Set<() => void>()
 
   private constructor(native: NativeHandle, { name, sysfsPath, space, guard, groupFd, vm }: Identity) {
     super(native, name)
@@ -361,15 +360,9 @@ export class VfioDevice extends Handle {
     await this.close()
   }
 
-  /** Something to undo before the device is given back; returns how to take that back. @internal */
-  beforeClose(undo: () => void): () => void {
-    this.#closers.add(undo)
-    return () => this.#closers.delete(undo)
-  }
-
   /** Whether something of a guest hangs on it. @internal */
   get wired(): boolean {
-    return this.#closers.size > 0
+    return this.undoCount > 0
   }
 
   /** @internal */
@@ -398,7 +391,7 @@ export class VfioDevice extends Handle {
         irq.closeWithDevice(last)
       })
     }
-    for (const undo of [...this.#closers].reverse()) undo()
+    this.undoAll()
     for (const eventfd of this.#watched) eventfd.close()
     // Before the device: the kernel lets it go only when KVM has.
     tolerate(() => {

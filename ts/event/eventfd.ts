@@ -96,19 +96,6 @@ export class EventFd extends Handle {
     const step = 2 ** 52
     for (let rest = count; rest > 0; rest -= step) this.signal(Math.min(rest, step))
   }
-
-  readonly #closers = new Set<() => void>()
-
-  /** Something to undo before the descriptor closes; returns how to take that back. @internal */
-  beforeClose(undo: () => void): () => void {
-    this.#closers.add(undo)
-    return () => this.#closers.delete(undo)
-  }
-
-  protected override beforeRelease(): void {
-    for (const undo of [...this.#closers]) undo()
-    this.#closers.clear()
-  }
 }
 
 // How fromFd and claim hand their handle to the public constructor, which users call without one.

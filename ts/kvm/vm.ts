@@ -56,7 +56,6 @@ export class Vm extends Handle {
   readonly vfio: VmVfio
   readonly #slots: MemorySlot[] = []
   readonly #listeners = new Set<(change: MemoryChange) => void>()
-  readonly #closers = new Set<() => void>()
 
   private constructor(native: NativeHandle) {
     super(native, 'Vm')
@@ -246,15 +245,6 @@ export class Vm extends Handle {
     return decodeStatistics(addon().kvmStatistics(this.native))
   }
 
-  /** Something to undo before the machine goes; returns how to take that back. @internal */
-  beforeClose(undo: () => void): () => unknown {
-    const own = (): void => {
-      undo()
-    }
-    this.#closers.add(own)
-    return () => this.#closers.delete(own)
-  }
-
   /** Takes its wires and its memory away. vCPUs that still run keep the machine alive until they are closed. Idempotent. */
   close(): void {
     this.closeNow()
@@ -265,9 +255,13 @@ export class Vm extends Handle {
   }
 
   protected override beforeRelease(): void {
-    for (const undo of [...this.#closers].reverse()) undo()
-    this.#closers.clear()
-    for (const slot of this.memorySlots.toReversed()) slot.close()
+    // The wires before the memory that they reach.
+    this.undoAll()
+    for (const slot of this.memorySlots) {
+      this.beforeClose(() => {
+        slot.close()
+      })
+    }
   }
 
   #tell(change: MemoryChange): void {
