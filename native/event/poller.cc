@@ -248,7 +248,7 @@ Napi::Value pollerOpen(const Napi::CallbackInfo& info) {
   }
   if (!info[1].IsFunction()) throw Napi::TypeError::New(info.Env(), "dispatch must be a function");
   const uint32_t spinMicros = uint32Of(info[2], "spinMicros");
-  if (spinMicros > kMostSpinMicros) throw Failure(EINVAL, "spin");
+  if (spinMicros > kMostSpinMicros) throw Napi::RangeError::New(info.Env(), "spinMicros is too large");
   auto poller = std::make_shared<Poller>(spinMicros);
   const int error = poller->open(info.Env(), info[0], info[1]);
   if (error != 0) throw Failure(error, "epoll_create1");

@@ -504,15 +504,7 @@ napi_value runVcpu(napi_env env, napi_callback_info info) {
 // vcpuRunner(vcpu): run(), bound to the handle.
 Napi::Value vcpuRunner(const Napi::CallbackInfo& info) {
   take<Vcpu>(info[0], "vcpu");
-  auto held = std::make_unique<std::shared_ptr<Slot>>(Handle::from(info[0], "vcpu").slot());
-  const auto finalize = [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<Slot>*>(data); };
-  napi_value function = nullptr;
-  if (napi_create_function(info.Env(), "run", NAPI_AUTO_LENGTH, runVcpu, held.get(), &function) != napi_ok ||
-      napi_add_finalizer(info.Env(), function, held.get(), finalize, nullptr, nullptr) != napi_ok) {
-    throw Napi::Error::New(info.Env());
-  }
-  held.release();
-  return {info.Env(), function};
+  return slotFunction(info.Env(), Handle::from(info[0], "vcpu"), "run", runVcpu);
 }
 
 }  // namespace

@@ -32,7 +32,9 @@ const archive = () => {
       .split('\n')
       .map((line) => line.split(' '))
       .find(([origin, , release]) => origin === 'Debian' && !/security|updates|backports/.test(release)) ?? []
-  return uri ?? 'http://deb.debian.org/debian/'
+  if (uri === undefined)
+    throw new RigError('apt-get of this system names no archive of Debian to take packages from')
+  return uri
 }
 
 const onlySuite = (folder, suite) => {

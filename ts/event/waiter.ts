@@ -134,7 +134,7 @@ export class SignalWaiter extends Handle {
 
   /** The eventfd of an index, where this object added it. */
   eventfd(index: number): EventFd | undefined {
-    return this.#sources[index]
+    return this.#sources[integer(index, 'index', 0, 0xffff_ffff)]
   }
 
   /**

@@ -430,8 +430,9 @@ export class AddressSpace extends Handle {
   #piece(memory: Mappable, options: MapOptions | undefined): Piece {
     const whole = pieceOf(memory)
     const page = pageSize()
-    const { offset = 0, size = whole.size - offset } = optionsOf(options, 'options')
-    integer(offset, 'offset', 0, whole.size - 1)
+    const given = optionsOf(options, 'options')
+    const offset = integer(given.offset ?? 0, 'offset', 0, whole.size - 1)
+    const { size = whole.size - offset } = given
     integer(size, 'size', 1, whole.size - offset)
     const start = whole.offset + offset
     if (start % page !== 0 || size % page !== 0) {

@@ -1,7 +1,7 @@
 // wireMsi: an eventfd's signal becomes a guest's message signalled interrupt. Owns the route and the irqfd.
 import { EventFd } from '../event/eventfd.js'
 import { type Irqfd, type MsiMessage, type MsiRoute, Vm } from '../kvm/index.js'
-import { bigint, instance, integer, MAX_U64, object } from '../validate.js'
+import { boolean, instance, object } from '../validate.js'
 import { Wire } from './wire.js'
 
 /** What `wireMsi` set up. */
@@ -42,7 +42,7 @@ export class MsiWire extends Wire {
 
   /** Sends another message from now on, as after the guest rewrote its vector. */
   update(message: MsiMessage): void {
-    this.#route.update(checkMessage(message))
+    this.#route.update(message)
   }
 
   /** Takes the eventfd from KVM: what arrives now stays in its counter. */
@@ -75,14 +75,6 @@ export interface MsiWireOptions extends MsiMessage {
   masked?: boolean
 }
 
-export function checkMessage(message: MsiMessage): MsiMessage {
-  const { address, data } = object(message, 'message')
-  return {
-    address: bigint(address, 'address', 0n, MAX_U64),
-    data: integer(data, 'data', 0, 0xffff_ffff),
-  }
-}
-
 /**
  * Wires an eventfd, a vector's of a VFIO device for example, to a message signalled interrupt of a guest (KVM_IRQFD with an
  * MSI route): the interrupt then reaches the guest without user space. The eventfd must have no other reader.
@@ -93,5 +85,6 @@ export function wireMsi(vm: Vm, eventfd: EventFd, options: MsiWireOptions): MsiW
   instance(vm, Vm, 'vm')
   instance(eventfd, EventFd, 'eventfd')
   const { masked = false } = object(options, 'options')
-  return new MsiWire(vm, eventfd, checkMessage(options), masked)
+  boolean(masked, 'masked')
+  return new MsiWire(vm, eventfd, options, masked)
 }
