@@ -3,6 +3,7 @@
 
 import { parseArgs } from 'node:util'
 import { onHost, onRig, testFiles } from './lib/ava.mjs'
+import { MACHINES } from './lib/machines.mjs'
 import { nativeTests } from './lib/native.mjs'
 import {
   prepareAddon,
@@ -25,7 +26,7 @@ const SUITES = [
   { name: 'unit', what: 'unit tests on this machine', folder: 'unit', run: onHost },
   { name: 'kvm', what: 'virtual machines, on this machine', folder: 'kvm', run: onHost },
   { name: 'native', what: 'C++ unit tests', run: nativeTests },
-  { name: 'rig', what: 'tests on real devices, in the rig', folder: 'rig', run: onRig, kernels: true },
+  { name: 'rig', what: 'tests on real devices, in the rig', folder: 'rig', run: onRig, machines: MACHINES },
   { name: 'trace', what: 'every access that a device sees, traced by QEMU', folder: 'host-rig', run: traced },
 ]
 
@@ -33,7 +34,7 @@ const HELP = `npm test -- [options]
 
 ${SUITES.map(({ name, what }) => `  --${name.padEnd(14)}${what}`).join('\n')}
   --filter GLOB   only test files whose path below test/ matches, such as 'rig/nvme*'
-  --kernel NAME   the rig's kernel: stock (default), built or both; the first use of built compiles it
+  --kernel NAME   the rig's machines with that kernel: stock (default), built or both; the first use of built compiles it
   --help          this text
 
 Without a suite's name, all of them run.`
@@ -48,17 +49,20 @@ const options = {
 // The kernels of a choice.
 const KERNELS = { stock: ['stock'], built: ['built'], both: ['stock', 'built'] }
 
-/** A suite that runs on several kernels counts on each of them. */
-const perKernel = (suites, kernels) =>
-  suites.flatMap((suite) =>
-    suite.kernels
-      ? kernels.map((kernel) => ({
-          ...suite,
-          name: `${suite.name} ${kernel}`,
-          what: `${suite.what}, on the ${kernel} kernel`,
-          run: (results, files) => suite.run(results, files, { kernel }),
-        }))
-      : [suite],
+/** A suite that runs on several machines counts on each of them. */
+const perMachine = (suites, kernels) =>
+  suites.flatMap(({ machines, ...suite }) =>
+    machines === undefined
+      ? [suite]
+      : machines
+          .filter(({ kernel }) => kernels.includes(kernel))
+          .map(({ name, what, takes, ...machine }) => ({
+            ...suite,
+            name,
+            what: `${suite.what}, on ${what}`,
+            takes,
+            run: (results, files) => suite.run(results, files, machine),
+          })),
   )
 
 const choose = (values) => {
@@ -91,7 +95,7 @@ const main = async () => {
   }
   if (!Object.hasOwn(KERNELS, values.kernel))
     throw new RangeError(`--kernel is one of ${Object.keys(KERNELS).join(', ')}, not '${values.kernel}'`)
-  const suites = perKernel(choose(values), KERNELS[values.kernel])
+  const suites = perMachine(choose(values), KERNELS[values.kernel])
   const setUp = new Results('set-up')
   try {
     prepare(suites)
@@ -102,8 +106,8 @@ const main = async () => {
     return
   }
   const all = []
-  for (const { name, what, folder, run } of suites) {
-    const files = folder && testFiles(folder, values.filter)
+  for (const { name, what, folder, takes = () => true, run } of suites) {
+    const files = folder && testFiles(folder, values.filter).filter(takes)
     // With a filter, a suite that has none of the chosen files is not part of the run.
     if (values.filter !== undefined && files.length === 0) continue
     say(what)

@@ -53,8 +53,8 @@ export const onHost = async (results, files, { env = {}, options = [], quiet = t
 const RIG_TIMEOUT = 3600
 const IN_RIG = ['--serial', '--concurrency', '1', '--timeout', '5m']
 
-/** In a guest with real VFIO, on one of the rig's kernels. */
-export const onRig = async (results, files, { kernel }) => {
+/** In a guest with real VFIO, on one of the rig's machines. */
+export const onRig = async (results, files, { kernel, iommu, sriov }) => {
   if (files.length === 0) return
   if (kernel === 'built') {
     const { whyNotBuilt } = await import('../../test/rig/built.mjs')
@@ -71,6 +71,8 @@ export const onRig = async (results, files, { kernel }) => {
   const lines = new Lines((line) => reader.line(line))
   const { status } = await runInRig({
     kernel,
+    iommu,
+    sriov,
     command: [process.execPath, ...ava(files, IN_RIG)],
     timeout: RIG_TIMEOUT,
     stdout: new Writable({

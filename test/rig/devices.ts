@@ -17,7 +17,8 @@ if (described === undefined) throw new Error('these tests run in the rig: npm te
 export const rig = JSON.parse(described) as {
   kernel: string
   built: boolean
-  devices: Record<DeviceName, string>
+  iommu: 'intel' | 'virtio' | 'none'
+  devices: Record<DeviceName, string> & { sriov?: string }
 }
 /** BDFs by name; the table in README.md says what each device is for. */
 export const { devices } = rig
