@@ -36,8 +36,8 @@ struct KvmIrqLevel {
 };
 static_assert(sizeof(KvmIrqLevel) == 8);
 
-inline constexpr uint32_t kRouteIrqchip = 1;
-inline constexpr uint32_t kRouteMsi = 2;
+inline constexpr uint32_t kRouteIrqchip = 1;  // KVM_IRQ_ROUTING_IRQCHIP
+inline constexpr uint32_t kRouteMsi = 2;      // KVM_IRQ_ROUTING_MSI
 
 inline constexpr uint32_t kIrqchipPicMaster = 0;
 inline constexpr uint32_t kIrqchipPicSlave = 1;
@@ -81,8 +81,8 @@ struct KvmMsi {
 };
 static_assert(sizeof(KvmMsi) == 32);
 
-inline constexpr uint32_t kIrqfdDeassign = 1U << 0;
-inline constexpr uint32_t kIrqfdResample = 1U << 1;
+inline constexpr uint32_t kIrqfdDeassign = 1U << 0;  // KVM_IRQFD_FLAG_DEASSIGN
+inline constexpr uint32_t kIrqfdResample = 1U << 1;  // KVM_IRQFD_FLAG_RESAMPLE
 
 struct KvmIrqfd {
   uint32_t fd;
@@ -93,9 +93,9 @@ struct KvmIrqfd {
 };
 static_assert(sizeof(KvmIrqfd) == 32);
 
-inline constexpr uint32_t kIoeventfdDatamatch = 1U << 0;
-inline constexpr uint32_t kIoeventfdPio = 1U << 1;
-inline constexpr uint32_t kIoeventfdDeassign = 1U << 2;
+inline constexpr uint32_t kIoeventfdDatamatch = 1U << 0;  // KVM_IOEVENTFD_FLAG_DATAMATCH
+inline constexpr uint32_t kIoeventfdPio = 1U << 1;        // KVM_IOEVENTFD_FLAG_PIO
+inline constexpr uint32_t kIoeventfdDeassign = 1U << 2;   // KVM_IOEVENTFD_FLAG_DEASSIGN
 
 struct KvmIoeventfd {
   uint64_t datamatch;
@@ -124,7 +124,7 @@ struct KvmEnableCap {
 };
 static_assert(sizeof(KvmEnableCap) == 104);
 
-struct KvmCpuidEntry {
+struct KvmCpuidEntry {  // kvm_cpuid_entry2
   uint32_t function;
   uint32_t index;
   uint32_t flags;
@@ -136,7 +136,7 @@ struct KvmCpuidEntry {
 };
 static_assert(sizeof(KvmCpuidEntry) == 40);
 
-struct KvmCpuid {
+struct KvmCpuid {  // kvm_cpuid2
   uint32_t nent;
   uint32_t padding;
   // KvmCpuidEntry entries[]
@@ -183,7 +183,7 @@ struct KvmMpState {
 };
 
 // The start of the page that KVM_RUN and its caller share; what follows depends on exit_reason.
-struct KvmRun {
+struct KvmRun {  // kvm_run, its start
   uint8_t request_interrupt_window;
   uint8_t immediate_exit;
   uint8_t padding1[6];
@@ -242,8 +242,8 @@ inline constexpr unsigned long kKvmGetRegs = _IOR(kKvmType, 0x81, KvmRegs);
 inline constexpr unsigned long kKvmSetRegs = _IOW(kKvmType, 0x82, KvmRegs);
 inline constexpr unsigned long kKvmGetSregs = _IOR(kKvmType, 0x83, KvmSregs);
 inline constexpr unsigned long kKvmSetSregs = _IOW(kKvmType, 0x84, KvmSregs);
-inline constexpr unsigned long kKvmSetCpuid = _IOW(kKvmType, 0x90, KvmCpuid);
-inline constexpr unsigned long kKvmGetCpuid = _IOWR(kKvmType, 0x91, KvmCpuid);
+inline constexpr unsigned long kKvmSetCpuid = _IOW(kKvmType, 0x90, KvmCpuid);   // KVM_SET_CPUID2
+inline constexpr unsigned long kKvmGetCpuid = _IOWR(kKvmType, 0x91, KvmCpuid);  // KVM_GET_CPUID2
 inline constexpr unsigned long kKvmGetMpState = _IOR(kKvmType, 0x98, KvmMpState);
 inline constexpr unsigned long kKvmSetMpState = _IOW(kKvmType, 0x99, KvmMpState);
 // VM and vCPU

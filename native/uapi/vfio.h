@@ -141,6 +141,6 @@ struct Type1DirtyBitmapGet {
 };
 static_assert(sizeof(Type1DirtyBitmapGet) == 40);
 
-inline constexpr uint32_t kDirtyGetBitmap = 1U << 2;
+inline constexpr uint32_t kDirtyGetBitmap = 1U << 2;  // VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP
 
 }  // namespace nodevfio::uapi

@@ -84,11 +84,12 @@ export class Apt {
     }
   }
 
-  /** The control fields of the newest version of `name`, or undefined. */
-  describe(name) {
+  /** The control fields of the newest version of `name` (of those that match, as in '7.2*'), or undefined. */
+  describe(name, version) {
     let text
     try {
-      text = execFileSync('apt-cache', [...this.#options, '--no-all-versions', 'show', name], {
+      const wanted = version === undefined ? name : `${name}=${version}`
+      text = execFileSync('apt-cache', [...this.#options, '--no-all-versions', 'show', wanted], {
         encoding: 'utf8',
         stdio: ['ignore', 'pipe', 'ignore'],
       })
