@@ -13,18 +13,24 @@ const nvme = devices.nvme!
 async function vfio(...args: string[]) {
   let out = ''
   let err = ''
-  const status = await run(args, { host: {}, out: (text) => (out += text), err: (text) => (err += text) })
+  const status = await run(args, {
+    host: {},
+    out: (text) => (out += text),
+    outBytes: (bytes) => (out += Buffer.from(bytes).toString('latin1')),
+    err: (text) => (err += text),
+    color: false,
+    columns: null,
+    uid: 0,
+  })
   return { status, out, err }
 }
 
 test.serial('ls says what can be opened, and who holds a group back', async (t) => {
   const { status, out, err } = await vfio('ls', '--json')
   t.is(status, 0, err)
-  const rows = JSON.parse(out) as {
-    name: string
-    driver: string
-    open: { possible: boolean; why: string | null }
-  }[]
+  const { devices: rows } = JSON.parse(out) as {
+    devices: { name: string; driver: string; open: { possible: boolean; why: string | null } }[]
+  }
   const row = (name: string) => rows.find((each) => each.name === devices[name])
   t.like(row('edu'), { driver: 'vfio-pci', open: { possible: true, why: null } })
   t.like(row('bridgedEdu1'), {

@@ -5,6 +5,14 @@ export interface CliContext {
   readonly host: HostOptions
   /** Writes to standard output; the text ends its own lines. */
   readonly out: (text: string) => void
+  /** Writes bytes to standard output as they are. */
+  readonly outBytes: (bytes: Uint8Array) => void
   /** Writes to standard error. */
   readonly err: (text: string) => void
+  /** Whether standard output shows colours; `--no-color` turns it off. */
+  readonly color: boolean
+  /** Columns of the terminal that standard output is; null where it is none. */
+  readonly columns: number | null
+  /** The user's number; null where there are none. */
+  readonly uid: number | null
 }

@@ -2,15 +2,7 @@
 import { type DeviceNode, type HostReport, probeHost } from '../host/index.js'
 import type { CliContext } from './context.js'
 import { byteSize, json, plural } from './format.js'
-
-export interface Finding {
-  /** Stable, for programs. */
-  readonly id: string
-  readonly level: 'ok' | 'warning' | 'blocker'
-  readonly what: string
-  /** The exact next step; null when there is none to take. */
-  readonly next: string | null
-}
+import type { DoctorOutput, Finding } from './output.js'
 
 const ok = (id: string, what: string): Finding => ({ id, level: 'ok', what, next: null })
 const warning = (id: string, what: string, next: string): Finding => ({ id, level: 'warning', what, next })
@@ -185,7 +177,7 @@ export function findings(host: HostReport): Finding[] {
 export function doctor({ host, out }: CliContext, options: { json?: boolean }): void {
   const all = findings(probeHost(host))
   if (options.json === true) {
-    out(json({ schema: 'vfio-doctor/1', findings: all }))
+    out(json({ schema: 'vfio-doctor/1', findings: all } satisfies DoctorOutput))
     return
   }
   for (const { level, what, next } of all) {

@@ -1,5 +1,6 @@
 // Words for people and JSON for programs. It must not know what any command shows.
 import { VfioError } from '../errors.js'
+import { visibleLength } from './style.js'
 
 /** A failure that is the user's to mend, with nothing more to say than its message. */
 export class CliError extends Error {}
@@ -30,18 +31,35 @@ export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
 
-/** Rows in columns as wide as their widest cell. */
-export function table(rows: readonly (readonly string[])[], indent = ''): string {
+export interface TableOptions {
+  /** Before each line. */
+  readonly indent?: string
+  /** Cut lines that are longer; null keeps them whole. */
+  readonly width?: number | null
+}
+
+/** Shortens a line to a width, its colours kept. */
+function cut(line: string, width: number | null): string {
+  if (width === null || visibleLength(line) <= width) return line
+  let room = width - 1
+  // eslint-disable-next-line no-control-regex -- colours take no room
+  return line.replace(/(\x1b\[\d+m)|[^]/gu, (each, colour?: string) => {
+    if (colour !== undefined) return colour
+    return room-- > 0 ? each : room === -1 ? '…' : ''
+  })
+}
+
+/** Rows in columns as wide as their widest cell. A cell is one line: breaks in it become blanks. */
+export function table(rows: readonly (readonly string[])[], options: TableOptions | string = {}): string {
+  const { indent = '', width = null } = typeof options === 'string' ? { indent: options } : options
+  const lines = rows.map((row) => row.map((cell) => cell.replaceAll('\n', ' ')))
   const widths: number[] = []
-  for (const row of rows) {
-    row.forEach((cell, column) => (widths[column] = Math.max(widths[column] ?? 0, cell.length)))
+  for (const row of lines) {
+    row.forEach((cell, column) => (widths[column] = Math.max(widths[column] ?? 0, visibleLength(cell))))
   }
-  return rows
-    .map(
-      (row) =>
-        `${indent}${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd() + '\n',
-    )
-    .join('')
+  const pad = (cell: string, column: number): string =>
+    cell + ' '.repeat((widths[column] ?? 0) - visibleLength(cell))
+  return lines.map((row) => `${cut(`${indent}${row.map(pad).join('  ')}`.trimEnd(), width)}\n`).join('')
 }
 
 /** Addresses exceed what a JSON number holds everywhere, so bigints become hexadecimal strings. */

@@ -5,8 +5,22 @@ import { run } from './program.js'
 // Whoever read the output has gone (vfio ls | head): nothing is left to do.
 process.stdout.on('error', () => process.exit())
 
+const { stdout } = process
+
+/** NO_COLOR and FORCE_COLOR decide, in this order; else whether it is a terminal that has colours. */
+function wantsColor(): boolean {
+  const { NO_COLOR = '', FORCE_COLOR = '' } = process.env
+  if (NO_COLOR !== '') return false
+  if (FORCE_COLOR !== '') return FORCE_COLOR !== '0' && FORCE_COLOR !== 'false'
+  return stdout.isTTY && stdout.hasColors()
+}
+
 process.exitCode = await run(process.argv.slice(2), {
   host: {},
-  out: (text) => process.stdout.write(text),
+  out: (text) => stdout.write(text),
+  outBytes: (bytes) => stdout.write(bytes),
   err: (text) => process.stderr.write(text),
+  color: wantsColor(),
+  columns: stdout.isTTY ? stdout.columns : null,
+  uid: process.getuid?.() ?? null,
 })

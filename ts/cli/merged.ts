@@ -2,6 +2,7 @@
 import { type MergedReport, mergedReport, type SharedDevice } from '../merged/index.js'
 import type { CliContext } from './context.js'
 import { ids, json, table } from './format.js'
+import type { MergedOutput } from './output.js'
 
 function title({ name, pci }: SharedDevice): string {
   if (pci === null) return name
@@ -57,5 +58,9 @@ function text({ devices, problems }: MergedReport): string {
 
 export function merged({ host, out }: CliContext, options: { json?: boolean }): void {
   const report = mergedReport(host)
-  out(options.json === true ? json({ schema: 'vfio-merged/1', ...report }) : text(report))
+  out(
+    options.json === true
+      ? json({ schema: 'vfio-merged/1', ...report } satisfies MergedOutput)
+      : text(report),
+  )
 }

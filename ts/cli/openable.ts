@@ -15,14 +15,17 @@ export interface Openable {
   /** Why not, in a few words; null when nothing is in the way. Another process may still have the group open. */
   readonly why: string | null
   readonly remedy: string | null
+  /** The reason as one word for programs, such as `wrong-driver` or `no-iommu-group`. */
+  readonly reason: string | null
 }
 
 type Found = ResolvedDevice & { iommuGroup: number }
 
-const POSSIBLE: Openable = { possible: true, why: null, remedy: null }
+const POSSIBLE: Openable = { possible: true, why: null, remedy: null, reason: null }
 const BRIDGE: Openable = {
   possible: false,
   why: 'it is a bridge',
+  reason: 'bridge',
   remedy: 'VFIO gives out the devices behind a bridge, not the bridge.',
 }
 const CLASS_BRIDGE = 0x06
@@ -64,11 +67,19 @@ function whyNot(
   }
 }
 
-/** @param device as `resolveDevice` found it */
-export function openable(device: ResolvedDevice, host: HostOptions): Openable {
+/** What an error says against opening. */
+export function refused(error: VfioError, why: string): Openable {
+  return { possible: false, why, remedy: error.remedy ?? null, reason: error.reason ?? error.code }
+}
+
+/**
+ * @param device as `resolveDevice` found it
+ * @param classCode of a PCI device, where it has been read
+ */
+export function openable(device: ResolvedDevice, host: HostOptions, classCode?: number): Openable {
   if (device.kind === 'pci') {
-    const classCode = readPciDevice(device.name, host)?.class ?? 0
-    if (classCode >>> 16 === CLASS_BRIDGE) return BRIDGE
+    const code = classCode ?? readPciDevice(device.name, host)?.class ?? 0
+    if (code >>> 16 === CLASS_BRIDGE) return BRIDGE
   }
   const options = checkOptions(host)
   try {
@@ -79,6 +90,6 @@ export function openable(device: ResolvedDevice, host: HostOptions): Openable {
     return POSSIBLE
   } catch (error) {
     if (!(error instanceof VfioError)) throw error
-    return { possible: false, why: whyNot(error, device, host), remedy: error.remedy ?? null }
+    return refused(error, whyNot(error, device, host))
   }
 }

@@ -1,47 +1,12 @@
 // `vfio show`: one device, as the host sees it and, when it can be opened, as VFIO does.
 import { VfioDevice } from '../device/device.js'
-import type { InterruptIndex } from '../device/interrupts.js'
-import type { Region } from '../device/region.js'
 import { VfioError } from '../errors.js'
-import {
-  type IommuGroup,
-  type PciDevice,
-  readIommuGroup,
-  readPciDevice,
-  resolveDevice,
-} from '../host/index.js'
+import { type PciDevice, readIommuGroup, readPciDevice, resolveDevice } from '../host/index.js'
 import { type Capability, className, type ExtendedCapability, vendorName } from '../pci/index.js'
 import type { CliContext } from './context.js'
 import { byteSize, CliError, failure, hex, ids, json, plural, table } from './format.js'
-import { openable, type Openable } from './openable.js'
-
-interface HostSide {
-  readonly name: string
-  readonly bus: string
-  readonly driver: string | null
-  readonly iommuGroup: IommuGroup | null
-  /** What only PCI devices have. */
-  readonly pci: PciDevice | null
-}
-
-/** Plain data: what is shown when the device has been closed again. */
-interface VfioSide {
-  readonly info: VfioDevice['info']
-  readonly regions: readonly Pick<
-    Region,
-    'name' | 'index' | 'size' | 'flags' | 'capabilities' | 'mmapAreas'
-  >[]
-  readonly capabilities: readonly Capability[]
-  readonly extendedCapabilities: readonly ExtendedCapability[]
-  readonly problems: readonly string[]
-  readonly interrupts: readonly (Pick<InterruptIndex, 'name' | 'index' | 'count'> & InterruptIndex['info'])[]
-  readonly iommu: {
-    readonly type: string | null
-    readonly pageSizes: readonly bigint[]
-    readonly iovaRanges: readonly { readonly start: bigint; readonly last: bigint }[]
-    readonly mappingsAvailable: number | null
-  }
-}
+import type { HostSide, ShowOutput, VfioSide } from './output.js'
+import { openable, type Openable, refused } from './openable.js'
 
 async function readThroughVfio(name: string, { host }: CliContext): Promise<VfioSide> {
   const device = await VfioDevice.open(name, { ...host, watch: false })
@@ -195,9 +160,10 @@ export async function show(context: CliContext, id: string, options: { json?: bo
     } catch (error) {
       // What only opening tells: the group is busy, a token is missing. The host's side is worth showing all the same.
       if (!(error instanceof VfioError)) throw error
-      open = { possible: false, why: failure(error), remedy: error.remedy ?? null }
+      open = refused(error, failure(error))
     }
   }
-  if (options.json === true) context.out(json({ host, open, device }))
+  if (options.json === true)
+    context.out(json({ schema: 'vfio-show/1', host, open, device } satisfies ShowOutput))
   else print(context, host, open, device)
 }

@@ -66,14 +66,17 @@ const BYTES = Buffer.alloc(LARGEST_FILE + 1)
 // Windows has no such flag.
 const NONBLOCK = 'O_NONBLOCK' in constants ? constants.O_NONBLOCK : 0
 
-/** Never waits, not even for a FIFO in the place of a file, and takes no more than a bounded part of memory. */
-function readBounded(path: string): string {
+/**
+ * Gives what `use` makes of the bytes, which are the next reader's afterwards. Never waits, not even for a FIFO in the
+ * place of a file, and takes no more than a bounded part of memory.
+ */
+function readBounded<T>(path: string, use: (bytes: Buffer) => T): T {
   const fd = openSync(path, constants.O_RDONLY | NONBLOCK)
   try {
     let length = 0
     while (length < BYTES.length) {
       const count = readSync(fd, BYTES, length, BYTES.length - length, null)
-      if (count === 0) return BYTES.toString('utf8', 0, length)
+      if (count === 0) return use(BYTES.subarray(0, length))
       length += count
     }
   } finally {
@@ -87,7 +90,15 @@ function readBounded(path: string): string {
  * @throws Error naming the path if it is longer than 64 KiB
  */
 export function readText(...path: string[]): string | null {
-  return orNull(() => readBounded(join(...path)))?.trim() ?? null
+  return orNull(() => readBounded(join(...path), (bytes) => bytes.toString('utf8')))?.trim() ?? null
+}
+
+/**
+ * A file's bytes; null if there is no such file.
+ * @throws Error naming the path if it is longer than 64 KiB
+ */
+export function readBytes(...path: string[]): Uint8Array | null {
+  return orNull(() => readBounded(join(...path), (bytes) => Uint8Array.from(bytes)))
 }
 
 /**

@@ -7,7 +7,7 @@ import { cliTest } from './run.js'
 cliTest('--help and --version are no errors', async (t, { vfio }) => {
   const help = await vfio('--help')
   t.is(help.status, 0)
-  for (const command of ['ls', 'doctor', 'merged', 'show', 'read', 'write', 'irq'])
+  for (const command of ['ls', 'doctor', 'merged', 'show', 'config', 'read', 'write', 'irq'])
     t.regex(help.out, new RegExp(`^ +${command} `, 'm'))
   const version = await vfio('--version')
   t.is(version.status, 0)
@@ -28,9 +28,9 @@ const WRONG: [string, string[], RegExp][] = [
 ]
 
 for (const [what, args, message] of WRONG) {
-  cliTest(`${what} is told, with status 1`, async (t, { vfio }) => {
+  cliTest(`${what} is told, with status 2`, async (t, { vfio }) => {
     const { status, out, err } = await vfio(...args)
-    t.is(status, 1)
+    t.is(status, 2)
     t.is(out, '')
     t.regex(err, message)
     t.regex(err, /--help shows how/)
@@ -58,7 +58,7 @@ cliTest('a refusal is told with its remedy below, without a stack', async (t, { 
 
 cliTest('a name that is no device is told', async (t, { vfio }) => {
   const { status, err } = await vfio('show', 'eth0')
-  t.is(status, 1)
+  t.is(status, 2)
   t.regex(err, /^vfio: "eth0" names no device: it must be a PCI address/)
 })
 

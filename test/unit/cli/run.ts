@@ -1,6 +1,7 @@
 // Runs `vfio` commands against a sysfs of a test's own, and keeps what they write.
 import { writeFileSync } from 'node:fs'
 import test, { type ExecutionContext } from 'ava'
+import type { CliContext } from '../../../ts/cli/context.js'
 import { run } from '../../../ts/cli/program.js'
 import { SysfsTree } from '../host/fixture.js'
 
@@ -8,6 +9,8 @@ export interface Outcome {
   readonly status: number
   readonly out: string
   readonly err: string
+  /** What was written as bytes. */
+  readonly bytes: Buffer
 }
 
 export interface Cli {
@@ -17,7 +20,12 @@ export interface Cli {
   readonly vfio: (...args: string[]) => Promise<Outcome>
 }
 
-export function cliTest(title: string, body: (t: ExecutionContext, cli: Cli) => Promise<void>): void {
+/** @param given what the command is given beside its host, where that matters */
+export function cliTest(
+  title: string,
+  body: (t: ExecutionContext, cli: Cli) => Promise<void>,
+  given: Partial<CliContext> = {},
+): void {
   // A Windows file name cannot hold the colons of a PCI address.
   const declare = process.platform === 'win32' ? test.skip : test
   declare(title, async (t) => {
@@ -38,8 +46,19 @@ export function cliTest(title: string, body: (t: ExecutionContext, cli: Cli) => 
       vfio: async (...args) => {
         let out = ''
         let err = ''
-        const status = await run(args, { host, out: (text) => (out += text), err: (text) => (err += text) })
-        return { status, out, err }
+        const bytes: Uint8Array[] = []
+        const status = await run(args, {
+          host,
+          out: (text) => (out += text),
+          outBytes: (chunk) => bytes.push(chunk),
+          err: (text) => (err += text),
+          color: false,
+          columns: null,
+          uid: 1000,
+          ...given,
+        })
+        const written = { status, out, err, bytes: Buffer.concat(bytes) }
+        return written
       },
     })
   })

@@ -1,0 +1,135 @@
+// What each command prints with --json: the public, versioned form. The number in `schema` changes when a field goes or
+// means something else; new fields do not change it. The schemas in schema/ are made of this file (npm run docs:schema).
+import type { VfioDevice } from '../device/device.js'
+import type { InterruptIndex } from '../device/interrupts.js'
+import type { Region } from '../device/region.js'
+import type { IommuGroup, PciDevice } from '../host/index.js'
+import type { MergedReport } from '../merged/index.js'
+import type {
+  Capability,
+  ConfigProblem,
+  ExtendedCapability,
+  InterruptPin,
+  PciBar,
+  PciClassCode,
+  PciStatus,
+} from '../pci/index.js'
+import type { Openable } from './openable.js'
+
+/** A line of `vfio ls`. */
+export interface ListedDevice {
+  /** A PCI address, an mdev's UUID, or another device's name on its bus. */
+  readonly name: string
+  readonly bus: string
+  /** Null unless it is on PCI; so are the next two. */
+  readonly vendor: number | null
+  readonly device: number | null
+  readonly class: number | null
+  readonly driver: string | null
+  readonly iommuGroup: number | null
+  readonly open: Openable
+}
+
+/** `vfio ls --json`. */
+export interface LsOutput {
+  readonly schema: 'vfio-ls/1'
+  /** By IOMMU group; those without come last. */
+  readonly devices: readonly ListedDevice[]
+}
+
+/** What the host knows of a device. */
+export interface HostSide {
+  readonly name: string
+  readonly bus: string
+  readonly driver: string | null
+  readonly iommuGroup: IommuGroup | null
+  /** What only PCI devices have. */
+  readonly pci: PciDevice | null
+}
+
+/** What VFIO says of a device: plain data, shown when the device has been closed again. */
+export interface VfioSide {
+  readonly info: VfioDevice['info']
+  readonly regions: readonly Pick<
+    Region,
+    'name' | 'index' | 'size' | 'flags' | 'capabilities' | 'mmapAreas'
+  >[]
+  readonly capabilities: readonly Capability[]
+  readonly extendedCapabilities: readonly ExtendedCapability[]
+  readonly problems: readonly string[]
+  readonly interrupts: readonly (Pick<InterruptIndex, 'name' | 'index' | 'count'> & InterruptIndex['info'])[]
+  readonly iommu: {
+    readonly type: string | null
+    readonly pageSizes: readonly bigint[]
+    readonly iovaRanges: readonly { readonly start: bigint; readonly last: bigint }[]
+    readonly mappingsAvailable: number | null
+  }
+}
+
+/** `vfio show --json`. */
+export interface ShowOutput {
+  readonly schema: 'vfio-show/1'
+  readonly host: HostSide
+  readonly open: Openable
+  /** Null when it could not be opened. */
+  readonly device: VfioSide | null
+}
+
+/** One finding of `vfio doctor`. */
+export interface Finding {
+  /** Stable, for programs. */
+  readonly id: string
+  readonly level: 'ok' | 'warning' | 'blocker'
+  readonly what: string
+  /** The exact next step; null when there is none to take. */
+  readonly next: string | null
+}
+
+/** `vfio doctor --json`. */
+export interface DoctorOutput {
+  readonly schema: 'vfio-doctor/1'
+  readonly findings: readonly Finding[]
+}
+
+/** `vfio merged --json`. */
+export interface MergedOutput extends MergedReport {
+  readonly schema: 'vfio-merged/1'
+}
+
+/** The header of a configuration space. */
+export interface ConfigHeader {
+  /** As the register reads: virtual functions read 0xffff. */
+  readonly vendorId: number
+  readonly deviceId: number
+  /** The whole register, 16 bits. */
+  readonly command: number
+  readonly status: PciStatus
+  readonly class: PciClassCode
+  readonly revision: number
+  /** Bytes. */
+  readonly cacheLineSize: number
+  readonly latencyTimer: number
+  /** 0 device, 1 PCI bridge, 2 CardBus bridge. */
+  readonly headerType: number
+  readonly multifunction: boolean
+  readonly bars: readonly PciBar[]
+  readonly subsystem: { readonly vendorId: number; readonly deviceId: number } | null
+  readonly rom: { readonly address: bigint; readonly enabled: boolean } | null
+  readonly interruptPin: InterruptPin
+  readonly interruptLine: number
+}
+
+/** `vfio config --json`. */
+export interface ConfigOutput {
+  readonly schema: 'vfio-config/1'
+  readonly device: string
+  readonly source: 'sysfs' | 'vfio'
+  /** False where only the header could be read: the rest takes root. */
+  readonly complete: boolean
+  /** All that was read, two hexadecimal digits a byte. */
+  readonly bytes: string
+  readonly header: ConfigHeader
+  readonly capabilities: readonly Capability[]
+  readonly extendedCapabilities: readonly ExtendedCapability[]
+  readonly problems: readonly ConfigProblem[]
+}
