@@ -12,6 +12,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   nodevfio::registerEvent(env, exports);
   nodevfio::registerMemory(env, exports);
   nodevfio::registerVfio(env, exports);
+  nodevfio::registerDeviceFeatures(env, exports);
+  nodevfio::registerDeviceExtras(env, exports);
   nodevfio::registerKvm(env, exports);
   return exports;
 }

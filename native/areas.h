@@ -9,6 +9,8 @@ void registerHandle(Napi::Env env, Napi::Object exports);
 void registerEvent(Napi::Env env, Napi::Object exports);
 void registerMemory(Napi::Env env, Napi::Object exports);
 void registerVfio(Napi::Env env, Napi::Object exports);
+void registerDeviceFeatures(Napi::Env env, Napi::Object exports);
+void registerDeviceExtras(Napi::Env env, Napi::Object exports);
 void registerKvm(Napi::Env env, Napi::Object exports);
 
 }  // namespace nodevfio

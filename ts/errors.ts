@@ -31,6 +31,8 @@ export type VfioErrorReason =
   | 'eventfd-in-use'
   | 'stale-token'
   | 'timeout'
+  | 'no-feature'
+  | 'illegal-transition'
 
 /** What is known about a failure beside its errno. */
 export interface VfioErrorContext {

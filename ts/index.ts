@@ -16,6 +16,22 @@ export type {
   UnknownCapability,
 } from './device/info.js'
 export { DeviceIoeventfd, type IoeventfdOptions } from './device/ioeventfd.js'
+export { DeviceFeatures, type FeatureSupport } from './device/features/features.js'
+export { DmaLogging, type DmaLoggingOptions, type DmaRange } from './device/features/dma-logging.js'
+export type { FeatureName } from './device/features/ids.js'
+export { LowPower } from './device/features/low-power.js'
+export { DeviceMigration, type PrecopyOptions, type SaveOptions } from './device/migration/migration.js'
+export type { MigrationCapabilities, MigrationState } from './device/migration/states.js'
+export { MigrationStream, type PrecopyInfo } from './device/migration/stream.js'
+export {
+  type GroupDependent,
+  HotReset,
+  type HotResetInfo,
+  type IommufdDependent,
+} from './device/hot-reset.js'
+export { DeviceGfx, type GfxPlaneKinds } from './device/gfx/gfx.js'
+export { GfxEdid } from './device/gfx/edid.js'
+export type { DmabufPlane, GfxPlane, GfxPlaneType, RegionPlane } from './device/gfx/plane.js'
 export { type PciRegionName, type PollOptions, Region, type RegionCounters } from './device/region.js'
 export {
   type EnableOptions,
@@ -38,6 +54,7 @@ export {
 } from './iommu/address-space.js'
 export { DirtyBitmap, type DirtyTracking } from './iommu/dirty-tracking.js'
 export { DmaBuffer } from './iommu/dma-buffer.js'
+export { DmaBufFile } from './iommu/dma-buf-file.js'
 export { GuestMemory, type HugePages, type MemoryOptions } from './iommu/guest-memory.js'
 export type { IovaRange } from './iommu/type1-info.js'
 export { EventFd, type EventFdOptions } from './event/eventfd.js'

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { debuglog } from 'node:util'
 
 import { ENOSYS, VfioError } from './errors.js'
+import type { DeviceNative } from './native/device.js'
 
 /** An environment's hold on a native object. Opaque. */
 export interface NativeHandle {
@@ -42,7 +43,7 @@ export interface RegisterAccessors {
  * The addon. Every function does one thing and throws VfioError with the errno where the kernel refuses. Where a
  * function exists in two forms, the one whose name ends in Sync runs on the spot, the other on libuv's pool.
  */
-export interface NativeAddon {
+export interface NativeAddon extends DeviceNative {
   // -- handles --
   setErrorFactory(factory: (errno: number, syscall: string) => Error): void
   /** Lets go of the object; with `wait`, after the calls that run for this handle. */
@@ -206,7 +207,6 @@ export interface NativeAddon {
   ): NativeHandle
   deviceResetSync(device: NativeHandle): void
   deviceReset(device: NativeHandle): Promise<void>
-  deviceFeature(device: NativeHandle, flags: number, data: Uint8Array): Uint8Array
 
   // -- kvm --
   kvmOpen(path: string): NativeHandle

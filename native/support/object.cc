@@ -56,6 +56,10 @@ const char* nameOf(Kind kind) {
       return "Ioeventfd";
     case Kind::kWaiter:
       return "SignalWaiter";
+    case Kind::kDmaBufFile:
+      return "DmaBufFile";
+    case Kind::kMigrationStream:
+      return "MigrationStream";
   }
   return "object";
 }

@@ -24,6 +24,8 @@ enum class Kind : uint8_t {
   kIrqfd,
   kIoeventfd,
   kWaiter,
+  kDmaBufFile,
+  kMigrationStream,
 };
 
 const char* nameOf(Kind kind);

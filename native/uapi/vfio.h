@@ -29,8 +29,14 @@ inline constexpr unsigned long kDeviceGetRegionInfo = vfioRequest(8);
 inline constexpr unsigned long kDeviceGetIrqInfo = vfioRequest(9);
 inline constexpr unsigned long kDeviceSetIrqs = vfioRequest(10);
 inline constexpr unsigned long kDeviceReset = vfioRequest(11);
+inline constexpr unsigned long kDeviceGetPciHotResetInfo = vfioRequest(12);
+inline constexpr unsigned long kDevicePciHotReset = vfioRequest(13);
+inline constexpr unsigned long kDeviceQueryGfxPlane = vfioRequest(14);
+inline constexpr unsigned long kDeviceGetGfxDmabuf = vfioRequest(15);
 inline constexpr unsigned long kDeviceIoeventfd = vfioRequest(16);
 inline constexpr unsigned long kDeviceFeature = vfioRequest(17);
+// Migration data
+inline constexpr unsigned long kMigGetPrecopyInfo = vfioRequest(21);
 
 inline constexpr int kApiVersion = 0;
 
@@ -94,6 +100,108 @@ struct DeviceFeature {
   uint32_t flags;
 };
 static_assert(sizeof(DeviceFeature) == 8);
+
+// The low 16 bits of DeviceFeature::flags name the feature.
+inline constexpr uint32_t kFeatureGet = 1U << 16;  // VFIO_DEVICE_FEATURE_GET
+inline constexpr uint32_t kFeatureSet = 1U << 17;  // VFIO_DEVICE_FEATURE_SET
+inline constexpr uint32_t kFeatureMigDeviceState = 2;  // VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE
+inline constexpr uint32_t kFeatureDmaLoggingStart = 6;  // VFIO_DEVICE_FEATURE_DMA_LOGGING_START
+inline constexpr uint32_t kFeatureDmaLoggingReport = 8;  // VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT
+inline constexpr uint32_t kFeatureDmaBuf = 11;  // VFIO_DEVICE_FEATURE_DMA_BUF
+
+struct FeatureMigState {  // vfio_device_feature_mig_state
+  uint32_t device_state;
+  int32_t data_fd;
+};
+static_assert(sizeof(FeatureMigState) == 8);
+
+struct FeatureDmaLoggingControl {  // vfio_device_feature_dma_logging_control
+  uint64_t page_size;
+  uint32_t num_ranges;
+  uint32_t reserved;
+  uint64_t ranges;  // address of the ranges
+};
+static_assert(sizeof(FeatureDmaLoggingControl) == 24);
+
+struct FeatureDmaLoggingRange {  // vfio_device_feature_dma_logging_range
+  uint64_t iova;
+  uint64_t length;
+};
+static_assert(sizeof(FeatureDmaLoggingRange) == 16);
+
+struct FeatureDmaLoggingReport {  // vfio_device_feature_dma_logging_report
+  uint64_t iova;
+  uint64_t length;
+  uint64_t page_size;
+  uint64_t bitmap;  // address of the bitmap, a multiple of 8
+};
+static_assert(sizeof(FeatureDmaLoggingReport) == 32);
+
+// Followed by `nr_ranges` of RegionDmaRange.
+struct FeatureDmaBuf {  // vfio_device_feature_dma_buf
+  uint32_t region_index;
+  uint32_t open_flags;
+  uint32_t flags;
+  uint32_t nr_ranges;
+};
+static_assert(sizeof(FeatureDmaBuf) == 16);
+
+struct RegionDmaRange {  // vfio_region_dma_range
+  uint64_t offset;
+  uint64_t length;
+};
+static_assert(sizeof(RegionDmaRange) == 16);
+
+struct PrecopyInfo {  // vfio_precopy_info
+  uint32_t argsz;
+  uint32_t flags;
+  uint64_t initial_bytes;
+  uint64_t dirty_bytes;
+};
+static_assert(sizeof(PrecopyInfo) == 24);
+
+// Followed by `count` of PciDependentDevice.
+struct PciHotResetInfo {  // vfio_pci_hot_reset_info
+  uint32_t argsz;
+  uint32_t flags;
+  uint32_t count;
+};
+static_assert(sizeof(PciHotResetInfo) == 12);
+
+struct PciDependentDevice {  // vfio_pci_dependent_device
+  uint32_t id;  // of its group, or its id in the iommufd
+  uint16_t segment;
+  uint8_t bus;
+  uint8_t devfn;
+};
+static_assert(sizeof(PciDependentDevice) == 8);
+
+// Followed by `count` descriptors (int32) of groups; none when the devices share one iommufd.
+struct PciHotReset {  // vfio_pci_hot_reset
+  uint32_t argsz;
+  uint32_t flags;
+  uint32_t count;
+};
+static_assert(sizeof(PciHotReset) == 12);
+
+struct GfxPlaneInfo {  // vfio_device_gfx_plane_info
+  uint32_t argsz;
+  uint32_t flags;
+  uint32_t drm_plane_type;
+  uint32_t drm_format;
+  uint64_t drm_format_mod;
+  uint32_t width;
+  uint32_t height;
+  uint32_t stride;
+  uint32_t size;
+  uint32_t x_pos;
+  uint32_t y_pos;
+  uint32_t x_hot;
+  uint32_t y_hot;
+  uint32_t id;  // of the region or the dma-buf
+  uint32_t reserved;
+};
+static_assert(sizeof(GfxPlaneInfo) == 64 && offsetof(GfxPlaneInfo, id) == 56);
 
 struct Type1Info {
   uint32_t argsz;

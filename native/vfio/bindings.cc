@@ -393,19 +393,6 @@ class Reset : public OperationOn<Device> {
   Napi::Value result(Napi::Env env) { return env.Undefined(); }
 };
 
-// deviceFeature(device, flags, data): VFIO_DEVICE_FEATURE with `data` after the header; the data as the kernel left it.
-Napi::Value deviceFeature(const Napi::CallbackInfo& info) {
-  const auto device = take<Device>(info[0], "device");
-  const uint32_t flags = uint32Of(info[1], "flags");
-  const auto data = bytesOf(info[2], "data");
-  std::vector<uint8_t> buffer(sizeof(uapi::DeviceFeature) + data.size());
-  const uapi::DeviceFeature head = {static_cast<uint32_t>(buffer.size()), flags};
-  memcpy(buffer.data(), &head, sizeof head);
-  std::copy(data.begin(), data.end(), buffer.begin() + sizeof head);
-  if (ioctl(device->fd(), uapi::kDeviceFeature, buffer.data()) != 0) throw Failure(errno, "VFIO_DEVICE_FEATURE");
-  return bytes(info.Env(), std::vector<uint8_t>(buffer.begin() + sizeof head, buffer.end()));
-}
-
 // -- regions --
 
 // A region's file is the device's; a memory-backed one serves where there is no device (benchmarks, tests).
@@ -504,7 +491,6 @@ void registerVfio(Napi::Env env, Napi::Object exports) {
   define<deviceIoeventfd>(env, exports, "deviceIoeventfd");
   define<synchronously<Reset>>(env, exports, "deviceResetSync");
   define<asynchronously<Reset>>(env, exports, "deviceReset");
-  define<deviceFeature>(env, exports, "deviceFeature");
   define<regionOpen>(env, exports, "regionOpen");
   define<regionWindow>(env, exports, "regionWindow");
 }

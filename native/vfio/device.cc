@@ -8,6 +8,11 @@ Device::~Device() {
   closeFile();
 }
 
+std::shared_ptr<Group> Device::group() const {
+  if (owner_ == nullptr || owner_->kind() != Kind::kGroup) return nullptr;
+  return std::static_pointer_cast<Group>(owner_);
+}
+
 std::shared_ptr<GuardedMapping> Device::mapping(uint64_t offset, uint64_t size, int protection, int& error) {
   const std::lock_guard lock(mutex_);
   error = 0;

@@ -20,6 +20,9 @@ class Device : public File {
   Device(int fd, std::shared_ptr<Object> owner) : File(kKind, fd), owner_(std::move(owner)) {}
   ~Device() override;
 
+  // The group it came from; nullptr where it was opened without one.
+  std::shared_ptr<Group> group() const;
+
   // The guarded mapping of a range of the device's file, shared by every environment that asks for the same range.
   std::shared_ptr<GuardedMapping> mapping(uint64_t offset, uint64_t size, int protection, int& error);
 

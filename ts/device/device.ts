@@ -10,8 +10,12 @@ import { addon, type NativeHandle } from '../native.js'
 import { PciConfig } from '../pci/index.js'
 import { instance, integer, options as optionsOf, string } from '../validate.js'
 import { type DeviceBackend, KernelBackend } from './backend.js'
+import { DeviceFeatures } from './features/features.js'
+import { DeviceGfx, probeGfx } from './gfx/gfx.js'
+import { HotReset, type HotResetDevice } from './hot-reset.js'
 import type { DeviceInfo } from './info.js'
 import { InterruptIndex, type PciIrqName, irqIndex } from './interrupts.js'
+import { DeviceMigration, type MigrationOwner, readCapabilities } from './migration/migration.js'
 import {
   type KvmOwner,
   type OpenGroup,
@@ -75,6 +79,10 @@ export class VfioDevice extends Handle {
   readonly #irqs = new Map<number, InterruptIndex>()
   readonly #guard: boolean
   #config: PciConfig | undefined
+  #features: DeviceFeatures | undefined
+  #migration: DeviceMigration | null | undefined
+  #hotReset: HotReset | undefined
+  #gfx: DeviceGfx | null | undefined
   #onRequest: DeviceEventHandler | null = null
   #onError: DeviceEventHandler | null = null
   readonly #watched: EventFd[] = []
@@ -304,6 +312,37 @@ export class VfioDevice extends Handle {
     return found
   }
 
+  /** The optional features of the device (VFIO_DEVICE_FEATURE). */
+  get features(): DeviceFeatures {
+    return (this.#features ??= new DeviceFeatures(this))
+  }
+
+  /** The migration of the device; undefined where its driver has none (Linux 5.18 and up). */
+  get migration(): DeviceMigration | undefined {
+    if (this.#migration === undefined) {
+      const capabilities = readCapabilities(this)
+      const owner = migrationOwner(this, (call) => this.running(call))
+      this.#migration = capabilities === undefined ? null : new DeviceMigration(owner, capabilities)
+    }
+    return this.#migration ?? undefined
+  }
+
+  /** The reset of the whole bus or slot that the device is on. */
+  get hotReset(): HotReset {
+    return (this.#hotReset ??= new HotReset(this.#resettable(), (device, name) =>
+      instance(device, VfioDevice, name).#resettable(),
+    ))
+  }
+
+  /** The display of the device; undefined where it has none. */
+  get gfx(): DeviceGfx | undefined {
+    if (this.#gfx === undefined) {
+      const kinds = probeGfx(this)
+      this.#gfx = kinds === undefined ? null : new DeviceGfx(this, kinds)
+    }
+    return this.#gfx ?? undefined
+  }
+
   /**
    * Called when the kernel asks for the device back (another process unbinds it, or it is unplugged): close it, or the
    * other side waits. Without a handler the device is closed, with a warning; but not while it is wired to a guest, which
@@ -334,6 +373,7 @@ export class VfioDevice extends Handle {
    */
   async reset(): Promise<void> {
     await this.running(() => attemptAsync({ subject: this.name }, () => addon().deviceReset(this.native)))
+    this.#migration?.afterReset()
     this.#checkAlive()
   }
 
@@ -342,6 +382,7 @@ export class VfioDevice extends Handle {
     attempt({ subject: this.name }, () => {
       addon().deviceResetSync(this.native)
     })
+    this.#migration?.afterReset()
     this.#checkAlive()
   }
 
@@ -386,6 +427,18 @@ export class VfioDevice extends Handle {
         this.stopDma()
       })
     }
+    tolerate(() => {
+      if (last) this.#features?.closeWithDevice()
+    })
+    tolerate(() => {
+      this.#migration?.closeWithDevice(
+        last
+          ? () => {
+              addon().deviceResetSync(this.native)
+            }
+          : null,
+      )
+    })
     for (const irq of this.#irqs.values()) {
       tolerate(() => {
         irq.closeWithDevice(last)
@@ -402,8 +455,30 @@ export class VfioDevice extends Handle {
     this.addressSpace.leave(this)
   }
 
+  #resettable(): HotResetDevice {
+    const alive = (): boolean => this.#alive
+    const native = (): NativeHandle => this.native
+    return {
+      name: this.name,
+      get native() {
+        return native()
+      },
+      get alive() {
+        return alive()
+      },
+      inFlight: (call) => this.running(call),
+      afterReset: () => {
+        this.#migration?.afterReset()
+      },
+    }
+  }
+
+  get #alive(): boolean {
+    return this.info.bus !== 'pci' || this.config.present
+  }
+
   #checkAlive(): void {
-    if (this.info.bus !== 'pci' || this.config.present) return
+    if (this.#alive) return
     throw new VfioError(EIO, 'VFIO_DEVICE_RESET', {
       subject: this.name,
       reason: 'device-lost',
@@ -457,6 +532,21 @@ export class VfioDevice extends Handle {
       return alive === undefined || alive.closed ? undefined : alive.#answer(event)
     })
     orphans.register(this, eventfd)
+  }
+}
+
+function migrationOwner(device: VfioDevice, inFlight: MigrationOwner['inFlight']): MigrationOwner {
+  return {
+    backend: device.backend,
+    label: device.name,
+    get native() {
+      return device.native
+    },
+    get closed() {
+      return device.closed
+    },
+    inFlight,
+    reset: () => device.reset(),
   }
 }
 

@@ -1,0 +1,23 @@
+// A dma-buf: memory of a device (part of a BAR, a display plane) as a file that other devices can be given.
+#pragma once
+
+#include <cstdint>
+
+#include "support/object.h"
+
+namespace nodevfio {
+
+class DmaBufFile : public File {
+ public:
+  static constexpr Kind kKind = Kind::kDmaBufFile;
+
+  // Whether a descriptor is one.
+  static bool is(int fd);
+
+  explicit DmaBufFile(int fd) : File(kKind, fd) {}
+
+  // Bytes. 0 or an errno.
+  int size(uint64_t& bytes) const;
+};
+
+}  // namespace nodevfio

@@ -1,0 +1,175 @@
+// HotReset: the reset of a whole PCI bus or slot (VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, VFIO_DEVICE_PCI_HOT_RESET).
+import { EIO, VfioError, type VfioErrorContext, attempt, attemptAsync } from '../errors.js'
+import { addon, type NativeHandle } from '../native.js'
+import { array } from '../validate.js'
+import type { VfioDevice } from './device.js'
+
+/** A device that is reset along, where VFIO knows devices by their groups. */
+export interface GroupDependent {
+  /** The BDF. */
+  readonly address: string
+  /** The number of its IOMMU group. */
+  readonly group: number
+}
+
+/** A device that is reset along, where VFIO knows devices by the iommufd that they are bound to. */
+export interface IommufdDependent {
+  /** The BDF. */
+  readonly address: string
+  /**
+   * Whether whoever holds the iommufd of the asking device owns this one: `bound` to the iommufd; `owned`
+   * (VFIO_PCI_DEVID_OWNED) without being open, as its group is; `not-owned` (VFIO_PCI_DEVID_NOT_OWNED).
+   */
+  readonly ownership: 'bound' | 'owned' | 'not-owned'
+  /** Its id in the iommufd; null where it is not bound to it. */
+  readonly id: number | null
+}
+
+/** What a hot reset takes with it, in the terms in which the device was opened. */
+export type HotResetInfo =
+  | { readonly by: 'group'; readonly devices: readonly GroupDependent[] }
+  | {
+      readonly by: 'iommufd'
+      /** All of them are owned (VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED): the reset is allowed. */
+      readonly owned: boolean
+      readonly devices: readonly IommufdDependent[]
+    }
+
+/** What is needed of a device here. @internal */
+export interface HotResetDevice {
+  readonly native: NativeHandle
+  readonly name: string
+  readonly alive: boolean
+  /** Counts a call that runs off the main thread. */
+  inFlight<T>(call: () => Promise<T>): Promise<T>
+  afterReset(): void
+}
+
+/** VFIO_PCI_HOT_RESET_FLAG_DEV_ID, VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED */
+const FLAG = { devId: 1, devIdOwned: 2 } as const
+const DEVID_OWNED = 0
+const DEVID_NOT_OWNED = -1
+const ENTRY_SIZE = 8
+
+function addressOf(view: DataView, at: number): string {
+  const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')
+  const devfn = view.getUint8(at + 7)
+  return `${hex(view.getUint16(at + 4, true), 4)}:${hex(view.getUint8(at + 6), 2)}:${hex(devfn >> 3, 2)}.${String(devfn & 7)}`
+}
+
+function ownershipOf(id: number): IommufdDependent['ownership'] {
+  if (id === DEVID_OWNED) return 'owned'
+  return id === DEVID_NOT_OWNED ? 'not-owned' : 'bound'
+}
+
+/** Reads the flags and the entries of vfio_pci_hot_reset_info. Pure. */
+export function decodeHotResetInfo(flags: number, bytes: Uint8Array): HotResetInfo {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const offsets = Array.from({ length: Math.floor(bytes.byteLength / ENTRY_SIZE) }, (_, i) => i * ENTRY_SIZE)
+  if ((flags & FLAG.devId) === 0) {
+    const devices = offsets.map((at) => ({ address: addressOf(view, at), group: view.getUint32(at, true) }))
+    return { by: 'group', devices }
+  }
+  const devices = offsets.map((at) => {
+    const id = view.getInt32(at, true)
+    const ownership = ownershipOf(id)
+    return { address: addressOf(view, at), ownership, id: ownership === 'bound' ? id : null }
+  })
+  return { by: 'iommufd', owned: (flags & FLAG.devIdOwned) !== 0, devices }
+}
+
+/**
+ * The hot reset of the bus or slot that a PCI device is on: for a device without a reset of its own, or for several at
+ * once. Everything on the bus is reset, so all of it must be this process's. Devices on a root bus have none.
+ */
+export class HotReset {
+  readonly #device: HotResetDevice
+  readonly #claim: (device: unknown, name: string) => HotResetDevice
+
+  /** @internal */
+  constructor(device: HotResetDevice, claim: (device: unknown, name: string) => HotResetDevice) {
+    this.#device = device
+    this.#claim = claim
+  }
+
+  /**
+   * What the reset takes with it, the device itself included (VFIO_DEVICE_GET_PCI_HOT_RESET_INFO).
+   * @throws VfioError ENODEV where the bus or slot has no reset; EPERM where a device on it is on no vfio driver; ENOTTY for
+   *   a device that is not PCI
+   */
+  info(): HotResetInfo {
+    const { flags, devices } = attempt(
+      (error) => this.#context(error),
+      () => addon().deviceHotResetInfo(this.#device.native),
+    )
+    return decodeHotResetInfo(flags, devices)
+  }
+
+  /**
+   * Resets the bus or slot (VFIO_DEVICE_PCI_HOT_RESET) and checks that the devices came back. Registers and bus mastering
+   * are then as after power-up.
+   * @param others the other open devices by which the reset is allowed: one at least of each group in `info()`. Devices
+   *   opened as cdevs have none to give: they must share this one's iommufd.
+   * @throws VfioError EINVAL when a group in `info()` is not among them, ENODEV as `info`, EIO (`device-lost`)
+   */
+  async run(others: readonly VfioDevice[] = []): Promise<void> {
+    const devices = this.#check(others)
+    await this.#device.inFlight(() =>
+      attemptAsync(
+        (error) => this.#context(error),
+        () => addon().deviceHotReset(this.#device.native, this.#owners(devices)),
+      ),
+    )
+    this.#finish(devices)
+  }
+
+  /** `run`, blocking. */
+  runSync(others: readonly VfioDevice[] = []): void {
+    const devices = this.#check(others)
+    attempt(
+      (error) => this.#context(error),
+      () => {
+        addon().deviceHotResetSync(this.#device.native, this.#owners(devices))
+      },
+    )
+    this.#finish(devices)
+  }
+
+  #check(others: readonly VfioDevice[]): HotResetDevice[] {
+    const claimed = array(others, 'others').map((each, i) => this.#claim(each, `others[${String(i)}]`))
+    return [this.#device, ...claimed]
+  }
+
+  /** Groups allow the reset where there are any; with none given, the kernel looks at the iommufd. */
+  #owners(devices: readonly HotResetDevice[]): NativeHandle[] {
+    return devices.map(({ native }) => native).filter((native) => addon().deviceHasGroup(native))
+  }
+
+  #finish(devices: readonly HotResetDevice[]): void {
+    for (const device of devices) device.afterReset()
+    const lost = devices.find(({ alive }) => !alive)
+    if (lost === undefined) return
+    throw new VfioError(EIO, 'VFIO_DEVICE_PCI_HOT_RESET', {
+      subject: lost.name,
+      reason: 'device-lost',
+      remedy: 'Its config space reads as all ones: it did not come back from the reset; try a power cycle.',
+    })
+  }
+
+  #context({ code, syscall }: VfioError): VfioErrorContext {
+    const subject = this.#device.name
+    if (code === 'ENODEV') return { subject, remedy: 'The device is on a root bus, which has no reset.' }
+    if (code === 'EPERM')
+      return { subject, remedy: 'A device on the bus is on a host driver: bind all of them to vfio-pci.' }
+    if (code === 'EINVAL' && syscall === 'VFIO_DEVICE_PCI_HOT_RESET')
+      return { subject, remedy: `All of these must be this process's: ${this.#dependents()}.` }
+    return { subject }
+  }
+
+  #dependents(): string {
+    const info = this.info()
+    return info.by === 'group'
+      ? info.devices.map(({ address, group }) => `${address} (group ${String(group)})`).join(', ')
+      : info.devices.map(({ address, ownership }) => `${address} (${ownership})`).join(', ')
+  }
+}

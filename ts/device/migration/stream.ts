@@ -1,0 +1,101 @@
+// MigrationStream: the data of one migration session. Owns its descriptor; knows nothing of the order of states.
+import { Handle } from '../../handle.js'
+import { addon, type NativeHandle } from '../../native.js'
+import { attempt, attemptAsync, type VfioError } from '../../errors.js'
+import { bytes as bytesOf, integer } from '../../validate.js'
+
+/** What is left to read before the device stops (VFIO_MIG_GET_PRECOPY_INFO): estimates of the driver. */
+export interface PrecopyInfo {
+  /** Bytes of the first pass that were not read yet; leave pre-copy when it is 0. */
+  readonly initialBytes: number
+  /** Bytes that changed since they were read. */
+  readonly dirtyBytes: number
+  /**
+   * VFIO_PRECOPY_INFO_REINIT: the driver begins the first pass anew, and `initialBytes` is its size. Undefined without the
+   * second version of the information (VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2, Linux 7.1).
+   */
+  readonly reinit: boolean | undefined
+}
+
+const FLAG_REINIT = 1
+
+/** The most that one read asks for, in bytes. */
+export const MOST_CHUNK = 64 << 20
+
+const WRITE_CHUNK = 1 << 20
+
+/** A state's data: read from a device that saves, written to one that resumes. Opaque, in order. */
+export class MigrationStream extends Handle {
+  readonly #version2: boolean
+
+  /** @internal */
+  constructor(native: NativeHandle, label: string, version2: boolean) {
+    super(native, label)
+    this.#version2 = version2
+  }
+
+  /** The descriptor's number. It stays this object's. */
+  get fd(): number {
+    return addon().handleFd(this.native)
+  }
+
+  /**
+   * Reads what there is, off the main thread.
+   * @param size bytes at most, 1 to 64 MiB
+   * @returns empty at the end of the stream
+   * @throws VfioError ENOMSG while pre-copying, when there is nothing more for now; EAGAIN when nothing came for a tenth of
+   *   a second; ENODEV when the session has ended
+   */
+  async read(size: number): Promise<Uint8Array> {
+    integer(size, 'size', 1, MOST_CHUNK)
+    return this.running(() =>
+      attemptAsync({ subject: this.label }, () => addon().migrationStreamRead(this.native, size)),
+    )
+  }
+
+  /**
+   * Writes all of the bytes, off the main thread.
+   * @throws VfioError EFAULT, EINVAL or ENOMEM when the driver does not take them: they come from another kind of device,
+   *   or of driver
+   */
+  async write(data: ArrayBufferView): Promise<void> {
+    let rest = bytesOf(data, 'data')
+    while (rest.byteLength > 0) {
+      const part = rest.subarray(0, WRITE_CHUNK)
+      const taken = await this.running(() => this.#writePart(part))
+      rest = rest.subarray(taken)
+    }
+  }
+
+  /** What is left while pre-copying (VFIO_MIG_GET_PRECOPY_INFO). @throws VfioError EINVAL in every other state */
+  precopyInfo(): PrecopyInfo {
+    const answer = attempt({ subject: this.label }, () => addon().migrationStreamPrecopyInfo(this.native))
+    const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
+    return {
+      initialBytes: Number(view.getBigUint64(8, true)),
+      dirtyBytes: Number(view.getBigUint64(16, true)),
+      // Before the second version the field holds whatever was given.
+      reinit: this.#version2 ? (view.getUint32(4, true) & FLAG_REINIT) !== 0 : undefined,
+    }
+  }
+
+  /** Lets go of the descriptor. The session itself ends with the device's next state. Idempotent. */
+  close(): void {
+    this.closeNow()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  async #writePart(part: Uint8Array): Promise<number> {
+    try {
+      return await attemptAsync({ subject: this.label }, () =>
+        addon().migrationStreamWrite(this.native, part),
+      )
+    } catch (error) {
+      if ((error as Partial<VfioError>).code === 'EAGAIN') return 0
+      throw error
+    }
+  }
+}
