@@ -33,6 +33,11 @@ export type VfioErrorReason =
   | 'timeout'
   | 'no-feature'
   | 'illegal-transition'
+  | 'in-use'
+  | 'change-refused'
+  | 'change-locked'
+  | 'change-interrupted'
+  | 'host-differs'
 
 /** What is known about a failure beside its errno. */
 export interface VfioErrorContext {

@@ -1,5 +1,6 @@
 // What a command is given: where the host is, and where its words go. Tests give others than the process's own.
 import type { HostOptions } from '../host/index.js'
+import type { ChangeOptions } from '../merged/index.js'
 
 export interface CliContext {
   readonly host: HostOptions
@@ -15,4 +16,6 @@ export interface CliContext {
   readonly columns: number | null
   /** The user's number; null where there are none. */
   readonly uid: number | null
+  /** What changes of the host are made with, beside `host`: for tests, which have a kernel of their own. */
+  readonly changes?: ChangeOptions
 }

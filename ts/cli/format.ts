@@ -3,7 +3,15 @@ import { VfioError } from '../errors.js'
 import { visibleLength } from './style.js'
 
 /** A failure that is the user's to mend, with nothing more to say than its message. */
-export class CliError extends Error {}
+export class CliError extends Error {
+  /** The exit status. */
+  readonly status: number
+
+  constructor(message: string, status = 1) {
+    super(message)
+    this.status = status
+  }
+}
 
 export function hex(value: number | bigint, digits = 0): string {
   return `0x${value.toString(16).padStart(digits, '0')}`

@@ -4,9 +4,10 @@ import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { examples } from './arguments.js'
 import { declareAccess } from './commands/access.js'
+import { declareChanges } from './commands/change.js'
 import { declareLook } from './commands/look.js'
 import type { CliContext } from './context.js'
-import { errorText } from './format.js'
+import { CliError, errorText } from './format.js'
 import { harmless } from './style.js'
 
 const { version } = createRequire(import.meta.url)('#package.json') as { version: string }
@@ -51,6 +52,7 @@ export function createProgram(context: CliContext): Command {
   }
   declareLook(program, told)
   declareAccess(program, told)
+  declareChanges(program, told)
   return program
 }
 
@@ -63,6 +65,7 @@ export async function run(args: readonly string[], context: CliContext): Promise
     // Commander has said what was wrong with the arguments, and throws after --help too.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage
     context.err(harmless(errorText(error)))
+    if (error instanceof CliError) return error.status
     return error instanceof TypeError || error instanceof RangeError ? EXIT.usage : EXIT.failed
   }
 }

@@ -14,6 +14,9 @@ export {
   readIommuGroup,
   type ReservedRegion,
 } from './groups.js'
+export { type HostUse, hostUses } from './host-uses.js'
+export { type HostIo, KernelIo, type KernelIoOptions } from './io.js'
+export { listMdevs, listMdevTypes, type Mdev, type MdevType } from './mdev.js'
 export { type KernelModule, readModule } from './modules.js'
 export { listPciDevices, type PciDevice, type PciResource, type PciSriov, readPciDevice } from './pci.js'
 export {
@@ -26,4 +29,9 @@ export {
   type ReadProblem,
 } from './probe.js'
 export { type ResolvedDevice, resolveDevice } from './resolve.js'
+export { readSriov, type SriovState } from './sriov.js'
+export { ANY, type HostStep, type HostWrite, type Look } from './step.js'
 export type { HostOptions } from './sysfs.js'
+export { deviceUsers, type DeviceUser, type DeviceUsers } from './users.js'
+export { chooseVfioDriver, type VfioDriverChoice } from './vfio-driver.js'
+export { readVgpu, type VgpuFunction, type VgpuType } from './vgpu.js'

@@ -15,6 +15,8 @@ export interface HostOptions {
   readonly procRoot?: string
   /** The database of PCI names, `/usr/share/misc/pci.ids` unless told otherwise. */
   readonly pciIds?: string
+  /** Where the kernel's modules are, `/lib/modules` unless told otherwise. */
+  readonly modulesRoot?: string
 }
 
 function root(options: HostOptions, name: keyof HostOptions, usual: string): string {
@@ -40,6 +42,11 @@ export function procRoot(options: HostOptions): string {
 /** Where the names of PCI devices are. */
 export function pciIdsPath(options: HostOptions): string {
   return root(options, 'pciIds', '/usr/share/misc/pci.ids')
+}
+
+/** Where the kernel's modules are. */
+export function modulesRoot(options: HostOptions): string {
+  return root(options, 'modulesRoot', '/lib/modules')
 }
 
 /**

@@ -3,6 +3,7 @@
 
 import { basename, join } from 'node:path'
 import { readDriver } from '../host/device.js'
+import { mdevParentPaths, type MdevType, mdevTypesOf } from '../host/mdev.js'
 import {
   type HostOptions,
   linkName,
@@ -10,32 +11,9 @@ import {
   readUnsigned,
   readText,
   resolvePath,
-  sysfsRoot,
 } from '../host/sysfs.js'
+import { parseVgpuTypes, type VgpuType } from '../host/vgpu.js'
 import type { Attempts } from '../host/probe.js'
-
-/** A type of mediated device that a parent offers. */
-export interface MdevType {
-  /** Name of its directory, such as `i915-GVTg_V5_4` or `nvidia-256`: what is written to create one. */
-  readonly id: string
-  /** The device that offers it. */
-  readonly parent: string
-  /** `name`; not every driver has the file. */
-  readonly name: string | null
-  readonly description: string | null
-  /** How many more can be made now; null if it could not be read. */
-  readonly available: number | null
-  /** Such as `vfio-pci`. */
-  readonly deviceApi: string | null
-  /** UUIDs of those that exist. */
-  readonly devices: readonly string[]
-}
-
-/** A type that a virtual function of NVIDIA's can become. */
-export interface VgpuType {
-  readonly id: number
-  readonly name: string
-}
 
 /** A virtual function, as far as sharing goes. */
 export interface SharedFunction {
@@ -74,47 +52,12 @@ export function readHostNodes(path: string): HostNodes {
 
 /** The mdev types of the parent in directory `path`; null if it is no parent. */
 export function readMdevTypes(path: string, attempts: Attempts): MdevType[] | null {
-  const parent = basename(path)
-  const root = join(path, 'mdev_supported_types')
-  const ids = attempts.run(root, () => listNames(root), null)
-  if (ids === null) return null
-  return ids.sort().map((id) => {
-    const about = join(root, id)
-    const text = (name: string): string | null =>
-      attempts.run(join(about, name), () => readText(about, name), null)
-    const count = attempts.run(
-      join(about, 'available_instances'),
-      () => readUnsigned(0xffff_ffff, about, 'available_instances'),
-      null,
-    )
-    return {
-      id,
-      parent,
-      name: text('name'),
-      description: text('description'),
-      available: count,
-      deviceApi: text('device_api'),
-      devices: attempts.run(about, () => listNames(about, 'devices'), null)?.sort() ?? [],
-    }
-  })
+  return mdevTypesOf(path, attempts.run.bind(attempts))
 }
 
 /** Directories of the devices that offer mdev types, links followed. */
 export function listMdevParents(attempts: Attempts, options: HostOptions): string[] {
-  const bus = join(sysfsRoot(options), 'class', 'mdev_bus')
-  const names = attempts.run(bus, () => listNames(bus), null) ?? []
-  return names.sort().flatMap((name) => {
-    const path = attempts.run(join(bus, name), () => resolvePath(bus, name), null)
-    return path === null ? [] : [path]
-  })
-}
-
-/** Lines `<id> : <name>` under a heading; others are left out. */
-export function parseVgpuTypes(text: string): VgpuType[] {
-  return text.split('\n').flatMap((line) => {
-    const match = /^\s*(\d{1,9})\s*:\s*(\S.*?)\s*$/.exec(line)
-    return match === null ? [] : [{ id: Number(match[1]), name: match[2] ?? '' }]
-  })
+  return mdevParentPaths(options, attempts.run.bind(attempts))
 }
 
 /** The virtual function in directory `path`. */

@@ -1,6 +1,23 @@
 // The subpath node-vfio/merged: what a host can share with guests while it uses it. It loads on every platform.
 
-export type { HostNodes, MdevType, SharedFunction, VgpuType } from './facts.js'
+export { type AppliedChange, apply } from './change/apply.js'
+export { ChangeError } from './change/error.js'
+export { type BegunStep, type JournalEntry, listChanges } from './change/journal.js'
+export { plan } from './change/plan.js'
+export type { Leftover } from './change/take-back.js'
+export type {
+  ChangeEvent,
+  ChangeOptions,
+  GroupNeighbour,
+  HostChange,
+  HostChangeKind,
+  Plan,
+  Refusal,
+} from './change/types.js'
+export { undo, type UndoneChange, type UndoOptions } from './change/undo.js'
+export type { MdevType } from '../host/mdev.js'
+export type { VgpuType } from '../host/vgpu.js'
+export type { HostNodes, SharedFunction } from './facts.js'
 export { type IssueAnswer, issueProblems, type JudgedIssue } from './judge.js'
 export {
   type DetectRule,

@@ -5,6 +5,7 @@ import { basename } from 'node:path'
 import { readDriver } from '../host/device.js'
 import { isVfioMember } from '../host/groups.js'
 import { type KernelModule, readModule } from '../host/modules.js'
+import type { MdevType } from '../host/mdev.js'
 import {
   Attempts,
   type HostReport,
@@ -16,7 +17,6 @@ import { type HostOptions, listNames, readText, sysfsRoot } from '../host/sysfs.
 import {
   type HostNodes,
   listMdevParents,
-  type MdevType,
   readDriverModule,
   readHostNodes,
   readMdevTypes,

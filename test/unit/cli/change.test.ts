@@ -1,0 +1,155 @@
+// The commands that change the host: what they show, and their exit statuses.
+import { readFileSync, writeFileSync } from 'node:fs'
+import test, { type ExecutionContext } from 'ava'
+import { run } from '../../../ts/cli/program.js'
+import { SysfsTree } from '../host/fixture.js'
+import { EDU, NVME, rootsIn, usualHost } from '../merged/change.js'
+import { type Faults, photograph, SimulatedKernel } from '../merged/kernel.js'
+
+interface Cli {
+  readonly tree: SysfsTree
+  readonly vfio: (...args: string[]) => Promise<{ status: number; out: string; err: string }>
+  readonly faults: (faults: Faults) => void
+  readonly photograph: () => Record<string, string>
+}
+
+function changeCliTest(title: string, body: (t: ExecutionContext, cli: Cli) => Promise<void>): void {
+  const declare = process.platform === 'linux' ? test.serial : test.skip
+  declare(title, async (t) => {
+    const tree = new SysfsTree()
+    t.teardown(() => tree.remove())
+    usualHost(tree)
+    const roots = rootsIn(tree.root)
+    let io = new SimulatedKernel(tree.root)
+    await body(t, {
+      tree,
+      faults: (faults) => (io = new SimulatedKernel(tree.root, faults)),
+      photograph: () => photograph(tree.root, ['var/lib/node-vfio']),
+      vfio: async (...args) => {
+        let out = ''
+        let err = ''
+        const status = await run(args, {
+          host: roots,
+          changes: { ...roots, io },
+          outBytes: () => undefined,
+          color: false,
+          columns: null,
+          uid: 0,
+          out: (text) => (out += text),
+          err: (text) => (err += text),
+        })
+        return { status, out: out.replaceAll(tree.root, ''), err: err.replaceAll(tree.root, '') }
+      },
+    })
+  })
+}
+
+changeCliTest(
+  'bind shows each write as it is done, undo as it is taken back',
+  async (t, { vfio, photograph }) => {
+    const before = photograph()
+    const bound = await vfio('bind', NVME)
+    t.is(bound.err, '')
+    t.is(bound.status, 0)
+    t.is(
+      bound.out,
+      `give ${NVME} to vfio-pci
+ ok  ${NVME} > /bus/pci/drivers/nvme/unbind
+      driver: nvme -> no driver  (nvme lets go of ${NVME})
+ ok  vfio-pci > /bus/pci/devices/${NVME}/driver_override
+      driver_override: nothing -> vfio-pci  (only vfio-pci may have ${NVME})
+ ok  ${NVME} > /bus/pci/drivers_probe
+      driver: no driver -> vfio-pci  (vfio-pci takes ${NVME})
+done; to take it back: vfio undo 1
+`,
+    )
+    const list = await vfio('undo', '--list')
+    t.regex(
+      list.out,
+      /^ID +WHEN +STATE +WHAT\n1 +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +applied +give 0000:00:14\.0 to vfio-pci\n$/,
+    )
+    const undone = await vfio('undo')
+    t.is(undone.status, 0)
+    t.regex(
+      undone.out,
+      /^ <- +0000:00:14\.0 > .*drivers_probe\n[^]*undone: give 0000:00:14\.0 to vfio-pci\n$/,
+    )
+    t.deepEqual(photograph(), before)
+    t.is((await vfio('undo', '--list')).out, 'no changes to take back\n')
+    const nothing = await vfio('undo')
+    t.is(nothing.status, 1)
+    t.regex(nothing.err, /There is no change to take back/)
+  },
+)
+
+changeCliTest('a dry run shows the plan, and vfio apply makes it', async (t, { tree, vfio, photograph }) => {
+  const before = photograph()
+  const dry = await vfio('bind', NVME, '--dry-run')
+  t.is(dry.status, 0)
+  t.regex(dry.out, /^ {2}1\. 0000:00:14\.0 > \/bus\/pci\/drivers\/nvme\/unbind$/m)
+  t.is((await vfio('plan', 'bind', NVME)).out, dry.out)
+  const { out } = await vfio('plan', 'bind', NVME, '--json')
+  t.deepEqual(photograph(), before)
+  const file = tree.path('plan.json')
+  writeFileSync(file, out.replaceAll('"/', `"${tree.root}/`))
+  const applied = await vfio('apply', file, '--json')
+  t.is(applied.status, 0, applied.err)
+  t.like(JSON.parse(applied.out), {
+    schema: 'vfio-change/1',
+    outcome: 'applied',
+    id: 1,
+    seen: [null, 'vfio-pci', 'vfio-pci'],
+  })
+  // The host is another by now.
+  const again = await vfio('apply', file)
+  t.is(again.status, 1)
+  t.regex(again.err, /not as it was when this was planned/)
+  t.like(JSON.parse((await vfio('undo', '--list', '--json')).out), {
+    schema: 'vfio-changes/1',
+    changes: [{ id: 1 }],
+  })
+  t.like(JSON.parse((await vfio('undo', '1', '--json')).out), {
+    schema: 'vfio-undo/1',
+    id: 1,
+    rebooted: false,
+  })
+  t.is((await vfio('apply', tree.path('none.json'))).status, 1)
+  writeFileSync(file, 'x')
+  t.regex((await vfio('apply', file)).err, /plan\.json is no plan/)
+  t.is(readFileSync(file, 'utf8'), 'x')
+})
+
+changeCliTest(
+  'exit statuses tell refused, undone, left and unconfirmed',
+  async (t, { tree, vfio, faults, photograph }) => {
+    tree.pci('0000:00:1c.0', { class: '0x060400', driver: 'pcieport', group: 8 })
+    const refused = await vfio('bind', '0000:00:1c.0')
+    t.is(refused.status, 1)
+    t.regex(refused.err, /refused {2}0000:00:1c\.0 is a bridge\n +-> VFIO gives/)
+    const path = tree.pci('0000:00:13.0', { class: '0x020000', driver: 'e1000e', group: 5 })
+    tree.file(`${path}/net/eth0/flags`, '0x1003')
+    tree.link('class/net/eth0', `${path}/net/eth0`)
+    SimulatedKernel.drivers(tree.root, { nvme: ['1b36:0010'], e1000e: ['1234:11e8'] })
+    const before = photograph()
+    const warned = await vfio('bind', '0000:00:13.0')
+    t.is(warned.status, 5)
+    t.regex(warned.err, /warning {2}eth0 is up[^]*--yes/)
+    t.deepEqual(photograph(), before)
+    t.is((await vfio('bind', '0000:00:13.0', '--yes')).status, 0)
+    await vfio('undo')
+    faults({ deaf: ['drivers_probe'] })
+    const undone = await vfio('bind', NVME)
+    t.is(undone.status, 3)
+    t.regex(undone.out, / ok [^]* <- /)
+    t.deepEqual(photograph(), before)
+    faults({ deaf: ['drivers_probe'], refuse: { 'nvme/bind': 'ENODEV' } })
+    const left = await vfio('bind', NVME)
+    t.is(left.status, 4)
+    t.regex(left.err, /vfio undo \d+\n$/)
+    faults({})
+    t.is((await vfio('undo')).status, 0)
+    t.deepEqual(photograph(), before)
+    t.is((await vfio('bind', EDU)).status, 0)
+    t.regex((await vfio('bind', EDU)).out, /nothing to do: it is so already/)
+  },
+)

@@ -1,0 +1,193 @@
+// Plans, makes and takes back changes of the host for the commands of ../commands/change.ts: asks before what is lost, and
+// shows each step as it is done.
+import { createInterface } from 'node:readline/promises'
+import { readFileSync } from 'node:fs'
+import {
+  apply,
+  ChangeError,
+  type ChangeEvent,
+  type ChangeOptions,
+  type HostChange,
+  listChanges,
+  type Plan,
+  plan,
+  undo,
+} from '../../merged/index.js'
+import type { CliContext } from '../context.js'
+import { CliError, errorText, json } from '../format.js'
+import { changesText, planText, stepLines } from './print.js'
+
+export interface ChangeFlags {
+  readonly dryRun?: boolean
+  readonly json?: boolean
+  /** Yes to every warning. */
+  readonly yes?: boolean
+}
+
+export interface UndoFlags {
+  readonly list?: boolean
+  readonly json?: boolean
+  readonly force?: boolean
+}
+
+/** Beside 0 for done and 2 for wrong arguments. */
+const STATUS = {
+  /** Refused, or failed before anything was written. */
+  refused: 1,
+  /** A step failed, and everything was taken back. */
+  undone: 3,
+  /** A step failed, and not everything could be taken back. */
+  left: 4,
+  /** There are warnings, and nobody to ask. */
+  unconfirmed: 5,
+} as const
+
+function optionsOf({ host, changes }: CliContext): ChangeOptions {
+  return { ...host, ...changes }
+}
+
+async function confirmed(): Promise<boolean> {
+  const reader = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return /^y(es)?$/i.test((await reader.question('Do it? [y/N] ')).trim())
+  } finally {
+    reader.close()
+  }
+}
+
+/** A refusal and a failure, as an error that has an exit status. */
+function failure(error: unknown): unknown {
+  if (!(error instanceof ChangeError)) return error
+  return new CliError(error.message, error.outcome === 'undone' ? STATUS.undone : STATUS.left)
+}
+
+/** An interrupt from the terminal ends a change between two steps. */
+async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController()
+  const stop = (): void => controller.abort(new Error('interrupted'))
+  process.once('SIGINT', stop).once('SIGTERM', stop)
+  try {
+    return await work(controller.signal)
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop)
+  }
+}
+
+/** Shows steps as they are done, and those that are taken back. */
+function progress({ out }: CliContext, own: ChangeOptions['onEvent']): (event: ChangeEvent) => Promise<void> {
+  return async (event) => {
+    if (event.phase === 'done') out(stepLines(event.step, ' ok '))
+    if (event.phase === 'undone') out(stepLines(event.step, ' <- '))
+    await own?.(event)
+  }
+}
+
+async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Promise<void> {
+  const { out, err } = context
+  const options = optionsOf(context)
+  const quiet = flags.json === true
+  const { refusals, warnings, steps } = planned
+  if (flags.dryRun === true) {
+    out(quiet ? json(planned) : planText(planned))
+    if (refusals.length > 0) throw new CliError('the change would be refused', STATUS.refused)
+    return
+  }
+  if (refusals.length > 0) {
+    if (quiet) out(json({ schema: 'vfio-change/1', outcome: 'refused', id: null, plan: planned, seen: [] }))
+    else err(planText(planned))
+    throw new CliError('refused; nothing was changed', STATUS.refused)
+  }
+  if (warnings.length > 0 && flags.yes !== true) {
+    err(planText(planned))
+    if (quiet || !process.stdin.isTTY)
+      throw new CliError(
+        'there are warnings: --yes does it all the same; nothing was changed',
+        STATUS.unconfirmed,
+      )
+    if (!(await confirmed())) throw new CliError('nothing was changed', STATUS.unconfirmed)
+  }
+  if (!quiet) {
+    out(`${planned.summary}\n`)
+    for (const note of planned.notes) out(`note     ${note}\n`)
+    if (steps.length === 0) out('nothing to do: it is so already\n')
+  }
+  try {
+    const done = await interruptible((signal) =>
+      apply(planned, {
+        ...options,
+        signal,
+        ...(quiet ? {} : { onEvent: progress(context, options.onEvent) }),
+      }),
+    )
+    if (quiet) out(json({ schema: 'vfio-change/1', outcome: 'applied', ...done }))
+    else if (done.id !== null) out(`done; to take it back: vfio undo ${done.id}\n`)
+  } catch (error) {
+    if (quiet) {
+      const outcome = error instanceof ChangeError ? error.outcome : 'refused'
+      const id = error instanceof ChangeError && error.outcome === 'left' ? error.id : null
+      out(json({ schema: 'vfio-change/1', outcome, id, plan: planned, seen: [] }))
+    }
+    throw failure(error)
+  }
+}
+
+/** `vfio bind`, `unbind`, `sriov set`, ...: plans and, unless it is a dry run, makes. */
+export async function change(context: CliContext, asked: HostChange, flags: ChangeFlags): Promise<void> {
+  await make(context, plan(asked, optionsOf(context)), flags)
+}
+
+/** `vfio apply`. */
+export async function applyFile(context: CliContext, file: string, flags: ChangeFlags): Promise<void> {
+  let planned: Plan
+  try {
+    planned = JSON.parse(readFileSync(file === '-' ? 0 : file, 'utf8')) as Plan
+  } catch (error) {
+    throw new CliError(`${file} is no plan: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  // What the file says besides is not believed: the change is planned anew, and has to give the same steps.
+  const now = plan(planned.change, optionsOf(context))
+  await make(context, { ...now, steps: planned.steps, bootId: planned.bootId }, flags)
+}
+
+/** `vfio undo`. */
+export async function undoChange(
+  context: CliContext,
+  id: number | undefined,
+  flags: UndoFlags,
+): Promise<void> {
+  const { out } = context
+  const options = optionsOf(context)
+  const quiet = flags.json === true
+  if (flags.list === true) {
+    const changes = listChanges(options)
+    out(quiet ? json({ schema: 'vfio-changes/1', changes }) : changesText(changes))
+    return
+  }
+  try {
+    const { entry, rebooted } = await undo(id, {
+      ...options,
+      force: flags.force === true,
+      ...(quiet ? {} : { onEvent: progress(context, options.onEvent) }),
+    })
+    if (quiet) out(json({ schema: 'vfio-undo/1', id: entry.id, rebooted, plan: entry.plan }))
+    else out(`undone: ${entry.plan.summary}${rebooted ? ' (the host was booted since)' : ''}\n`)
+  } catch (error) {
+    throw failure(error)
+  }
+}
+
+/** Interrupted changes, as a word of warning on standard error. */
+export function warnOfInterrupted(context: CliContext): void {
+  try {
+    for (const {
+      id,
+      state,
+      plan: { summary },
+    } of listChanges(optionsOf(context)))
+      if (state === 'interrupted')
+        context.err(`an earlier change was cut short (${summary}): vfio undo ${id}\n`)
+  } catch (error) {
+    // Not root: what is in there is not for this user.
+    if (!(error instanceof Error && 'code' in error && error.code === 'EACCES')) context.err(errorText(error))
+  }
+}

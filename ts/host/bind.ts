@@ -1,0 +1,93 @@
+// The steps that give a PCI device to a driver and take it away, through driver_override. It must not do them, nor decide
+// whether they may be done.
+
+import { join } from 'node:path'
+import type { PciDevice } from './pci.js'
+import { ANY, type HostStep } from './step.js'
+import { type HostOptions, sysfsRoot } from './sysfs.js'
+
+type Bound = Pick<PciDevice, 'address' | 'sysfsPath' | 'driver' | 'driverOverride'>
+
+const driverFile = (driver: string, name: string, options: HostOptions): string =>
+  join(sysfsRoot(options), 'bus', 'pci', 'drivers', driver, name)
+
+const driverOf = ({ address }: Bound, options: HostOptions) =>
+  ({ how: 'link', path: join(sysfsRoot(options), 'bus', 'pci', 'devices', address, 'driver') }) as const
+
+/** Takes the device from its driver. `bind` of that driver takes it back, and no other. */
+export function unbindStep(device: Bound & { driver: string }, why: string, options: HostOptions): HostStep {
+  const { address, driver } = device
+  return {
+    write: { file: driverFile(driver, 'unbind', options), text: address },
+    look: driverOf(device, options),
+    old: driver,
+    new: null,
+    why,
+    undo: { file: driverFile(driver, 'bind', options), text: address },
+  }
+}
+
+/** Sets the only driver that may have the device; null lets any. */
+export function overrideStep(
+  device: Bound,
+  driver: string | null,
+  why: string,
+  options: HostOptions,
+): HostStep {
+  const file = join(sysfsRoot(options), 'bus', 'pci', 'devices', device.address, 'driver_override')
+  return {
+    // An empty line clears it.
+    write: { file, text: driver ?? '' },
+    look: { how: 'text', path: file },
+    old: device.driverOverride,
+    new: driver,
+    why,
+    undo: { file, text: device.driverOverride ?? '' },
+  }
+}
+
+/** Asks for a driver. The write succeeds although nothing bound, hence the look at the driver. */
+export function probeStep(device: Bound, driver: string, why: string, options: HostOptions): HostStep {
+  const { address } = device
+  return {
+    write: { file: join(sysfsRoot(options), 'bus', 'pci', 'drivers_probe'), text: address },
+    look: driverOf(device, options),
+    old: null,
+    new: driver,
+    why,
+    undo: { file: driverFile(driver === ANY ? '*' : driver, 'unbind', options), text: address },
+  }
+}
+
+/**
+ * From whatever has the device to `driver`. The override comes after the unbinding: taken back in reverse, it is gone
+ * when the old driver binds, which the kernel would refuse otherwise.
+ */
+export function bindSteps(device: Bound, driver: string, options: HostOptions = {}): HostStep[] {
+  const { driver: old, driverOverride, address } = device
+  if (old === driver && driverOverride === driver) return []
+  const override =
+    driverOverride === driver
+      ? []
+      : [overrideStep(device, driver, `only ${driver} may have ${address}`, options)]
+  if (old === driver) return override
+  return [
+    ...(old === null
+      ? []
+      : [unbindStep({ ...device, driver: old }, `${old} lets go of ${address}`, options)]),
+    ...override,
+    probeStep(device, driver, `${driver} takes ${address}`, options),
+  ]
+}
+
+/** Away from its driver, and, with `probe`, to whichever host driver wants it. */
+export function releaseSteps(device: Bound, probe: boolean, options: HostOptions = {}): HostStep[] {
+  const { driver, driverOverride, address } = device
+  const steps: HostStep[] = []
+  if (driver !== null)
+    steps.push(unbindStep({ ...device, driver }, `${driver} lets go of ${address}`, options))
+  if (driverOverride !== null)
+    steps.push(overrideStep(device, null, `any driver may have ${address} again`, options))
+  if (probe) steps.push(probeStep(device, ANY, 'a driver of the host takes it, if there is one', options))
+  return steps
+}

@@ -1,0 +1,91 @@
+// Virtual functions: how a physical function has them, and the steps that give it another number of them. It must not do the
+// steps, nor decide whether they may be done.
+
+import { join } from 'node:path'
+import { overrideStep, unbindStep } from './bind.js'
+import { readText, type HostOptions, sysfsRoot } from './sysfs.js'
+import { type PciDevice, readPciDevice } from './pci.js'
+import type { HostStep } from './step.js'
+
+/** A physical function and its virtual ones. */
+export interface SriovState {
+  readonly physicalFunction: PciDevice
+  readonly totalVfs: number
+  readonly numVfs: number
+  /** Whether host drivers take new virtual functions by themselves; null before Linux 4.13. */
+  readonly autoprobe: boolean | null
+  /** In their order; their addresses belong to others when they are gone. */
+  readonly virtualFunctions: readonly PciDevice[]
+}
+
+/** What a physical function has; null for a device without SR-IOV. */
+export function readSriov(physicalFunction: PciDevice, options: HostOptions = {}): SriovState | null {
+  const { sriov, sysfsPath, virtfns } = physicalFunction
+  if (sriov === null) return null
+  const autoprobe = readText(sysfsPath, 'sriov_drivers_autoprobe')
+  return {
+    physicalFunction,
+    ...sriov,
+    autoprobe: autoprobe === null ? null : autoprobe !== '0',
+    virtualFunctions: virtfns
+      .map((address) => readPciDevice(address, options))
+      .filter((device) => device !== null),
+  }
+}
+
+function attributeStep(path: string, name: string, values: readonly [string, string], why: string): HostStep {
+  const file = join(path, name)
+  const [old, text] = values
+  return {
+    write: { file, text },
+    look: { how: 'text', path: file },
+    old,
+    new: text,
+    why,
+    undo: { file, text: old },
+  }
+}
+
+/**
+ * Another number of virtual functions, through 0 as the kernel wants it. Those that are there are unbound first, and
+ * `sriov_drivers_autoprobe` is set in between: taken back in reverse, they come back without a driver and get what
+ * they had.
+ */
+export function sriovSteps(
+  state: SriovState,
+  numVfs: number,
+  autoprobe: boolean,
+  options: HostOptions = {},
+): HostStep[] {
+  const { physicalFunction, numVfs: now, virtualFunctions } = state
+  if (numVfs === now) return []
+  const path = join(sysfsRoot(options), 'bus', 'pci', 'devices', physicalFunction.address)
+  const steps: HostStep[] = []
+  for (const device of virtualFunctions) {
+    const { driver, driverOverride, address } = device
+    if (driver !== null)
+      steps.push(
+        unbindStep({ ...device, driver }, `${driver} lets go of ${address}, which will be gone`, options),
+      )
+    if (driverOverride !== null)
+      steps.push(overrideStep(device, null, 'whoever gets this address next starts without it', options))
+  }
+  let probing = state.autoprobe
+  const probe = (on: boolean | null, why: string): void => {
+    if (probing === null || on === null || probing === on) return
+    steps.push(attributeStep(path, 'sriov_drivers_autoprobe', [probing ? '1' : '0', on ? '1' : '0'], why))
+    probing = on
+  }
+  const set = (from: number, to: number, why: string): HostStep =>
+    attributeStep(path, 'sriov_numvfs', [String(from), String(to)], why)
+  if (now > 0) {
+    probe(false, 'should they come back, no host driver takes them before they have what they had')
+    steps.push(set(now, 0, numVfs > 0 ? 'the number changes through 0 only' : 'they go away'))
+  }
+  if (numVfs === 0) probe(state.autoprobe, 'as it was')
+  else {
+    probe(autoprobe, autoprobe ? 'host drivers take the new ones' : 'no host driver takes the new ones')
+    steps.push(set(0, numVfs, `${numVfs} virtual function${numVfs === 1 ? '' : 's'} appear`))
+  }
+  return steps
+}

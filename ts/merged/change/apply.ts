@@ -1,0 +1,168 @@
+// Makes a planned change, one step at a time: each is looked at after it was written, and on the first difference all are
+// taken back. The journal is on the disk before the first write.
+
+import { isDeepStrictEqual } from 'node:util'
+import { EBUSY, EINVAL, EIO, ETIMEDOUT, VfioError } from '../../errors.js'
+import { type HostIo, KernelIo } from '../../host/io.js'
+import { ANY, type HostStep } from '../../host/step.js'
+import { array, object, options as optionsOf } from '../../validate.js'
+import { ChangeError } from './error.js'
+import { Journal, type JournalEntry, listChanges, stateRoot } from './journal.js'
+import { ChangeLock } from './lock.js'
+import { plan as planAgain } from './plan.js'
+import { withRemedy } from './remedies.js'
+import { see, seeSettled, takeBack, write } from './take-back.js'
+import type { ChangeEvent, ChangeOptions, Plan } from './types.js'
+
+/** A change that was made. */
+export interface AppliedChange {
+  /** What `undo` takes; null where there was nothing to do. */
+  readonly id: number | null
+  readonly plan: Plan
+  /** What was seen after each step. */
+  readonly seen: readonly (string | null)[]
+}
+
+const shown = (value: string | null): string => (value === null ? 'nothing' : JSON.stringify(value.trim()))
+
+function checkPlan(plan: Plan): Plan {
+  const { schema, change, steps } = object(plan, 'plan')
+  if ((schema as string) !== 'vfio-plan/1')
+    throw new TypeError(`plan.schema must be "vfio-plan/1", not ${JSON.stringify(schema)}`)
+  object(change, 'plan.change')
+  array(steps, 'plan.steps')
+  return plan
+}
+
+/** The plan, made anew: a plan is data that anybody may have written, and the host may have changed since. */
+function confirm(plan: Plan, options: ChangeOptions): Plan {
+  const again = planAgain(plan.change, options)
+  const differs = (what: string): VfioError =>
+    new VfioError(EINVAL, 'apply', {
+      subject: plan.summary,
+      reason: 'host-differs',
+      remedy: `The host is not as it was when this was planned: ${what}. Plan again.`,
+    })
+  if (plan.bootId !== again.bootId) throw differs('it was booted since')
+  const index = Math.max(plan.steps.length, again.steps.length)
+  for (let at = 0; at < index; at++) {
+    const then: HostStep | undefined = plan.steps[at]
+    const now = again.steps[at]
+    if (!isDeepStrictEqual(then, now)) {
+      const path = (now ?? then)?.write.file ?? ''
+      throw differs(`step ${at + 1} (${path}) is another now`)
+    }
+  }
+  const [refusal] = again.refusals
+  if (refusal !== undefined) {
+    const more = again.refusals.length > 1 ? ` (and ${again.refusals.length - 1} more)` : ''
+    throw new VfioError(EBUSY, 'apply', {
+      subject: `${again.summary}: ${refusal.what}${more}`,
+      reason: refusal.reason === 'in-use' ? 'in-use' : 'change-refused',
+      remedy: refusal.remedy,
+    })
+  }
+  return again
+}
+
+/** A change of the same devices that was cut short has to be taken back first. */
+function refuseInterrupted(plan: Plan, entries: readonly JournalEntry[]): void {
+  const found = entries.find(
+    ({ state, plan: other }) =>
+      state === 'interrupted' && other.devices.some((name) => plan.devices.includes(name)),
+  )
+  if (found === undefined) return
+  throw new VfioError(EBUSY, 'apply', {
+    subject: plan.summary,
+    reason: 'change-interrupted',
+    remedy: `An earlier change (${found.plan.summary}, ${found.time}) was cut short: vfio undo ${found.id}`,
+  })
+}
+
+async function checkNeeds({ needs, write: { file } }: HostStep, io: HostIo): Promise<void> {
+  if (needs === undefined) return
+  const list = (await io.look({ how: 'text', path: needs.path })) ?? ''
+  const entries = list.split('\n').map((line) => line.trim().split(/\s*:\s*|\s+/)[0])
+  if (entries.includes(needs.entry)) return
+  throw new VfioError(EINVAL, 'write', {
+    subject: file,
+    reason: 'host-differs',
+    remedy: `${needs.path} does not list ${needs.entry} any more: what its siblings took has gone from it.`,
+  })
+}
+
+/**
+ * Makes a planned change. The change is planned anew first, and made only if that gives the same steps.
+ * @throws TypeError if `plan` is no plan
+ * @throws VfioError, before anything was written: EBUSY if the change is refused (`in-use`, `change-refused`), another one is
+ * under way (`change-locked`) or was cut short (`change-interrupted`); EINVAL if the host is not as planned (`host-differs`)
+ * @throws ChangeError if a step failed; what had been done was taken back, unless the error says otherwise
+ */
+export async function apply(plan: Plan, options: ChangeOptions = {}): Promise<AppliedChange> {
+  checkPlan(plan)
+  const { onEvent, signal, timeout } = optionsOf(options, 'options')
+  const folder = stateRoot(options)
+  if (plan.steps.length === 0) return { id: null, plan: confirm(plan, options), seen: [] }
+  // Before the lock as well: who may not write there is told why it is refused all the same.
+  confirm(plan, options)
+  const lock = await ChangeLock.take(folder)
+  const io = options.io ?? new KernelIo({ timeout, keep: lock.fd })
+  try {
+    const { steps, ...rest } = confirm(plan, options)
+    refuseInterrupted(plan, listChanges(options))
+    signal?.throwIfAborted()
+    const journal = Journal.begin(folder, lock.number, { ...rest, steps })
+    const begun: { index: number; seen: string | null | undefined }[] = []
+    let index = 0
+    try {
+      for (const [at, step] of steps.entries()) {
+        index = at
+        signal?.throwIfAborted()
+        const tell = async (phase: ChangeEvent['phase']): Promise<void> =>
+          onEvent?.({ phase, index: at, step })
+        const before = await see(step.look, io)
+        if (before !== step.old)
+          throw new VfioError(EINVAL, 'read', {
+            subject: step.look.path,
+            reason: 'host-differs',
+            remedy: `It has ${shown(before)}, and not ${shown(step.old)} as planned.`,
+          })
+        await checkNeeds(step, io)
+        journal.begin(at)
+        const entry = { index: at, seen: undefined as string | null | undefined }
+        begun.push(entry)
+        await tell('before-write')
+        await write(step, step.write, io)
+        await tell('after-write')
+        const seen = await seeSettled(step.look, (value) => step.new === ANY || value === step.new, io)
+        if (step.new !== ANY && seen !== step.new)
+          throw new VfioError(EIO, 'write', {
+            subject: step.write.file,
+            reason: 'host-differs',
+            remedy: `The write succeeded, but ${step.look.path} has ${shown(seen)}, and not ${shown(step.new)}: dmesg may say why.`,
+          })
+        entry.seen = seen
+        journal.seen(at, seen)
+        await tell('done')
+      }
+    } catch (error) {
+      const cause = error instanceof VfioError ? withRemedy(error) : error
+      // What sleeps in the kernel holds the device: no other write would get through.
+      const stuck = error instanceof VfioError && error.errno === ETIMEDOUT
+      const step = steps[index]
+      const leftovers =
+        stuck && step !== undefined
+          ? [{ index, step, why: `${step.write.file}: the write has not returned` }]
+          : await takeBack({ steps, begun, journal, io, onEvent, force: false })
+      if (leftovers.length === 0) journal.remove()
+      else journal.close()
+      throw new ChangeError(cause, lock.number, index, leftovers)
+    }
+    journal.applied()
+    journal.close()
+    return { id: lock.number, plan: { ...rest, steps }, seen: begun.map(({ seen }) => seen ?? null) }
+  } finally {
+    if (options.io === undefined) await io.close()
+    await lock.release()
+  }
+}

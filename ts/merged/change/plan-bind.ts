@@ -1,0 +1,186 @@
+// Plans for the drivers of PCI devices: to VFIO, and back to the host.
+
+import { join } from 'node:path'
+import { bindSteps, releaseSteps } from '../../host/bind.js'
+import { isVfioMember, readIommuGroup } from '../../host/groups.js'
+import { readModule } from '../../host/modules.js'
+import { type PciDevice, readPciDevice } from '../../host/pci.js'
+import { listNames } from '../../host/sysfs.js'
+import { chooseVfioDriver } from '../../host/vfio-driver.js'
+import { boolean, oneOf, string } from '../../validate.js'
+import {
+  type Draft,
+  neighboursOf,
+  pciDevice,
+  refuseHostUses,
+  refuseUsers,
+  type Remarks,
+  remarks,
+} from './draft.js'
+import { fileSteps } from './files.js'
+import type { ChangeOptions, HostChange } from './types.js'
+
+type Bind = Extract<HostChange, { kind: 'bind' }>
+type Unbind = Extract<HostChange, { kind: 'unbind' }>
+
+const CLASS_BRIDGE = 0x06
+const isBridge = ({ class: code }: PciDevice): boolean => code >>> 16 === CLASS_BRIDGE
+
+/** What driverctl reads when the device appears. */
+export function driverctlFile(address: string, options: ChangeOptions): string {
+  return join(options.etcRoot ?? '/etc', 'driverctl.d', `pci-${address}`)
+}
+
+/** What must be so before any driver lets go of a device. */
+function refuseRelease(device: PciDevice, told: Remarks, options: ChangeOptions): void {
+  const { address, sysfsPath, sriov, driver } = device
+  if (isBridge(device))
+    told.refusals.push({
+      reason: 'host',
+      what: `${address} is a bridge`,
+      remedy: 'VFIO gives out the devices behind a bridge; the bridge keeps its driver.',
+    })
+  if (driver === null) return
+  if (sriov !== null && sriov.numVfs > 0)
+    told.refusals.push({
+      reason: 'host',
+      what: `${address} has ${sriov.numVfs} virtual functions, which go with its driver`,
+      remedy: `Take them away first: vfio sriov set ${address} 0`,
+    })
+  const mdevs = (listNames(sysfsPath) ?? []).filter((name) => /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(name))
+  if (mdevs.length > 0)
+    told.refusals.push({
+      reason: 'host',
+      what: `${address} has mediated devices: ${mdevs.join(', ')}`,
+      remedy: 'Remove them first: vfio mdev rm UUID',
+    })
+  refuseHostUses(device, told, options)
+}
+
+function refuseDriver(driver: string, device: PciDevice, told: Remarks, options: ChangeOptions): void {
+  const isVfio = driver.includes('vfio')
+  const unsafe = readModule('vfio', options)?.parameters.enable_unsafe_noiommu_mode === 'Y'
+  if (isVfio && device.iommuGroup === null && !unsafe)
+    told.refusals.push({
+      reason: 'host',
+      what: `${device.address} is in no IOMMU group: ${driver} would not take it`,
+      remedy: 'Switch the IOMMU on (vfio doctor says how).',
+    })
+}
+
+/** The driver for one device, with a refusal if the kernel does not have it. */
+function driverFor(
+  device: PciDevice,
+  asked: string | undefined,
+  told: Remarks,
+  options: ChangeOptions,
+): string {
+  if (asked !== undefined) {
+    const known = listNames(options.sysfsRoot ?? '/sys', 'bus', 'pci', 'drivers') ?? []
+    if (!known.includes(asked))
+      told.refusals.push({
+        reason: 'host',
+        what: `the driver ${asked} is not loaded`,
+        remedy: `modprobe ${asked}`,
+      })
+    return asked
+  }
+  const { driver, module, alias, loaded } = chooseVfioDriver(device.sysfsPath, options)
+  if (alias !== null) told.notes.push(`${driver} is made for ${device.address} (${alias})`)
+  if (!loaded) {
+    const other = alias === null ? '' : '; or do without it: --driver vfio-pci'
+    told.refusals.push({
+      reason: 'host',
+      what: `the driver ${driver} is not loaded`,
+      remedy: `modprobe ${module}${other}`,
+    })
+  }
+  return driver
+}
+
+/** The device, and with `group` those of its group that are to go with it. */
+function chosen(device: PciDevice, group: boolean, options: ChangeOptions): PciDevice[] {
+  if (!group || device.iommuGroup === null) return [device]
+  const members = readIommuGroup(device.iommuGroup, options)?.members ?? []
+  const others = members.flatMap((member) => {
+    if (member.bus !== 'pci' || member.name === device.address || isVfioMember(member)) return []
+    const other = readPciDevice(member.name, options)
+    return other === null || isBridge(other) ? [] : [other]
+  })
+  return [device, ...others]
+}
+
+export function planBind(asked: Bind, options: ChangeOptions): Draft<Bind> {
+  const device = pciDevice(asked.device, 'change.device', options)
+  const group = boolean(asked.group ?? false, 'change.group')
+  const persist = boolean(asked.persist ?? false, 'change.persist')
+  if (asked.driver !== undefined && !/^[\w.-]+$/.test(string(asked.driver, 'change.driver')))
+    throw new TypeError(`change.driver must be the name of a driver, not ${JSON.stringify(asked.driver)}`)
+  const told = remarks()
+  const devices = chosen(device, group, options)
+  let main = ''
+  const steps = devices.flatMap((each) => {
+    const driver = driverFor(each, asked.driver, told, options)
+    if (each === device) main = driver
+    const own = bindSteps(each, driver, options)
+    if (each.driver !== driver) {
+      refuseRelease(each, told, options)
+      refuseDriver(driver, each, told, options)
+      refuseUsers([each.sysfsPath], told, options)
+    }
+    const file = driverctlFile(each.address, options)
+    return persist
+      ? [...own, ...fileSteps(file, `${driver}\n`, 'driverctl does the same after a reboot')]
+      : own
+  })
+  const neighbours = neighboursOf(device, new Set(devices.map(({ address }) => address)), options)
+  const blocking = neighbours.filter(({ blocks }) => blocks)
+  if (blocking.length > 0)
+    told.notes.push(
+      `group ${device.iommuGroup ?? ''} stays closed to user space while ` +
+        blocking.map(({ name, driver }) => `${name} is on ${driver ?? ''}`).join(', ') +
+        (group ? '' : ': --group takes them too'),
+    )
+  const others = devices.length > 1 ? `, with ${devices.length - 1} more of its group` : ''
+  return {
+    change: {
+      kind: 'bind',
+      device: device.address,
+      ...(asked.driver === undefined ? {} : { driver: asked.driver }),
+      group,
+      persist,
+    },
+    devices: devices.map(({ address }) => address),
+    summary: `give ${device.address} to ${main}${others}`,
+    steps,
+    ...told,
+    neighbours,
+  }
+}
+
+export function planUnbind(asked: Unbind, options: ChangeOptions): Draft<Unbind> {
+  const device = pciDevice(asked.device, 'change.device', options)
+  const to = oneOf(asked.to ?? 'host', 'change.to', ['host', 'none'])
+  const persist = boolean(asked.persist ?? false, 'change.persist')
+  const { address, sysfsPath, driver, driverOverride } = device
+  const told = remarks()
+  // A device that a host driver has by itself is where it belongs.
+  const there = to === 'none' ? driver === null && driverOverride === null : false
+  const home = to === 'host' && driver !== null && driverOverride === null && !driver.includes('vfio')
+  const own = there || home ? [] : releaseSteps(device, to === 'host', options)
+  if (own.length > 0) {
+    refuseRelease(device, told, options)
+    refuseUsers([sysfsPath], told, options)
+  }
+  const file = fileSteps(driverctlFile(address, options), null, 'driverctl leaves it alone after a reboot')
+  if (!persist && file.length > 0)
+    told.notes.push(`driverctl has an entry for ${address}, which holds after a reboot: --persist removes it`)
+  return {
+    change: { kind: 'unbind', device: address, to, persist },
+    devices: [address],
+    summary: `take ${address} from ${driver ?? 'no driver'}${to === 'host' ? ' and give it back to the host' : ''}`,
+    steps: persist ? [...own, ...file] : own,
+    ...told,
+    neighbours: neighboursOf(device, new Set([address]), options),
+  }
+}

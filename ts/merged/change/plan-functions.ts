@@ -1,0 +1,116 @@
+// Plans for virtual functions: how many a physical one has, and which vGPU one of NVIDIA's is.
+
+import { readModule } from '../../host/modules.js'
+import { readSriov, sriovSteps } from '../../host/sriov.js'
+import { readVgpu, vgpuSteps } from '../../host/vgpu.js'
+import { boolean, integer } from '../../validate.js'
+import { type Draft, invalid, pciDevice, refuseHostUses, refuseUsers, remarks } from './draft.js'
+import type { ChangeOptions, HostChange } from './types.js'
+
+type Sriov = Extract<HostChange, { kind: 'sriov' }>
+type Vgpu = Extract<HostChange, { kind: 'vgpu' }>
+
+const plural = (count: number): string => `${count} virtual function${count === 1 ? '' : 's'}`
+
+export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
+  const device = pciDevice(asked.device, 'change.device', options)
+  const { address, driver, physfn } = device
+  const state = readSriov(device, options)
+  if (state === null)
+    throw invalid(
+      address,
+      physfn === null
+        ? 'It has no SR-IOV capability, or the platform does not let it be used.'
+        : `It is a virtual function itself, of ${physfn}.`,
+    )
+  const { totalVfs, numVfs: now, virtualFunctions } = state
+  const numVfs = integer(asked.numVfs, 'change.numVfs', 0, totalVfs)
+  const autoprobe = boolean(asked.autoprobe ?? driver === 'nvidia', 'change.autoprobe')
+  const told = remarks()
+  const steps = sriovSteps(state, numVfs, autoprobe, options)
+  if (steps.length > 0) {
+    if (driver === null)
+      told.refusals.push({
+        reason: 'host',
+        what: `no driver has ${address}, and virtual functions are made by the driver`,
+        remedy: `Bind it first: vfio unbind ${address} gives it back to the host's driver.`,
+      })
+    const parameter = readModule('vfio_pci', options)?.parameters.enable_sriov
+    if (driver === 'vfio-pci' && parameter !== 'Y')
+      told.refusals.push({
+        reason: 'host',
+        what: `${address} is on vfio-pci, which makes no virtual functions (vfio_pci.enable_sriov is off)`,
+        remedy: 'Load vfio_pci with enable_sriov=1, or leave the physical function to its host driver.',
+      })
+    refuseUsers(
+      virtualFunctions.map(({ sysfsPath }) => sysfsPath),
+      told,
+      options,
+    )
+    for (const vf of virtualFunctions) {
+      refuseHostUses(vf, told, options)
+      const vgpu = readVgpu(vf.sysfsPath)
+      if (vgpu !== null && vgpu.current !== 0)
+        told.refusals.push({
+          reason: 'host',
+          what: `${vf.address} is a vGPU of type ${vgpu.current}`,
+          remedy: `Destroy it first: vfio vgpu ${vf.address} 0`,
+        })
+    }
+    if (now > 0)
+      told.warnings.push(
+        `the ${plural(now)} of ${address} go away; what is set outside sysfs for them (MAC addresses, VLANs, rates) does not come back with an undo`,
+      )
+    if (numVfs > 0 && state.autoprobe === null)
+      told.notes.push('this kernel has no sriov_drivers_autoprobe: host drivers may take the new ones')
+  }
+  return {
+    change: { kind: 'sriov', device: address, numVfs, autoprobe },
+    devices: [address, ...virtualFunctions.map((each) => each.address)],
+    summary: `give ${address} ${plural(numVfs)} (it has ${now} of ${totalVfs})`,
+    steps,
+    ...told,
+    neighbours: [],
+  }
+}
+
+export function planVgpu(asked: Vgpu, options: ChangeOptions): Draft<Vgpu> {
+  const device = pciDevice(asked.device, 'change.device', options)
+  const { address, sysfsPath } = device
+  const state = readVgpu(sysfsPath)
+  if (state === null)
+    throw invalid(
+      address,
+      "It is no virtual function of NVIDIA's vGPU driver (no nvidia/creatable_vgpu_types): make virtual functions first.",
+    )
+  const type = integer(asked.type, 'change.type', 0, 0xffff_ffff)
+  const told = remarks()
+  const steps = vgpuSteps(sysfsPath, state.current, type)
+  const name = state.creatable.find(({ id }) => id === type)?.name
+  if (steps.length > 0) {
+    refuseUsers([sysfsPath], told, options)
+    // While it is a vGPU the list says what its siblings could become beside it: only after its destruction what it could.
+    if (type !== 0 && state.current === 0 && name === undefined)
+      told.refusals.push({
+        reason: 'host',
+        what: `${address} cannot become a vGPU of type ${type} now`,
+        remedy:
+          state.creatable.length === 0
+            ? 'It cannot become any: what its siblings took has left no room.'
+            : `It can become ${state.creatable.map(({ id, name: each }) => `${id} (${each})`).join(', ')}.`,
+      })
+    if (state.current !== 0)
+      told.warnings.push(`the vGPU of type ${state.current} on ${address} is destroyed`)
+  }
+  return {
+    change: { kind: 'vgpu', device: address, type },
+    devices: [address],
+    summary:
+      type === 0
+        ? `destroy the vGPU on ${address}`
+        : `make ${address} a vGPU of type ${type}${name === undefined ? '' : ` (${name})`}`,
+    steps,
+    ...told,
+    neighbours: [],
+  }
+}

@@ -1,0 +1,48 @@
+// What the kernel means when it refuses a write to the host, by file and errno. It must not know what is being changed.
+
+import { basename } from 'node:path'
+import type { VfioError } from '../../errors.js'
+
+const KNOWN: Readonly<Record<string, string>> = {
+  'sriov_numvfs EBUSY': 'The device has virtual functions already; their number changes through 0 only.',
+  'sriov_numvfs ENOENT': "The physical function's driver cannot make virtual functions, or it has no driver.",
+  'sriov_numvfs ERANGE': 'The device has fewer virtual functions than that: see sriov_totalvfs.',
+  'sriov_numvfs ENOMEM':
+    'The bus has no numbers or no address space left for them: enable SR-IOV in the firmware, or boot with pci=assign-busses,realloc.',
+  'sriov_numvfs EINVAL':
+    'The driver does not make this number of virtual functions: see its documentation, and dmesg.',
+  'sriov_numvfs EPERM':
+    'Guests use virtual functions, or, for a physical function on vfio-pci, vfio_pci.enable_sriov is off.',
+  'unbind ENODEV': 'Another driver has the device by now: plan again.',
+  'bind ENODEV': 'The driver does not take the device, or driver_override names another: see dmesg.',
+  'bind EBUSY': 'Another driver has the device by now.',
+  'bind EINVAL': 'The driver does not take the device: see dmesg.',
+  'drivers_probe EINVAL': 'The driver found the device and could not take it: see dmesg.',
+  'create EEXIST': 'There is a mediated device of that UUID already.',
+  'create ENOSPC': 'The parent has no room for another one of that type.',
+  // EUSERS
+  'create errno 87': 'The parent has no room for another one of that type.',
+  'remove EBUSY': 'A guest has the mediated device open: close it there first.',
+  'current_vgpu_type EBUSY': 'A guest has the virtual function open: close it there first.',
+  'current_vgpu_type EINVAL': 'The virtual function cannot become that type now: see creatable_vgpu_types.',
+}
+
+/** The same error, with what to do about it. */
+export function withRemedy(error: VfioError): VfioError {
+  const { code, subject = '', remedy } = error
+  if (remedy !== undefined) return error
+  if (code === 'EACCES' || code === 'EPERM') {
+    const special = KNOWN[`${basename(subject)} ${code}`]
+    return error.with({
+      reason: 'permission',
+      remedy: special ?? 'The host is changed by root: run it as root.',
+    })
+  }
+  if (code === 'EROFS')
+    return error.with({
+      reason: 'permission',
+      remedy: 'sysfs is mounted read-only here, as in a container: change the host from outside.',
+    })
+  const known = KNOWN[`${basename(subject)} ${code}`]
+  return known === undefined ? error : error.with({ remedy: known })
+}

@@ -1,0 +1,122 @@
+// Takes a change back, after it was made or after it was cut short by a crash.
+
+import { join } from 'node:path'
+import { EBUSY, ENOENT, VfioError } from '../../errors.js'
+import { KernelIo } from '../../host/io.js'
+import { listNames, linkName, sysfsRoot } from '../../host/sysfs.js'
+import { deviceUsers } from '../../host/users.js'
+import { integer } from '../../validate.js'
+import { ChangeError } from './error.js'
+import { isOnDisk } from './files.js'
+import { Journal, type JournalEntry, listChanges, stateRoot } from './journal.js'
+import { ChangeLock } from './lock.js'
+import { bootId } from './plan.js'
+import { takeBack } from './take-back.js'
+import type { ChangeOptions } from './types.js'
+
+export interface UndoOptions extends ChangeOptions {
+  /** Leaves alone what somebody else has changed since, instead of stopping there. */
+  readonly force?: boolean
+}
+
+/** A change that was taken back. */
+export interface UndoneChange {
+  readonly id: number
+  readonly entry: JournalEntry
+  /** True if the host was booted since: what sysfs had is gone by itself, and files of the disk alone were taken back. */
+  readonly rebooted: boolean
+}
+
+/** The devices of a change, with the virtual functions that they have now. */
+function reach({ plan }: JournalEntry, options: ChangeOptions): Set<string> {
+  const all = new Set(plan.devices)
+  for (const name of plan.devices) {
+    const path = join(sysfsRoot(options), 'bus', 'pci', 'devices', name)
+    for (const entry of (listNames(path) ?? []).filter((each) => /^virtfn\d+$/.test(each))) {
+      const address = linkName(path, entry)
+      if (address !== null) all.add(address)
+    }
+  }
+  return all
+}
+
+/** Of `all`, the one to take back. */
+function find(id: number | undefined, all: readonly JournalEntry[], folder: string): JournalEntry {
+  const found = id === undefined ? all.at(-1) : all.find((each) => each.id === id)
+  if (found !== undefined) return found
+  throw new VfioError(ENOENT, 'undo', {
+    subject: id === undefined ? folder : `change ${id}`,
+    remedy:
+      all.length === 0
+        ? 'There is no change to take back.'
+        : `These can be taken back: ${all.map((each) => each.id).join(', ')}`,
+  })
+}
+
+/** A later change of the same devices stands on this one. */
+function refuseLater(entry: JournalEntry, all: readonly JournalEntry[], options: ChangeOptions): void {
+  const own = reach(entry, options)
+  const later = all.find(({ id, plan }) => id > entry.id && plan.devices.some((name) => own.has(name)))
+  if (later === undefined) return
+  throw new VfioError(EBUSY, 'undo', {
+    subject: `change ${entry.id} (${entry.plan.summary})`,
+    reason: 'change-refused',
+    remedy: `A later one stands on it (${later.plan.summary}): vfio undo ${later.id} first.`,
+  })
+}
+
+/** Nothing that goes away with the undoing may be open. */
+function refuseUsed(entry: JournalEntry, options: ChangeOptions): void {
+  const paths = [...reach(entry, options)].flatMap((name) =>
+    ['pci', 'mdev'].map((bus) => join(sysfsRoot(options), 'bus', bus, 'devices', name)),
+  )
+  const [user] = deviceUsers(paths, options).users
+  if (user === undefined) return
+  const who = user.pid === process.pid ? 'This process' : `Process ${user.pid} (${user.command ?? ''})`
+  throw new VfioError(EBUSY, 'undo', {
+    subject: `change ${entry.id} (${entry.plan.summary})`,
+    reason: 'in-use',
+    remedy: `${who} has ${user.node} open: close it there first.`,
+  })
+}
+
+/**
+ * Takes a change back: the host is as it was before it.
+ * @param id as `apply` gave it; the last change, if left out
+ * @throws RangeError if `id` is not a whole number from 1
+ * @throws VfioError, before anything was written: ENOENT if there is no such change; EBUSY if its devices are open
+ * (`in-use`), a later change stands on it (`change-refused`), or another one is under way (`change-locked`)
+ * @throws ChangeError if a step could not be taken back; those after it have been
+ */
+export async function undo(id?: number, options: UndoOptions = {}): Promise<UndoneChange> {
+  if (id !== undefined) integer(id, 'id', 1, Number.MAX_SAFE_INTEGER)
+  const { force = false, onEvent, timeout } = options
+  const folder = stateRoot(options)
+  find(id, listChanges(options), folder)
+  const lock = await ChangeLock.take(folder)
+  const io = options.io ?? new KernelIo({ timeout, keep: lock.fd })
+  try {
+    const all = listChanges(options)
+    const entry = find(id, all, folder)
+    const { plan, begun } = entry
+    refuseLater(entry, all, options)
+    const rebooted = plan.bootId !== bootId(options)
+    const still = begun.filter(({ index }) => {
+      const step = plan.steps[index]
+      return step !== undefined && (!rebooted || isOnDisk(step))
+    })
+    if (!rebooted) refuseUsed(entry, options)
+    const journal = Journal.resume(entry, folder)
+    const leftovers = await takeBack({ steps: plan.steps, begun: still, journal, io, onEvent, force })
+    const [first] = leftovers
+    if (first !== undefined && !force) {
+      journal.close()
+      throw new ChangeError(first.error ?? new Error(first.why), entry.id, first.index, leftovers)
+    }
+    journal.remove()
+    return { id: entry.id, entry, rebooted }
+  } finally {
+    if (options.io === undefined) await io.close()
+    await lock.release()
+  }
+}
