@@ -3,4 +3,5 @@ export default {
   // A process per file: a crash of native code takes one file with it, and descriptors and signals are its own.
   workerThreads: false,
   nodeArguments: ['--enable-source-maps'],
+  require: ['./test/record/attribute.mjs'],
 }

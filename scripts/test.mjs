@@ -15,6 +15,10 @@ import {
 import { report, Results, runSuite } from './lib/results.mjs'
 import { say } from './lib/say.mjs'
 import { typeTests } from './lib/types.mjs'
+import { buildRecorder, forgetRecord } from './uapi/recorder.mjs'
+
+/** On this machine, its calls of KVM recorded. */
+const recorded = (results, files) => onHost(results, files, { record: 'host' })
 
 /** These boot rigs of their own: one at a time, and with an emulated machine's patience. */
 const traced = (results, files) =>
@@ -23,8 +27,8 @@ const traced = (results, files) =>
 // Every suite in the order of its price. `folder` names the compiled tests it takes; `--filter` chooses among those.
 const SUITES = [
   { name: 'types', what: 'type tests, checked by the compiler', run: typeTests },
-  { name: 'unit', what: 'unit tests on this machine', folder: 'unit', run: onHost },
-  { name: 'kvm', what: 'virtual machines, on this machine', folder: 'kvm', run: onHost },
+  { name: 'unit', what: 'unit tests on this machine', folder: 'unit', run: recorded },
+  { name: 'kvm', what: 'virtual machines, on this machine', folder: 'kvm', run: recorded },
   { name: 'native', what: 'C++ unit tests', run: nativeTests },
   { name: 'rig', what: 'tests on real devices, in the rig', folder: 'rig', run: onRig, machines: MACHINES },
   { name: 'trace', what: 'every access that a device sees, traced by QEMU', folder: 'host-rig', run: traced },
@@ -61,7 +65,7 @@ const perMachine = (suites, kernels) =>
             name,
             what: `${suite.what}, on ${what}`,
             takes,
-            run: (results, files) => suite.run(results, files, machine),
+            run: (results, files) => suite.run(results, files, { ...machine, record: name }),
           })),
   )
 
@@ -71,12 +75,21 @@ const choose = (values) => {
   return values.filter === undefined ? suites : suites.filter(({ folder }) => folder !== undefined)
 }
 
+// What docs/uapi.md is made from. A run of everything begins it anew, a run of some adds to it.
+const prepareRecord = (suites) => {
+  if (process.platform !== 'linux') return
+  const problem = buildRecorder()
+  if (problem !== undefined) throw new PrepareError(problem)
+  if (suites.length >= SUITES.length) forgetRecord()
+}
+
 const prepare = (suites) => {
   const compiled = suites.some(({ folder }) => folder !== undefined)
   if (compiled || suites.some(({ name }) => name === 'types')) prepareModules()
   if (!compiled) return
   if (process.env.NODE_VFIO_ADDON === undefined) prepareAddon()
   prepareTypeScript()
+  prepareRecord(suites)
   // The reports of benchmarks are drawn by a library that is installed there; without it their tests are skipped.
   if (!suites.some(({ folder }) => folder === 'unit')) return
   try {

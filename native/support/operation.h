@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 
+#include "support/caller.h"
 #include "support/failure.h"
 #include "support/handle.h"
 
@@ -29,9 +30,13 @@ class OperationOn {
   std::shared_ptr<T> object_;
 };
 
+// The name under which `define` gave the running function to JavaScript.
+inline const char* nameOf(const Napi::CallbackInfo& info) { return static_cast<const char*>(info.Data()); }
+
 // The border of every cold function: a Failure leaves as the environment's VfioError.
 template <Napi::Value (*function)(const Napi::CallbackInfo&)>
 Napi::Value guarded(const Napi::CallbackInfo& info) {
+  const Caller caller(nameOf(info));
   try {
     return function(info);
   } catch (const Failure& failure) {
@@ -45,7 +50,7 @@ Napi::Value guarded(const Napi::CallbackInfo& info) {
 
 template <Napi::Value (*function)(const Napi::CallbackInfo&)>
 void define(Napi::Env env, Napi::Object exports, const char* name) {
-  exports.Set(name, Napi::Function::New<guarded<function>>(env, name));
+  exports.Set(name, Napi::Function::New<guarded<function>>(env, name, const_cast<char*>(name)));
 }
 
 template <class Op>
@@ -81,10 +86,11 @@ class Work {
   }
 
  private:
-  explicit Work(const Napi::CallbackInfo& info) : operation_(std::in_place, info) {}
+  explicit Work(const Napi::CallbackInfo& info) : name_(nameOf(info)), operation_(std::in_place, info) {}
 
   static void execute(napi_env, void* data) {
     auto* work = static_cast<Work*>(data);
+    const Caller caller(work->name_);
     work->error_ = work->operation_->run();
     // Before the count falls: who waits for it to be zero expects the files to be closed then.
     work->operation_->letGo();
@@ -121,6 +127,7 @@ class Work {
     }
   }
 
+  const char* const name_;
   std::optional<Op> operation_;
   InFlight inFlight_;
   int error_ = 0;

@@ -5,6 +5,7 @@ import { join, relative } from 'node:path'
 import { Writable } from 'node:stream'
 import { aptInstall } from './apt.mjs'
 import { findProgram, Lines, ROOT, runLines } from './process.mjs'
+import { recording } from '../uapi/recorder.mjs'
 import { TapReader } from './tap.mjs'
 
 const AVA = join('node_modules', 'ava', 'entrypoints', 'cli.mjs')
@@ -39,12 +40,13 @@ export const testFiles = (folder, filter) => {
     .map((name) => relative(ROOT, join(base, name)))
 }
 
-/** On this machine. */
-export const onHost = async (results, files, { env = {}, options = [], quiet = true } = {}) => {
+/** On this machine. `record` names the machine in the record of kernel calls; without it none is kept. */
+export const onHost = async (results, files, { env = {}, options = [], quiet = true, record } = {}) => {
   if (files.length === 0) return
+  const recorded = record === undefined ? {} : recording(record).env
   const reader = new TapReader(results, { quiet })
   const problem = await runLines(process.execPath, ava(files, options), (line) => reader.line(line), {
-    env: { ...process.env, ...env },
+    env: { ...process.env, ...recorded, ...env },
   })
   reader.end(problem)
 }
@@ -54,7 +56,7 @@ const RIG_TIMEOUT = 3600
 const IN_RIG = ['--serial', '--concurrency', '1', '--timeout', '5m']
 
 /** In a guest with real VFIO, on one of the rig's machines. */
-export const onRig = async (results, files, { kernel, iommu, sriov }) => {
+export const onRig = async (results, files, { kernel, iommu, sriov, record }) => {
   if (files.length === 0) return
   if (kernel === 'built') {
     const { whyNotBuilt } = await import('../../test/rig/built.mjs')
@@ -69,10 +71,13 @@ export const onRig = async (results, files, { kernel, iommu, sriov }) => {
   const { runInRig } = await import('../../test/rig/index.mjs')
   const reader = new TapReader(results)
   const lines = new Lines((line) => reader.line(line))
+  const recorded = record === undefined ? undefined : recording(record)
   const { status } = await runInRig({
     kernel,
     iommu,
     sriov,
+    env: recorded?.env,
+    share: recorded?.folder,
     command: [process.execPath, ...ava(files, IN_RIG)],
     timeout: RIG_TIMEOUT,
     stdout: new Writable({
