@@ -76,10 +76,9 @@ export interface NativeAddon extends DeviceNative {
   readonly waiterBatch: number
   /** Bytes from the start of the results to the indices that are ready. */
   readonly waiterReadyOffset: number
-  readonly waiterResultsSize: number
   waiterOpen(spinMicros: number): NativeHandle
-  /** Waits, for ever with -1, and gives the number of entries in the results. */
-  waiterFunction(waiter: NativeHandle): (milliseconds: number, results: ArrayBuffer) => number
+  /** `wait` waits, without an argument for ever, and leaves in the results what came. */
+  waiterFunction(waiter: NativeHandle): { wait: (milliseconds?: number) => void; results: ArrayBuffer }
   waiterAdd(waiter: NativeHandle, eventfd: NativeHandle): number
   waiterRemove(waiter: NativeHandle, index: number): void
   waiterWake(waiter: NativeHandle): void

@@ -13,7 +13,7 @@ namespace nodevfio {
 std::shared_ptr<EventFd> EventFd::create(uint32_t initial, bool semaphore, int& error) {
   const int fd = eventfd(initial, EFD_NONBLOCK | EFD_CLOEXEC | (semaphore ? EFD_SEMAPHORE : 0));
   error = fd < 0 ? errno : 0;
-  return fd < 0 ? nullptr : std::make_shared<EventFd>(fd);
+  return fd < 0 ? nullptr : std::make_shared<EventFd>(fd, !semaphore);
 }
 
 int EventFd::check(int fd) {

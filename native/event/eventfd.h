@@ -2,6 +2,8 @@
 // every Worker sees it. Knows nothing of Node-API.
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
@@ -16,7 +18,8 @@ class EventFd : public File {
  public:
   static constexpr Kind kKind = Kind::kEventFd;
 
-  explicit EventFd(int fd) : File(kKind, fd) {}
+  // `drainsWhole`: that a read is known to take the whole counter, as it does not for a semaphore.
+  explicit EventFd(int fd, bool drainsWhole = false) : File(kKind, fd), drainsWhole_(drainsWhole) {}
 
   // A new eventfd, never blocking. nullptr and the errno otherwise.
   static std::shared_ptr<EventFd> create(uint32_t initial, bool semaphore, int& error);
@@ -35,6 +38,10 @@ class EventFd : public File {
     value = 0;
     return error == EAGAIN ? 0 : error;
   }
+
+  // The epoll events by which to wait for it. Where a drain leaves nothing, naming it once for each signal is enough,
+  // and spares epoll a second look at each event; the first signal after a drain is named in any case.
+  uint32_t watchedFor() const { return drainsWhole_ ? EPOLLIN | EPOLLET : EPOLLIN; }
 
   // Whoever waits for the counter claims it first. False when somebody else has.
   bool claimReader() { return claim(Claim::kReader); }
@@ -65,6 +72,7 @@ class EventFd : public File {
     return result < 0 ? static_cast<int>(-result) : 0;
   }
 
+  const bool drainsWhole_;
   std::atomic<Claim> claim_{Claim::kNobody};
 };
 

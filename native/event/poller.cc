@@ -2,7 +2,6 @@
 // way to wait on a descriptor without a thread of one's own.
 #include "event/poller.h"
 
-#include <sys/epoll.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -11,6 +10,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "event/epoll.h"
 #include "event/eventfd.h"
 #include "support/arguments.h"
 #include "support/operation.h"
@@ -144,7 +144,7 @@ int Poller::add(const std::shared_ptr<EventFd>& eventFd, uint32_t slot) {
   if (poll_ == nullptr) return EBADF;
   if (!eventFd->claimReader()) return EBUSY;
   epoll_event event = {};
-  event.events = EPOLLIN;
+  event.events = eventFd->watchedFor();
   event.data.u32 = slot;
   if (epoll_ctl(epollFd_, EPOLL_CTL_ADD, eventFd->fd(), &event) != 0) {
     const int error = errno;
@@ -174,11 +174,11 @@ void Poller::setReferenced(bool referenced) {
   }
 }
 
-// Level-triggered epoll rotates its ready list, so that with more ready than the ring holds the rest comes first next
-// time: no eventfd starves another.
+// With more ready than the ring holds, the rest comes first next time, because epoll puts what it names again behind
+// it, or not at all: no eventfd starves another.
 uint32_t Poller::drain() {
   epoll_event events[kRingSize];
-  const int ready = epoll_wait(epollFd_, events, kRingSize, 0);
+  const int ready = waitForEvents(epollFd_, events, kRingSize, 0);
   uint32_t count = 0;
   for (int i = 0; i < ready; ++i) {
     const uint32_t slot = events[i].data.u32;

@@ -1,4 +1,5 @@
-// The waiter for JavaScript: its hot function blocks, in slices between which it asks whether JavaScript may still run.
+// The waiter for JavaScript: its hot function blocks, in slices between which it asks whether JavaScript may still run,
+// and leaves what came in memory that JavaScript reads.
 #include "event/waiter-bindings.h"
 
 #include <algorithm>
@@ -16,18 +17,14 @@ namespace nodevfio {
 
 namespace {
 
-// How long a Worker's end is held up at most, and how often a thread that waits for nothing wakes.
-constexpr int kSliceMilliseconds = 50;
 // Part of a slice: nothing is asked during a spin.
 constexpr uint32_t kMostSpinMicros = 10'000;
 constexpr int64_t kForever = INT64_MAX;
 constexpr int64_t kMillisecond = 1'000'000;
 
-// Milliseconds to sleep now: what is left, rounded up, and no more than a slice.
-int sliceUntil(int64_t deadline) {
-  if (deadline == kForever) return kSliceMilliseconds;
-  const int64_t left = (deadline - monotonicNanoseconds() + kMillisecond - 1) / kMillisecond;
-  return static_cast<int>(std::clamp<int64_t>(left, 0, kSliceMilliseconds));
+// Milliseconds until then, rounded up; 0 when it has come.
+int64_t millisecondsUntil(int64_t deadline) {
+  return std::max<int64_t>(0, (deadline - monotonicNanoseconds() + kMillisecond - 1) / kMillisecond);
 }
 
 // False when JavaScript may no longer run; the results are those of a wait that ended otherwise.
@@ -47,47 +44,52 @@ bool waitFor(napi_env env, Waiter& waiter, int64_t milliseconds, Waiter::Results
       return true;
     }
   }
-  for (;;) {
-    const int slice = sliceUntil(deadline);
-    if (waiter.sleep(slice, results) || slice == 0) return true;
-    if (!javascriptMayRun(env)) return false;
-  }
+  // Between slices, which bound how long the end of a Worker is held up, it asks whether to go on.
+  do {
+    const int64_t left = deadline == kForever ? INT64_MAX : millisecondsUntil(deadline);
+    if (left == 0) return true;
+    const bool brought = left > Waiter::kSliceMilliseconds ? waiter.sleepForSlice(results)
+                                                           : waiter.sleep(static_cast<int>(left), results);
+    if (brought) return true;
+  } while (javascriptMayRun(env));
+  return false;
 }
 
-// wait(milliseconds, results): -1 waits without end. The number of entries in the results.
+// What `wait` works on: the waiter, through its handle's slot, and the results, which JavaScript has typed arrays over.
+// Whoever of the two lives longer keeps the results.
+struct WaitFunction {
+  std::shared_ptr<Slot> slot;
+  std::shared_ptr<Waiter::Results> results;
+};
+
+// wait(milliseconds), or wait() without end. Gives nothing: JavaScript reads the results for less than a Node-API call
+// costs that comes directly after a system call.
 napi_value waitOne(napi_env env, napi_callback_info info) {
-  size_t count = 2;
-  napi_value arguments[2] = {};
+  size_t count = 1;
+  napi_value argument = nullptr;
   void* data = nullptr;
-  napi_get_cb_info(env, info, &count, arguments, nullptr, &data);
-  const Slot& slot = **static_cast<std::shared_ptr<Slot>*>(data);
-  if (slot.object == nullptr) {
+  napi_get_cb_info(env, info, &count, &argument, nullptr, &data);
+  const auto& [slot, results] = *static_cast<WaitFunction*>(data);
+  if (slot->object == nullptr) [[unlikely]] {
     throwFailure(env, Failure(EBADF, kClosed));
     return nullptr;
   }
-  auto& waiter = static_cast<Waiter&>(*slot.object);
-  int64_t milliseconds = 0;
-  void* block = nullptr;
-  size_t length = 0;
-  // Looked at each time: whoever has the typed arrays can transfer the buffer away.
-  if (napi_get_value_int64(env, arguments[0], &milliseconds) != napi_ok ||
-      napi_get_arraybuffer_info(env, arguments[1], &block, &length) != napi_ok || length < sizeof(Waiter::Results)) {
-    throwTypeError(env, "wait needs a number, and the buffer of its results, which must not have been transferred");
+  int64_t milliseconds = -1;
+  if (count > 0 && napi_get_value_int64(env, argument, &milliseconds) != napi_ok) [[unlikely]] {
+    throwTypeError(env, "milliseconds must be a number");
     return nullptr;
   }
-  if (!waiter.enter()) {
+  auto& waiter = static_cast<Waiter&>(*slot->object);
+  if (!waiter.enter()) [[unlikely]] {
     throwFailure(env, Failure(EBUSY, "epoll_wait"));
     return nullptr;
   }
-  auto& results = *static_cast<Waiter::Results*>(block);
-  const bool alive = waitFor(env, waiter, milliseconds, results);
+  if (waitFor(env, waiter, milliseconds, *results)) {
+    results->events += results->found;
+    results->woken += results->wokenNow;
+  }
   waiter.leave();
-  if (!alive) return nullptr;
-  results.events += results.found;
-  results.woken += results.wokenNow;
-  napi_value result = nullptr;
-  napi_create_uint32(env, results.found, &result);
-  return result;
+  return nullptr;
 }
 
 // waiterOpen(spinMicros)
@@ -100,10 +102,30 @@ Napi::Value waiterOpen(const Napi::CallbackInfo& info) {
   return Handle::wrap(info.Env(), std::move(waiter));
 }
 
-// waiterFunction(waiter): `wait`, bound to the handle.
+// The results as an ArrayBuffer.
+Napi::Value lend(Napi::Env env, const std::shared_ptr<Waiter::Results>& results) {
+  auto held = std::make_unique<std::shared_ptr<Waiter::Results>>(results);
+  const auto finalize = [](napi_env, void*, void* hint) {
+    delete static_cast<std::shared_ptr<Waiter::Results>*>(hint);
+  };
+  napi_value buffer = nullptr;
+  if (napi_create_external_arraybuffer(env, results.get(), sizeof *results, finalize, held.get(), &buffer) != napi_ok) {
+    throw Napi::Error::New(env);
+  }
+  held.release();
+  return {env, buffer};
+}
+
+// waiterFunction(waiter): `wait`, bound to the handle, and the buffer in which it leaves its results.
 Napi::Value waiterFunction(const Napi::CallbackInfo& info) {
   take<Waiter>(info[0], "waiter");
-  return slotFunction(info.Env(), Handle::from(info[0], "waiter"), "wait", waitOne);
+  const Napi::Env env = info.Env();
+  auto results = std::make_shared<Waiter::Results>();
+  auto bound = std::make_unique<WaitFunction>(Handle::from(info[0], "handle").slot(), results);
+  auto result = Napi::Object::New(env);
+  result.Set("results", lend(env, results));
+  result.Set("wait", hotFunction(env, std::move(bound), "wait", waitOne));
+  return result;
 }
 
 // waiterAdd(waiter, eventfd): the index.
@@ -138,7 +160,6 @@ void registerWaiter(Napi::Env env, Napi::Object exports) {
   exports.Set("waiterBatch", Waiter::kBatch);
   // Where the parts of the results are, in bytes; the totals follow the counts, as doubles.
   exports.Set("waiterReadyOffset", static_cast<uint32_t>(offsetof(Waiter::Results, ready)));
-  exports.Set("waiterResultsSize", static_cast<uint32_t>(sizeof(Waiter::Results)));
 }
 
 }  // namespace nodevfio

@@ -2,26 +2,28 @@
 // succeeds is the event already.
 #include "event/waiter.h"
 
-#include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "event/epoll.h"
 #include "support/clock.h"
 
 namespace nodevfio {
 
 namespace {
 
-// The epoll data of the eventfd that wake() signals.
+// The epoll data of the eventfd that wake() signals, and of the timer.
 constexpr uint32_t kWake = UINT32_MAX;
+constexpr uint32_t kSliceEnd = UINT32_MAX - 1;
 // Up to so many are read one by one while spinning: more reads cost more than an epoll_wait.
 constexpr size_t kFew = 4;
 
-int watch(int epollFd, int fd, uint32_t data) {
+int watch(int epollFd, int fd, uint32_t events, uint32_t data) {
   epoll_event event = {};
-  event.events = EPOLLIN;
+  event.events = events;
   event.data.u32 = data;
   return epoll_ctl(epollFd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
@@ -46,19 +48,30 @@ class Waiter::Change {
   Waiter& waiter_;
 };
 
-Waiter::Waiter(int epollFd, std::shared_ptr<EventFd> wakeFd, uint32_t spinMicros)
-    : File(kKind, epollFd), wakeFd_(std::move(wakeFd)), spinNanoseconds_(int64_t{spinMicros} * 1000) {}
+Waiter::Waiter(int epollFd, int sliceFd, std::shared_ptr<EventFd> wakeFd, uint32_t spinMicros)
+    : File(kKind, epollFd),
+      wakeFd_(std::move(wakeFd)),
+      sliceFd_(sliceFd),
+      spinNanoseconds_(int64_t{spinMicros} * 1000) {}
 
 std::shared_ptr<Waiter> Waiter::create(uint32_t spinMicros, int& error) {
   auto wakeFd = EventFd::create(0, false, error);
   if (wakeFd == nullptr) return nullptr;
   const int epollFd = epoll_create1(EPOLL_CLOEXEC);
-  error = epollFd < 0 ? errno : watch(epollFd, wakeFd->fd(), kWake);
+  error = epollFd < 0 ? errno : watch(epollFd, wakeFd->fd(), wakeFd->watchedFor(), kWake);
+  int sliceFd = -1;
+  if (error == 0) {
+    sliceFd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    // Edge-triggered: starting the timer again makes up for what was not read.
+    error = sliceFd < 0 ? errno : watch(epollFd, sliceFd, EPOLLIN | EPOLLET, kSliceEnd);
+  }
   if (error != 0) {
-    if (epollFd >= 0) ::close(epollFd);
+    for (const int fd : {epollFd, sliceFd}) {
+      if (fd >= 0) ::close(fd);
+    }
     return nullptr;
   }
-  return std::shared_ptr<Waiter>(new Waiter(epollFd, std::move(wakeFd), spinMicros));
+  return std::shared_ptr<Waiter>(new Waiter(epollFd, sliceFd, std::move(wakeFd), spinMicros));
 }
 
 Waiter::~Waiter() {
@@ -67,13 +80,14 @@ Waiter::~Waiter() {
     epoll_ctl(fd(), EPOLL_CTL_DEL, watched_[index]->fd(), nullptr);
     watched_[index]->releaseReader();
   }
+  ::close(sliceFd_);
 }
 
 int Waiter::add(const std::shared_ptr<EventFd>& eventFd, uint32_t& index) {
   const Change change(*this);
   if (!eventFd->claimReader()) return EBUSY;
   index = free_.empty() ? static_cast<uint32_t>(watched_.size()) : free_.back();
-  const int error = watch(fd(), eventFd->fd(), index);
+  const int error = watch(fd(), eventFd->fd(), eventFd->watchedFor(), index);
   if (error != 0) {
     eventFd->releaseReader();
     return error;
@@ -147,15 +161,27 @@ bool Waiter::spin(int64_t until, Results& results) {
   return false;
 }
 
+bool Waiter::sleepForSlice(Results& results) {
+  if (!slicing_) {
+    itimerspec once = {};
+    once.it_value.tv_nsec = kSliceMilliseconds * 1'000'000L;
+    timerfd_settime(sliceFd_, 0, &once, nullptr);
+    slicing_ = true;
+  }
+  return sleep(-1, results);
+}
+
 bool Waiter::sleep(int milliseconds, Results& results) {
   epoll_event events[kBatch];
-  const int ready = epoll_wait(fd(), events, kBatch, milliseconds);
+  const int ready = waitForEvents(fd(), events, kBatch, milliseconds);
   if (ready <= 0) return false;
   const std::lock_guard lock(mutex_);
   for (int i = 0; i < ready; ++i) {
     const uint32_t index = events[i].data.u32;
     if (index == kWake) {
       takeWake(results);
+    } else if (index == kSliceEnd) {
+      slicing_ = false;
     } else if (index < watched_.size() && watched_[index] != nullptr) {
       // Otherwise it was removed since the kernel named it.
       take(index, results);

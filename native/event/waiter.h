@@ -1,5 +1,6 @@
 // The waiter: a thread that blocks until one of many eventfds is signalled, after spinning for a while if told to.
-// Knows nothing of Node-API: it waits in slices, so that its caller can ask between them whether to go on.
+// Knows nothing of Node-API: it waits in slices, so that its caller can ask between them whether to
+// go on.
 #pragma once
 
 #include <atomic>
@@ -16,8 +17,9 @@ namespace nodevfio {
 class Waiter : public File {
  public:
   static constexpr Kind kKind = Kind::kWaiter;
-  // The most that one wait brings. With more ready, the rest comes first at the next: level-triggered epoll rotates.
+  // The most that one wait brings. With more ready, the rest comes first at the next.
   static constexpr uint32_t kBatch = 1024;
+  static constexpr int kSliceMilliseconds = 50;
 
   // What a wait leaves: `ready[i]` was signalled and its counter was `counts[i]`. The totals are of the waits that
   // used this block. Doubles first: JavaScript lays typed arrays over it.
@@ -51,6 +53,9 @@ class Waiter : public File {
   bool spin(int64_t until, Results& results);
   // Sleeps for so long at most; true when that brought something.
   bool sleep(int milliseconds, Results& results);
+  // Sleeps until the end of a slice of time, which many short sleeps share: a time limit for each would cost a part of
+  // what the event itself does.
+  bool sleepForSlice(Results& results);
 
   // A wait belongs to one thread at a time. False while another has it.
   bool enter() { return !waiting_.exchange(true, std::memory_order_acquire); }
@@ -59,13 +64,16 @@ class Waiter : public File {
  private:
   class Change;
 
-  Waiter(int epollFd, std::shared_ptr<EventFd> wakeFd, uint32_t spinMicros);
+  Waiter(int epollFd, int sliceFd, std::shared_ptr<EventFd> wakeFd, uint32_t spinMicros);
 
   bool look(Results& results);
   void take(uint32_t index, Results& results);
   void takeWake(Results& results);
 
   const std::shared_ptr<EventFd> wakeFd_;
+  // A timer, watched by epoll too. Runs while a slice does; whoever waits knows.
+  const int sliceFd_;
+  bool slicing_ = false;
   const int64_t spinNanoseconds_;
   // Set after the wake's eventfd, which has the truth: a spin need not read that at each turn.
   std::atomic<bool> wakeHint_{false};

@@ -83,15 +83,7 @@ std::shared_ptr<Object> objectOf(const Napi::Value& value, Kind kind, const char
 }
 
 Napi::Value slotFunction(Napi::Env env, const Handle& handle, const char* name, napi_callback callback) {
-  auto held = std::make_unique<std::shared_ptr<Slot>>(handle.slot());
-  const auto finalize = [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<Slot>*>(data); };
-  napi_value function = nullptr;
-  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, held.get(), &function) != napi_ok ||
-      napi_add_finalizer(env, function, held.get(), finalize, nullptr, nullptr) != napi_ok) {
-    throw Napi::Error::New(env);
-  }
-  held.release();
-  return {env, function};
+  return hotFunction(env, std::make_unique<std::shared_ptr<Slot>>(handle.slot()), name, callback);
 }
 
 namespace {

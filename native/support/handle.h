@@ -56,7 +56,20 @@ class Handle {
 // The object behind a handle argument; a TypeError when it is of another kind, EBADF when it was closed.
 std::shared_ptr<Object> objectOf(const Napi::Value& value, Kind kind, const char* name);
 
-// A hot function: its data is the handle's slot, so that closing the handle empties it for the function too.
+// A hot function, which reaches what it works on through its data pointer and frees that when it is collected.
+template <class Data>
+Napi::Value hotFunction(Napi::Env env, std::unique_ptr<Data> data, const char* name, napi_callback callback) {
+  const auto finalize = [](napi_env, void* held, void*) { delete static_cast<Data*>(held); };
+  napi_value function = nullptr;
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, data.get(), &function) != napi_ok ||
+      napi_add_finalizer(env, function, data.get(), finalize, nullptr, nullptr) != napi_ok) {
+    throw Napi::Error::New(env);
+  }
+  data.release();
+  return {env, function};
+}
+
+// One whose data is the handle's slot, so that closing the handle empties it for the function too.
 Napi::Value slotFunction(Napi::Env env, const Handle& handle, const char* name, napi_callback callback);
 
 template <class T>

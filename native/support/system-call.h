@@ -29,4 +29,35 @@ inline long systemCall(long number, long first, long second, long third) {
 #endif
 }
 
+// The same with six.
+inline long systemCall(long number, long first, long second, long third, long fourth, long fifth, long sixth) {
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+  long result = number;
+  register long argument4 asm("r10") = fourth;
+  register long argument5 asm("r8") = fifth;
+  register long argument6 asm("r9") = sixth;
+  asm volatile("syscall"
+               : "+a"(result)
+               : "D"(first), "S"(second), "d"(third), "r"(argument4), "r"(argument5), "r"(argument6)
+               : "rcx", "r11", "memory");
+  return result;
+#elif defined(__aarch64__) && !defined(__SANITIZE_THREAD__)
+  register long call asm("x8") = number;
+  register long result asm("x0") = first;
+  register long argument1 asm("x1") = second;
+  register long argument2 asm("x2") = third;
+  register long argument3 asm("x3") = fourth;
+  register long argument4 asm("x4") = fifth;
+  register long argument5 asm("x5") = sixth;
+  asm volatile("svc #0"
+               : "+r"(result)
+               : "r"(call), "r"(argument1), "r"(argument2), "r"(argument3), "r"(argument4), "r"(argument5)
+               : "memory");
+  return result;
+#else
+  const long result = syscall(number, first, second, third, fourth, fifth, sixth);
+  return result < 0 ? -errno : result;
+#endif
+}
+
 }  // namespace nodevfio

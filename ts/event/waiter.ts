@@ -44,14 +44,13 @@ export class SignalWaiter extends Handle {
   readonly ready: Uint32Array
   /** What their counters were: `counts[i]` is that of `ready[i]`. Exact to 2^53. */
   readonly counts: Float64Array
-  readonly #results: ArrayBuffer
   // The waits, events, signals, spun and woken of the native results, in this order.
   readonly #totals: Float64Array
   // The length of the last results, and whether wake() ended the wait.
   readonly #last: Uint32Array
   readonly #sources: (EventFd | undefined)[] = []
   readonly #watches = new Map<EventFd, Watch>()
-  readonly #wait: (milliseconds: number, results: ArrayBuffer) => number
+  readonly #wait: (milliseconds?: number) => void
 
   /**
    * @param eventfds what to wait for; the place in the list is the index by which results name it
@@ -61,13 +60,13 @@ export class SignalWaiter extends Handle {
     array(eventfds, 'eventfds')
     for (const [i, eventfd] of eventfds.entries()) instance(eventfd, Handle, `eventfds[${String(i)}]`)
     super(made(options), 'SignalWaiter')
-    const { waiterBatch, waiterReadyOffset, waiterResultsSize } = addon()
-    this.#results = new ArrayBuffer(waiterResultsSize)
-    this.counts = new Float64Array(this.#results, 0, waiterBatch)
-    this.ready = new Uint32Array(this.#results, waiterReadyOffset, waiterBatch)
-    this.#totals = new Float64Array(this.#results, waiterBatch * 8, 5)
-    this.#last = new Uint32Array(this.#results, waiterReadyOffset + waiterBatch * 4, 2)
-    this.#wait = addon().waiterFunction(this.native)
+    const { waiterBatch, waiterReadyOffset } = addon()
+    const { wait, results } = addon().waiterFunction(this.native)
+    this.counts = new Float64Array(results, 0, waiterBatch)
+    this.ready = new Uint32Array(results, waiterReadyOffset, waiterBatch)
+    this.#totals = new Float64Array(results, waiterBatch * 8, 5)
+    this.#last = new Uint32Array(results, waiterReadyOffset + waiterBatch * 4, 2)
+    this.#wait = wait
     try {
       for (const eventfd of eventfds) this.add(eventfd)
     } catch (error) {
@@ -145,8 +144,13 @@ export class SignalWaiter extends Handle {
    * @throws VfioError EBUSY when another Worker waits with this waiter
    */
   wait(timeoutMs?: number): number {
-    if (timeoutMs === undefined || timeoutMs === Infinity) return this.#wait(-1, this.#results)
-    return this.#wait(integer(timeoutMs, 'timeoutMs', 0, MOST_MILLISECONDS), this.#results)
+    // Before an event is taken that nobody could see.
+    if (this.#last.length === 0)
+      throw new TypeError('the buffer of the results of SignalWaiter was transferred away')
+    // Without an argument where there is none: looking at it in the addon costs a part of the way to the event.
+    if (timeoutMs === undefined || timeoutMs === Infinity) this.#wait()
+    else this.#wait(integer(timeoutMs, 'timeoutMs', 0, MOST_MILLISECONDS))
+    return this.#last[0] ?? 0
   }
 
   /** Ends the wait() that runs, in whichever Worker, or the next one if none does. Several before that count as one. */
