@@ -8,21 +8,32 @@ import { registers } from './rows/registers.js'
 import { signal } from './rows/signal.js'
 import { waiterLatency, waiterScale } from './rows/waiter.js'
 
-/** Measures them, one group after the other. */
-export async function hostRows(progress: (text: string) => void): Promise<Row[]> {
+type Group = () => Row[] | Promise<Row[]>
+
+// By what the names of their rows begin with.
+const GROUPS: readonly (readonly [names: readonly string[], measure: Group])[] = [
+  [['register'], registers],
+  [['eventfd.signal'], signal],
+  [['eventfd.poller.latency'], pollerLatency],
+  [['eventfd.poller.throughput'], pollerThroughput],
+  [['eventfd.waiter'], waiterLatency],
+  [['eventfd.scale'], waiterScale],
+  [['guest'], guest],
+  [['import', 'memory'], packageCosts],
+]
+
+/** Whether a group can have rows whose names begin with `only`. */
+function concerns(names: readonly string[], only: string): boolean {
+  return names.some((name) => name.startsWith(only) || only.startsWith(name))
+}
+
+/** Measures them, one group after the other; those whose names begin with `only`, where it is given. */
+export async function hostRows(progress: (text: string) => void, only = ''): Promise<Row[]> {
   const rows: Row[] = []
-  for (const measure of [
-    registers,
-    signal,
-    pollerLatency,
-    pollerThroughput,
-    waiterLatency,
-    waiterScale,
-    guest,
-    packageCosts,
-  ]) {
+  for (const [names, measure] of GROUPS) {
+    if (!concerns(names, only)) continue
     progress(`measuring ${measure.name}`)
     rows.push(...(await measure()))
   }
-  return rows
+  return rows.filter(({ name }) => name.startsWith(only))
 }

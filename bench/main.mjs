@@ -21,6 +21,7 @@ const HELP = `npm run bench -- [options]
   --report FILE.html  write a page with charts and a table, which needs nothing beside it
   --svg FOLDER        write the charts alone
   --from FILE.json    take the rows that --json printed once, and measure nothing
+  --only NAME         measure only the rows whose names begin so: 'guest', 'eventfd.waiter.latency'
   --rig               fail when the rig, which the rows that need a device are measured in, does not start
   --no-rig            leave those rows out, with the reason
   --help              this text
@@ -86,7 +87,12 @@ const measure = async (options, thresholds) => {
   const { hostRows } = await load('host')
   const inRig = (rows) =>
     rows.map((row) => (row.ours === null ? row : { ...row, machine: `the rig on ${machine}` }))
-  return [...measuredHere(await hostRows(say)), ...inRig(await rigRows(options, thresholds))]
+  const { only = '' } = options
+  const here = measuredHere(await hostRows(say, only))
+  const chosen = (rows) => rows.filter(({ name }) => name.startsWith(only))
+  // The rig is not booted for nothing.
+  if (chosen(thresholds.rigRowsWithout('')).length === 0) return here
+  return [...here, ...inRig(chosen(await rigRows(options, thresholds)))]
 }
 
 const readFile = async (file) => (await load('compare')).readRows(readFileSync(file, 'utf8'), file)
@@ -94,7 +100,7 @@ const readFile = async (file) => (await load('compare')).readRows(readFileSync(f
 const parse = () => {
   const kinds = {
     boolean: ['json', 'check', 'rig', 'no-rig', 'help'],
-    string: ['compare', 'report', 'svg', 'from'],
+    string: ['compare', 'report', 'svg', 'from', 'only'],
   }
   const { values } = parseArgs({
     options: Object.fromEntries(
