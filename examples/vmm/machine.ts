@@ -1,7 +1,7 @@
 // The machine: memory, processors, interrupt controllers, buses, a serial port. What runs on it, and which further devices
 // it has, is decided elsewhere.
 import { EventFd, GuestMemory, SignalPoller } from 'node-vfio'
-import { Kvm, type Vcpu, type Vm } from 'node-vfio/kvm'
+import { Kvm, type Vcpu, type Vm, withTopology } from 'node-vfio/kvm'
 import { Bus } from './bus.js'
 import type { Start } from './linux.js'
 import { Processor } from './processor.js'
@@ -38,7 +38,7 @@ export class Machine {
     const cpuid = kvm.supportedCpuid()
     this.processors = Array.from({ length: cpus }, (_, id) => {
       const vcpu = this.vm.createVcpu(id)
-      vcpu.cpuid = cpuid
+      vcpu.cpuid = withTopology(cpuid, { apicId: id, vcpus: cpus })
       return new Processor(id, vcpu)
     })
     kvm.close()

@@ -120,7 +120,10 @@ export class Vcpu extends Handle {
     addon().vcpuSetSregs(this.native, bytes)
   }
 
-  /** What the guest is told of its processor: `kvm.supportedCpuid()`, or a choice of it. Before the first run(). */
+  /**
+   * What the guest is told of its processor (KVM_SET_CPUID2), before the first run(): `kvm.supportedCpuid()`, or a choice of
+   * it, with `withTopology` where the machine has several.
+   */
   get cpuid(): CpuidEntry[] {
     return decodeCpuid(addon().vcpuGetCpuid(this.native))
   }
