@@ -21,6 +21,8 @@ async function vfio(...args: string[]) {
     color: false,
     columns: null,
     uid: 0,
+    redraw: (_lines, text) => (out += text),
+    onInterrupt: () => () => undefined,
   })
   return { status, out, err }
 }
@@ -98,7 +100,7 @@ test.serial('refusals have a remedy and no stack', async (t) => {
     /^vfio: VFIO_GROUP_GET_STATUS on group \d+ of .*\(EBUSY\)\n {2}.*virtio-pci.*unbind them\.\n$/,
   )
   const beyond = await vfio('read', edu, 'bar0', '0x100000')
-  t.is(beyond.status, 1)
+  t.is(beyond.status, 2)
   t.regex(beyond.err, /^vfio: offset .*\n$/)
   const without = await vfio('irq', edu, 'msix')
   t.is(without.status, 1)

@@ -1,7 +1,9 @@
 // Arguments and options that several commands take, and how their texts are read.
 import { Argument, InvalidArgumentError, Option } from 'commander'
+import type { PciIrqName } from '../device/interrupts.js'
 import type { PciRegionName } from '../device/region.js'
 
+export const IRQ_NAMES: readonly PciIrqName[] = ['intx', 'msi', 'msix', 'err', 'req']
 export const REGION_NAMES: readonly string[] = [
   'bar0',
   'bar1',

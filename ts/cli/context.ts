@@ -6,6 +6,8 @@ export interface CliContext {
   readonly host: HostOptions
   /** Writes to standard output; the text ends its own lines. */
   readonly out: (text: string) => void
+  /** Writes to a terminal in the place of the last `lines` lines. */
+  readonly redraw: (lines: number, text: string) => void
   /** Writes bytes to standard output as they are. */
   readonly outBytes: (bytes: Uint8Array) => void
   /** Writes to standard error. */
@@ -18,4 +20,9 @@ export interface CliContext {
   readonly uid: number | null
   /** What changes of the host are made with, beside `host`: for tests, which have a kernel of their own. */
   readonly changes?: ChangeOptions
+  /**
+   * Calls back once when the user wants it to end (SIGINT, SIGTERM), instead of the process being killed; gives what
+   * takes that back.
+   */
+  readonly onInterrupt: (handler: () => void) => () => void
 }

@@ -15,12 +15,27 @@ function wantsColor(): boolean {
   return stdout.isTTY && stdout.hasColors()
 }
 
+/** The second signal is not caught: it ends what does not end by itself. */
+function onInterrupt(handler: () => void): () => void {
+  const signals = ['SIGINT', 'SIGTERM'] as const
+  const forget = (): void => signals.forEach((signal) => process.off(signal, once))
+  const once = (): void => {
+    forget()
+    handler()
+  }
+  for (const signal of signals) process.on(signal, once)
+  return forget
+}
+
 process.exitCode = await run(process.argv.slice(2), {
   host: {},
   out: (text) => stdout.write(text),
+  // Up, and whatever is below away.
+  redraw: (lines, text) => stdout.write(`${lines === 0 ? '' : `\x1b[${lines}A\x1b[J`}${text}`),
   outBytes: (bytes) => stdout.write(bytes),
   err: (text) => process.stderr.write(text),
   color: wantsColor(),
   columns: stdout.isTTY ? stdout.columns : null,
+  onInterrupt,
   uid: process.getuid?.() ?? null,
 })

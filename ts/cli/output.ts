@@ -133,3 +133,30 @@ export interface ConfigOutput {
   readonly extendedCapabilities: readonly ExtendedCapability[]
   readonly problems: readonly ConfigProblem[]
 }
+
+/** `vfio dump --json`. */
+export interface DumpOutput {
+  readonly schema: 'vfio-dump/1'
+  /** As it was named on the command line. */
+  readonly device: string
+  readonly region: string
+  /** Bytes, from the region's start. */
+  readonly offset: number
+  readonly length: number
+  /** Bytes of each access; null where any does. */
+  readonly width: 1 | 2 | 4 | 8 | null
+  /** Two hexadecimal digits a byte. */
+  readonly bytes: string
+}
+
+/** `vfio watch --json`: one of these on a line for each change. */
+export interface WatchEvent {
+  readonly schema: 'vfio-watch/1'
+  /** Since the start. */
+  readonly seconds: number
+  /** A target as it was named, or a vector such as `msix[3]`. */
+  readonly what: string
+  /** A register in hexadecimal; of a vector, how many interrupts have arrived. */
+  readonly before: string
+  readonly value: string
+}

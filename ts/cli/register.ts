@@ -11,7 +11,7 @@ interface Access {
   write(region: Region, offset: number, value: bigint): void
 }
 
-const ACCESS: Record<Width, Access> = {
+export const ACCESS: Record<Width, Access> = {
   1: {
     read: (region, offset) => region.read8(offset),
     write: (region, offset, value) => region.write8(offset, Number(value)),
@@ -36,15 +36,16 @@ export interface RegisterOptions {
   readonly width: Width
 }
 
-async function withRegion(
+/** Opens a device for the time of what is done with one of its regions. */
+export async function withRegion(
   { host }: CliContext,
   id: string,
   name: PciRegionName | number,
-  use: (region: Region) => void,
+  use: (region: Region) => void | Promise<void>,
 ): Promise<void> {
   const device = await VfioDevice.open(id, { ...host, watch: false })
   try {
-    use(device.region(name))
+    await use(device.region(name))
   } finally {
     await device.close()
   }

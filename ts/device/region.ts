@@ -78,6 +78,8 @@ export class Region {
   readonly size: number
   readonly flags: RegionInfo['flags']
   readonly capabilities: readonly RegionCapability[]
+  /** Whether reads have no side effects: a prefetchable BAR. */
+  readonly memoryLike: boolean
   /** What is mapped, planned from the sparse areas, the MSI-X table and the page size. */
   readonly mmapAreas: readonly RegionArea[]
   readonly #native: NativeHandle
@@ -94,6 +96,7 @@ export class Region {
     this.size = info.size
     this.flags = info.flags
     this.capabilities = info.capabilities
+    this.memoryLike = context.memoryLike
     this.#context = context
     this.#info = info
     const sparse = info.capabilities.find((capability) => capability.name === 'sparseMmap')

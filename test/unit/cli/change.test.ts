@@ -32,6 +32,8 @@ function changeCliTest(title: string, body: (t: ExecutionContext, cli: Cli) => P
           host: roots,
           changes: { ...roots, io },
           outBytes: () => undefined,
+          redraw: () => undefined,
+          onInterrupt: () => () => undefined,
           color: false,
           columns: null,
           uid: 0,

@@ -24,6 +24,10 @@ const WRONG: [string, string[], RegExp][] = [
   ['an offset beyond 2^53', ['read', '0000:00:10.0', 'bar0', '0x20000000000000'], /too large/],
   ['an unknown width', ['read', '0000:00:10.0', 'bar0', '0', '--width', '3'], /choices are 1, 2, 4, 8/],
   ['an unknown interrupt', ['irq', '0000:00:10.0', 'apic'], /choices are intx, msi, msix, err, req/],
+  ['a target that is none', ['watch', '0000:00:10.0', 'bar0'], /REGION\+OFFSET such as bar0\+0x10/],
+  ['a width of 3', ['watch', '0000:00:10.0', 'bar0+0/3'], /REGION\+OFFSET/],
+  ['an interval of 0', ['watch', '0000:00:10.0', 'msi', '--interval', '0'], /seconds from 0.001 to 86400/],
+  ['a length of 0', ['dump', '0000:00:10.0', 'bar0', '0', '0'], /at least 1/],
   ['a count of 0', ['irq', '0000:00:10.0', 'msi', '--count', '0'], /at least 1/],
 ]
 
@@ -44,6 +48,9 @@ cliTest('a refusal is told with its remedy below, without a stack', async (t, { 
     ['read', '0000:00:13.0', 'bar0', '0x10'],
     ['write', '0000:00:13.0', 'bar0', '0x10', '1'],
     ['irq', '0000:00:13.0', 'msix', '--trigger', '0'],
+    ['dump', '0000:00:13.0', 'config'],
+    ['watch', '0000:00:13.0', 'bar0+0', 'msix'],
+    ['config', '0000:00:13.0', '--vfio'],
   ]) {
     const { status, out, err } = await vfio(...args)
     t.is(status, 1)
@@ -53,6 +60,20 @@ cliTest('a refusal is told with its remedy below, without a stack', async (t, { 
       '  The driver e1000e has the device: unbind it and bind the device to vfio-pci.',
       '',
     ])
+  }
+})
+
+cliTest('each command has a help with examples', async (t, { vfio }) => {
+  const { out } = await vfio('--help')
+  t.regex(out, /Exit status: 0 done; 1 refused or failed/)
+  const names = [...out.matchAll(/^ {2}([a-z]+) /gm)].map(([, name]) => name!)
+  t.true(names.length > 10)
+  // Those that change the host have a help of their own.
+  const others = ['help', 'vfio', 'bind', 'unbind', 'sriov', 'mdev', 'plan', 'apply', 'undo']
+  for (const name of names.filter((each) => !others.includes(each))) {
+    const help = await vfio('help', name)
+    t.is(help.status, 0)
+    t.regex(help.out, /\nExamples:\n {2}\S/, name)
   }
 })
 

@@ -55,6 +55,8 @@ export function cliTest(
           color: false,
           columns: null,
           uid: 1000,
+          redraw: (_lines, text) => (out += text),
+          onInterrupt: () => () => undefined,
           ...given,
         })
         const written = { status, out, err, bytes: Buffer.concat(bytes) }

@@ -2,12 +2,25 @@
 import { Argument, type Command, Option } from 'commander'
 import type { PciIrqName } from '../../device/interrupts.js'
 import type { PciRegionName } from '../../device/region.js'
-import { bigNumber, device, examples, number, offset, positive, region, RESETS, width } from '../arguments.js'
+import {
+  bigNumber,
+  device,
+  examples,
+  IRQ_NAMES,
+  jsonOption,
+  number,
+  offset,
+  positive,
+  region,
+  RESETS,
+  seconds,
+  width,
+} from '../arguments.js'
 import type { CliContext } from '../context.js'
 import type { IrqOptions } from '../irq.js'
 import type { Width } from '../register.js'
-
-const IRQ_NAMES: readonly PciIrqName[] = ['intx', 'msi', 'msix', 'err', 'req']
+import { type WatchTarget, watchTargets } from '../targets.js'
+import type { WatchOptions } from '../watch.js'
 
 export function declareAccess(program: Command, context: CliContext): void {
   program
@@ -78,5 +91,72 @@ export function declareAccess(program: Command, context: CliContext): void {
     .action(async (id: string, kind: PciIrqName, options: IrqOptions) => {
       const { irq } = await import('../irq.js')
       await irq(context, id, kind, options)
+    })
+
+  program
+    .command('dump')
+    .description('a region or a part of it, as hexadecimal or raw')
+    .addArgument(device())
+    .addArgument(region())
+    .addArgument(new Argument('[offset]', 'bytes from the start of the region').argParser(number))
+    .addArgument(new Argument('[length]', 'bytes; without it, up to the end').argParser(positive))
+    .addOption(width())
+    .addOption(new Option('--raw <file>', 'the bytes themselves into a file; - is standard output'))
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      '\nConfiguration space, ROM and prefetchable BARs are read in any width; other regions hold registers, where\nthe width counts.' +
+        RESETS +
+        examples(
+          ['vfio dump 0000:01:00.0 config', 'all of configuration space'],
+          ['vfio dump 01:00.0 bar0 0x1000 256 --width 4', 'registers, 4 bytes each'],
+          ['vfio dump 01:00.0 rom --raw rom.bin', 'the ROM, kept'],
+        ),
+    )
+    .action(
+      async (
+        id: string,
+        name: PciRegionName | number,
+        at: number | undefined,
+        length: number | undefined,
+        options: { width?: string; raw?: string; json?: boolean },
+      ) => {
+        const { width: bytes, ...rest } = options
+        const { dump } = await import('../dump.js')
+        await dump(context, id, {
+          ...rest,
+          region: name,
+          ...(at === undefined ? {} : { offset: at }),
+          ...(length === undefined ? {} : { length }),
+          ...(bytes === undefined ? {} : { width: Number(bytes) as Width }),
+        })
+      },
+    )
+
+  program
+    .command('watch')
+    .description('registers and interrupts, live')
+    .addArgument(device())
+    .argument(
+      '<what...>',
+      'REGION+OFFSET[/WIDTH], such as bar0+0x10/2, or intx, msi, msix, err, req',
+      watchTargets,
+    )
+    .addOption(new Option('--interval <seconds>', 'between two looks').argParser(seconds).default(1, '1'))
+    .addOption(new Option('--count <n>', 'end after so many looks').argParser(positive))
+    .addOption(new Option('--timeout <seconds>', 'end after so long').argParser(seconds))
+    .addOption(new Option('--json', 'a JSON object on a line for each change; docs/cli.md has the schema'))
+    .addHelpText(
+      'after',
+      '\nA terminal shows a table that refreshes; elsewhere each change is a line. Ctrl-C ends it, with status 0.' +
+        RESETS +
+        examples(
+          ['vfio watch 0000:01:00.0 bar0+0x1c', 'a status register, every second'],
+          ['vfio watch 01:00.0 msix bar0+0x1c --interval 0.1', 'interrupts beside it, ten times a second'],
+        ),
+    )
+    .action(async (id: string, what: WatchTarget[], options: WatchOptions) => {
+      const { watch } = await import('../watch.js')
+      await watch(context, id, what, options)
     })
 }
