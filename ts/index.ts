@@ -7,14 +7,22 @@ export type {
   DeviceInfo,
   IrqInfo,
   MsixMappable,
+  Nvlink2LinkSpeed,
+  Nvlink2SsaTarget,
   PciAtomicCompletion,
   RegionArea,
   RegionCapability,
   RegionInfo,
+  RegionKind,
   RegionType,
   SparseMmap,
   UnknownCapability,
+  ZpciBase,
+  ZpciFunctionPath,
+  ZpciGroup,
+  ZpciUtilityString,
 } from './device/info.js'
+export type { IrqName, PciIrqName, PciRegionName } from './device/names.js'
 export { DeviceIoeventfd, type IoeventfdOptions } from './device/ioeventfd.js'
 export { DeviceFeatures, type FeatureSupport } from './device/features/features.js'
 export { DmaLogging, type DmaLoggingOptions, type DmaRange } from './device/features/dma-logging.js'
@@ -32,14 +40,13 @@ export {
 export { DeviceGfx, type GfxPlaneKinds } from './device/gfx/gfx.js'
 export { GfxEdid } from './device/gfx/edid.js'
 export type { DmabufPlane, GfxPlane, GfxPlaneType, RegionPlane } from './device/gfx/plane.js'
-export { type PciRegionName, type PollOptions, Region, type RegionCounters } from './device/region.js'
+export { type PollOptions, Region, type RegionCounters } from './device/region.js'
 export {
   type EnableOptions,
   type InterruptHandler,
   InterruptIndex,
   type InterruptListener,
   type ListenOptions,
-  type PciIrqName,
 } from './device/interrupts.js'
 export {
   AddressSpace,

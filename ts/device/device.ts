@@ -14,8 +14,17 @@ import { DeviceFeatures } from './features/features.js'
 import { DeviceGfx, probeGfx } from './gfx/gfx.js'
 import { HotReset, type HotResetDevice } from './hot-reset.js'
 import type { DeviceInfo } from './info.js'
-import { InterruptIndex, type PciIrqName, irqIndex } from './interrupts.js'
+import { InterruptIndex } from './interrupts.js'
 import { DeviceMigration, type MigrationOwner, readCapabilities } from './migration/migration.js'
+import {
+  type IrqName,
+  PCI_REGIONS,
+  type PciRegionName,
+  hasIrq,
+  irqIndex,
+  regionIndex,
+  regionName,
+} from './names.js'
 import {
   type KvmOwner,
   type OpenGroup,
@@ -28,7 +37,7 @@ import {
   openGroup,
   tellVm,
 } from './open.js'
-import { PCI_REGIONS, type PciRegionName, Region, regionIndex } from './region.js'
+import { Region } from './region.js'
 
 export type DeviceEventHandler = (device: VfioDevice) => unknown
 
@@ -250,11 +259,11 @@ export class VfioDevice extends Handle {
    * @throws VfioError EINVAL for an index that the device does not know
    */
   region(id: PciRegionName | number): Region {
-    const index = regionIndex(id)
+    const index = regionIndex(id, this.info.bus)
     const held = this.#regions.get(index)
     if (held !== undefined) return held
     // Not checked against info.numRegions: device-specific regions may lie beyond it.
-    const name = PCI_REGIONS[index] ?? `region${String(index)}`
+    const name = regionName(index, this.info.bus)
     const label = `${name} of ${this.name}`
     const info = attempt({ subject: label }, () => this.backend.regionInfo(index))
     const region = new Region(info, {
@@ -287,12 +296,12 @@ export class VfioDevice extends Handle {
   }
 
   /** An interrupt index by name or number, the same object at every call. */
-  irq(id: PciIrqName | number): InterruptIndex {
-    const index = irqIndex(id)
+  irq(id: IrqName | number): InterruptIndex {
+    const index = irqIndex(id, this.info.bus)
     const held = this.#irqs.get(index)
     if (held !== undefined) return held
     const info = attempt({ subject: `irq ${String(id)} of ${this.name}` }, () => this.backend.irqInfo(index))
-    const irq = new InterruptIndex(info, this)
+    const irq = new InterruptIndex(info, this, this.info.bus)
     this.#irqs.set(index, irq)
     return irq
   }
@@ -509,6 +518,7 @@ export class VfioDevice extends Handle {
   }
 
   #watchEvent(event: 'req' | 'err'): void {
+    if (!hasIrq(event, this.info.bus)) return
     // Not made by enable(): such an eventfd would hold the device, and the poller holds the eventfd.
     const eventfd = new EventFd()
     try {

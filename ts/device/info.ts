@@ -1,25 +1,15 @@
 // Reads the bytes of vfio_device_info, vfio_region_info and vfio_irq_info, capabilities included. Pure.
-import { type ChainedCapability, capabilityChain } from '../iommu/type1-info.js'
+import { capabilityChain } from '../iommu/type1-info.js'
+import {
+  type DeviceCapability,
+  type RegionCapability,
+  decodeDeviceCapability,
+  decodeRegionCapability,
+} from './capabilities.js'
+
+export type * from './capabilities.js'
 
 export type DeviceBus = 'pci' | 'platform' | 'amba' | 'ccw' | 'ap' | 'fsl-mc' | 'cdx' | 'other'
-
-/** A capability that this version does not know: its bytes as the kernel gave them, behind the header. */
-export interface UnknownCapability {
-  readonly name: 'unknown'
-  readonly id: number
-  readonly version: number
-  readonly bytes: Uint8Array
-}
-
-/** VFIO_DEVICE_INFO_CAP_PCI_ATOMIC_COMP: widths of the atomic operations the root complex completes (Linux 6.6). */
-export interface PciAtomicCompletion {
-  readonly name: 'pciAtomicCompletion'
-  readonly comp32: boolean
-  readonly comp64: boolean
-  readonly comp128: boolean
-}
-
-export type DeviceCapability = PciAtomicCompletion | UnknownCapability
 
 /** VFIO_DEVICE_GET_INFO. */
 export interface DeviceInfo {
@@ -31,35 +21,6 @@ export interface DeviceInfo {
   readonly numIrqs: number
   readonly capabilities: readonly DeviceCapability[]
 }
-
-export interface RegionArea {
-  /** Bytes from the region's start. */
-  readonly offset: number
-  /** Bytes. */
-  readonly size: number
-}
-
-/** VFIO_REGION_INFO_CAP_SPARSE_MMAP: only these areas may be mapped. */
-export interface SparseMmap {
-  readonly name: 'sparseMmap'
-  readonly areas: readonly RegionArea[]
-}
-
-/** VFIO_REGION_INFO_CAP_TYPE: what a device-specific region is. */
-export interface RegionType {
-  readonly name: 'type'
-  readonly type: number
-  readonly subtype: number
-  /** Set when `type` is a PCI vendor's number space: the vendor id. */
-  readonly vendor: number | null
-}
-
-/** VFIO_REGION_INFO_CAP_MSIX_MAPPABLE: the MSI-X table may be mapped with the rest (Linux 4.16). */
-export interface MsixMappable {
-  readonly name: 'msixMappable'
-}
-
-export type RegionCapability = SparseMmap | RegionType | MsixMappable | UnknownCapability
 
 /** VFIO_DEVICE_GET_REGION_INFO. */
 export interface RegionInfo {
@@ -93,54 +54,36 @@ export interface IrqInfo {
   }
 }
 
-const DEVICE_FLAG = { reset: 1, caps: 1 << 7 }
+const DEVICE_FLAG = {
+  reset: 1, // VFIO_DEVICE_FLAGS_RESET
+  caps: 1 << 7, // VFIO_DEVICE_FLAGS_CAPS
+}
 const BUSES: readonly (readonly [number, DeviceBus])[] = [
-  [1 << 1, 'pci'],
-  [1 << 2, 'platform'],
-  [1 << 3, 'amba'],
-  [1 << 4, 'ccw'],
-  [1 << 5, 'ap'],
-  [1 << 6, 'fsl-mc'],
-  [1 << 8, 'cdx'],
+  [1 << 1, 'pci'], // VFIO_DEVICE_FLAGS_PCI
+  [1 << 2, 'platform'], // VFIO_DEVICE_FLAGS_PLATFORM
+  [1 << 3, 'amba'], // VFIO_DEVICE_FLAGS_AMBA
+  [1 << 4, 'ccw'], // VFIO_DEVICE_FLAGS_CCW
+  [1 << 5, 'ap'], // VFIO_DEVICE_FLAGS_AP
+  [1 << 6, 'fsl-mc'], // VFIO_DEVICE_FLAGS_FSL_MC
+  [1 << 8, 'cdx'], // VFIO_DEVICE_FLAGS_CDX
 ]
-const CAP_PCI_ATOMIC_COMP = 5
 
-const REGION_FLAG = { read: 1, write: 2, mmap: 4, caps: 8 }
-const CAP_SPARSE_MMAP = 1
-const CAP_TYPE = 2
-const CAP_MSIX_MAPPABLE = 3
-const VENDOR_TYPE = 0x8000_0000
+const REGION_FLAG = {
+  read: 1, // VFIO_REGION_INFO_FLAG_READ
+  write: 2, // VFIO_REGION_INFO_FLAG_WRITE
+  mmap: 4, // VFIO_REGION_INFO_FLAG_MMAP
+  caps: 8, // VFIO_REGION_INFO_FLAG_CAPS
+}
 
-const IRQ_FLAG = { eventfd: 1, maskable: 2, automasked: 4, noresize: 8 }
+const IRQ_FLAG = {
+  eventfd: 1, // VFIO_IRQ_INFO_EVENTFD
+  maskable: 2, // VFIO_IRQ_INFO_MASKABLE
+  automasked: 4, // VFIO_IRQ_INFO_AUTOMASKED
+  noresize: 8, // VFIO_IRQ_INFO_NORESIZE
+}
 
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
-
-function unknown({ id, version, data }: ChainedCapability): UnknownCapability {
-  const end = data.getUint32(4, true)
-  // The next capability's offset counts from the structure, so a capability's own length is only known as "the rest".
-  return {
-    name: 'unknown',
-    id,
-    version,
-    bytes: new Uint8Array(
-      data.buffer,
-      data.byteOffset + 8,
-      Math.max(0, data.byteLength - 8 - (end > 0 ? 8 : 0)),
-    ),
-  }
-}
-
-function deviceCapability(capability: ChainedCapability): DeviceCapability {
-  if (capability.id !== CAP_PCI_ATOMIC_COMP || capability.data.byteLength < 12) return unknown(capability)
-  const flags = capability.data.getUint32(8, true)
-  return {
-    name: 'pciAtomicCompletion',
-    comp32: (flags & 1) !== 0,
-    comp64: (flags & 2) !== 0,
-    comp128: (flags & 4) !== 0,
-  }
 }
 
 export function decodeDeviceInfo(bytes: Uint8Array): DeviceInfo {
@@ -153,32 +96,7 @@ export function decodeDeviceInfo(bytes: Uint8Array): DeviceInfo {
     resettable: (flags & DEVICE_FLAG.reset) !== 0,
     numRegions: view.getUint32(8, true),
     numIrqs: view.getUint32(12, true),
-    capabilities: capabilityChain(bytes, first).map(deviceCapability),
-  }
-}
-
-function regionCapability(capability: ChainedCapability): RegionCapability {
-  const { id, data } = capability
-  // Cut short: the fixed part of the two that have one is 16 bytes.
-  if (id !== CAP_MSIX_MAPPABLE && data.byteLength < 16) return unknown(capability)
-  switch (id) {
-    case CAP_SPARSE_MMAP: {
-      const count = Math.min(data.getUint32(8, true), Math.floor((data.byteLength - 16) / 16))
-      const areas = Array.from({ length: count }, (_, i) => ({
-        offset: Number(data.getBigUint64(16 + i * 16, true)),
-        size: Number(data.getBigUint64(24 + i * 16, true)),
-      }))
-      return { name: 'sparseMmap', areas }
-    }
-    case CAP_TYPE: {
-      const type = data.getUint32(8, true)
-      const vendor = (type & VENDOR_TYPE) !== 0 ? type & 0xffff : null
-      return { name: 'type', type, subtype: data.getUint32(12, true), vendor }
-    }
-    case CAP_MSIX_MAPPABLE:
-      return { name: 'msixMappable' }
-    default:
-      return unknown(capability)
+    capabilities: capabilityChain(bytes, first).map(decodeDeviceCapability),
   }
 }
 
@@ -196,7 +114,7 @@ export function decodeRegionInfo(bytes: Uint8Array): RegionInfo {
     },
     size: Number(view.getBigUint64(16, true)),
     fileOffset: Number(view.getBigUint64(24, true)),
-    capabilities: capabilityChain(bytes, first).map(regionCapability),
+    capabilities: capabilityChain(bytes, first).map(decodeRegionCapability),
   }
 }
 

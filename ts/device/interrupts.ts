@@ -2,18 +2,12 @@
 import { attempt, type VfioError, type VfioErrorContext } from '../errors.js'
 import { EventFd } from '../event/eventfd.js'
 import { SignalPoller, environmentPollers } from '../event/poller.js'
-import { callable, instance, integer, oneOf, options as optionsOf } from '../validate.js'
+import { callable, instance, integer, options as optionsOf } from '../validate.js'
 import { type DeviceBackend, IRQ_ACTION } from './backend.js'
-import type { IrqInfo } from './info.js'
+import type { DeviceBus, IrqInfo } from './info.js'
+import { irqName } from './names.js'
 
-/** The interrupt names of VFIO's PCI devices, by index. */
-export const PCI_IRQS = ['intx', 'msi', 'msix', 'err', 'req'] as const
-export type PciIrqName = (typeof PCI_IRQS)[number]
-
-export function irqIndex(id: unknown): number {
-  if (typeof id === 'number') return integer(id, 'irq', 0, 0xffff)
-  return PCI_IRQS.indexOf(oneOf(id, 'irq', PCI_IRQS))
-}
+export type { PciIrqName } from './names.js'
 
 /** A range of vectors to enable. */
 export interface EnableOptions {
@@ -56,6 +50,9 @@ interface Vector {
   own: boolean
 }
 
+/** Of INTx, MSI and MSI-X, the last. */
+const LAST_EXCLUSIVE = 2
+
 /** An eventfd that enable() made keeps the interrupt, and with it the device, for as long as somebody holds it. */
 const keepers = new WeakMap<EventFd, InterruptIndex>()
 
@@ -68,16 +65,18 @@ export class InterruptIndex {
   /** VFIO_DEVICE_GET_IRQ_INFO. */
   readonly info: IrqInfo
   readonly #owner: InterruptOwner
+  readonly #exclusive: boolean
   readonly #vectors = new Map<number, Vector>()
   readonly #listeners = new Set<InterruptListener>()
   #unmaskFd: EventFd | undefined
   #enabled = false
 
   /** @internal */
-  constructor(info: IrqInfo, owner: InterruptOwner) {
+  constructor(info: IrqInfo, owner: InterruptOwner, bus: DeviceBus = 'pci') {
     this.info = info
     this.index = info.index
-    this.name = PCI_IRQS[info.index] ?? `irq${String(info.index)}`
+    this.name = irqName(info.index, bus)
+    this.#exclusive = bus === 'pci' && info.index <= LAST_EXCLUSIVE
     this.#owner = owner
   }
 
@@ -291,7 +290,7 @@ export class InterruptIndex {
 
   #markEnabled(): void {
     this.#enabled = true
-    if (this.index <= 2) this.#owner.exclusive = this
+    if (this.#exclusive) this.#owner.exclusive = this
   }
 
   #set(action: number, start: number, count: number, data: readonly (EventFd | null)[] | null): void {

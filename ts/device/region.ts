@@ -10,7 +10,6 @@ import {
   instance,
   integer,
   object,
-  oneOf,
   options as optionsOf,
   MAX_U64,
 } from '../validate.js'
@@ -20,6 +19,8 @@ import { DeviceIoeventfd, type IoeventfdOptions } from './ioeventfd.js'
 import { planMmapAreas } from './mmap-plan.js'
 import { MAX_WINDOW } from '../iommu/guest-memory.js'
 import { watchSignalListeners } from './sigbus.js'
+
+export type { PciRegionName } from './names.js'
 
 /** What a region needs to know about itself that the kernel's answer does not say. Not part of the public surface. */
 export interface RegionContext {
@@ -416,13 +417,3 @@ function wide(value: unknown, name: string, most: bigint): bigint {
 }
 
 const LAST_BAR = 5
-
-/** The region names of VFIO's PCI devices, by index. */
-export const PCI_REGIONS = ['bar0', 'bar1', 'bar2', 'bar3', 'bar4', 'bar5', 'rom', 'config', 'vga'] as const
-export type PciRegionName = (typeof PCI_REGIONS)[number]
-
-/** Turns a name or a number into a region index. */
-export function regionIndex(id: unknown): number {
-  if (typeof id === 'number') return integer(id, 'region', 0, 0xffff)
-  return PCI_REGIONS.indexOf(oneOf(id, 'region', PCI_REGIONS))
-}

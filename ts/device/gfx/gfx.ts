@@ -3,7 +3,8 @@ import { VfioError, type VfioErrorContext, attempt } from '../../errors.js'
 import { DmaBufFile } from '../../iommu/dma-buf-file.js'
 import { addon, type NativeHandle } from '../../native.js'
 import { integer, oneOf } from '../../validate.js'
-import type { PciRegionName, Region } from '../region.js'
+import type { PciRegionName } from '../names.js'
+import type { Region } from '../region.js'
 import { GfxEdid, isEdidRegion } from './edid.js'
 import {
   type GfxPlane,
