@@ -72,6 +72,7 @@ const contents = (folder) => {
     'binding.gyp',
     'dist/index.js',
     'native/sources.json',
+    'schema/vfio-ls-1.json',
   ]
   const missing = wanted.filter((file) => !files.includes(file))
   return missing.length === 0 ? undefined : `the package lacks ${missing.join(', ')}`

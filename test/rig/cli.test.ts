@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import test from 'ava'
+import { checkOutput } from '../unit/cli/schemas.js'
 import { run } from '../../ts/cli/program.js'
 
 const { devices } = JSON.parse(process.env.NODE_VFIO_RIG ?? '{}') as { devices: Record<string, string> }
@@ -24,6 +25,7 @@ async function vfio(...args: string[]) {
     redraw: (_lines, text) => (out += text),
     onInterrupt: () => () => undefined,
   })
+  if (status === 0 && args.includes('--json')) checkOutput(out)
   return { status, out, err }
 }
 

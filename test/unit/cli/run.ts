@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import test, { type ExecutionContext } from 'ava'
 import type { CliContext } from '../../../ts/cli/context.js'
 import { run } from '../../../ts/cli/program.js'
+import { checkOutput } from './schemas.js'
 import { SysfsTree } from '../host/fixture.js'
 
 export interface Outcome {
@@ -60,6 +61,7 @@ export function cliTest(
           ...given,
         })
         const written = { status, out, err, bytes: Buffer.concat(bytes) }
+        if (status === 0 && args.includes('--json')) checkOutput(out)
         return written
       },
     })
