@@ -1,49 +1,30 @@
-// The KVM area's functions for JavaScript: one per kernel call. Registers, statistics and exits come and go as the
-// kernel's own bytes; what they mean is read in TypeScript.
+// The KVM area's functions for JavaScript: one per kernel call. Here /dev/kvm, machines, their memory and statistics.
+// Registers, statistics and exits come and go as the kernel's own bytes; what they mean is read in TypeScript.
+#include "kvm/bindings.h"
+
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "areas.h"
-#include "event/eventfd.h"
 #include "kvm/kvm.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
-#include "kvm/wires.h"
 #include "memory/memory.h"
 #include "memory/registers.h"
-#include "memory/window.h"
 #include "support/arguments.h"
-#include "support/liveness.h"
 #include "support/operation.h"
 #include "uapi/kvm.h"
 
 namespace nodevfio {
 
 namespace {
-
-Napi::Value undefined(const Napi::CallbackInfo& info) { return info.Env().Undefined(); }
-
-Napi::Value bytes(Napi::Env env, const void* data, size_t size) {
-  auto array = Napi::Uint8Array::New(env, size);
-  memcpy(array.Data(), data, size);
-  return array;
-}
-
-void check(int error, const char* syscall) {
-  if (error != 0) throw Failure(error, syscall);
-}
-
-void checkCall(int result, const char* syscall) {
-  if (result < 0) throw Failure(errno, syscall);
-}
 
 // -- /dev/kvm --
 
@@ -74,10 +55,6 @@ Napi::Value kvmCheckExtension(const Napi::CallbackInfo& info) {
   const int answer = ioctl(fd, uapi::kKvmCheckExtension, uint32Of(info[1], "extension"));
   checkCall(answer, "KVM_CHECK_EXTENSION");
   return Napi::Number::New(info.Env(), answer);
-}
-
-Napi::Value cpuidBytes(Napi::Env env, const std::vector<uapi::KvmCpuidEntry>& entries) {
-  return bytes(env, entries.data(), entries.size() * sizeof(uapi::KvmCpuidEntry));
 }
 
 // kvmGetSupportedCpuid(kvm | vm): a machine asks the /dev/kvm it came from; one that came as a descriptor has none.
@@ -223,114 +200,6 @@ Napi::Value vmDirtyLog(const Napi::CallbackInfo& info) {
   check(vm->slots.dirtyLog(vm->fd(), uint32Of(info[1], "slot"), bitmap), "KVM_GET_DIRTY_LOG");
   return bytes(info.Env(), bitmap.data(), bitmap.size() * sizeof(uint64_t));
 }
-
-// -- interrupts --
-
-constexpr const char* kSetRouting = "KVM_SET_GSI_ROUTING";
-
-// Targets as an array of [address, data] for a message, or of [chip, pin] pairs, flat, for pins.
-Routes::Targets targetsOf(const Napi::CallbackInfo& info, const Napi::Value& value) {
-  if (!value.IsArray()) throw Napi::TypeError::New(info.Env(), "targets must be an array");
-  const auto array = value.As<Napi::Array>();
-  if (array.Length() < 2 || array.Length() % 2 != 0) {
-    throw Napi::RangeError::New(info.Env(), "targets must be pairs");
-  }
-  Routes::Targets targets;
-  for (uint32_t i = 0; i < array.Length(); i += 2) {
-    const Napi::Value first = array.Get(i);
-    const uint32_t second = uint32Of(array.Get(i + 1), "target");
-    uapi::KvmIrqRoutingEntry entry = {};
-    if (first.IsBigInt()) {
-      const uint64_t address = uint64Of(first, "address");
-      entry.type = uapi::kRouteMsi;
-      entry.u.msi = {static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32), second, 0};
-    } else {
-      entry.type = uapi::kRouteIrqchip;
-      entry.u.irqchip = {uint32Of(first, "chip"), second};
-    }
-    targets.push_back(entry);
-  }
-  return targets;
-}
-
-// vmAllocateRoute(vm, targets): the GSI that was given out.
-Napi::Value vmAllocateRoute(const Napi::CallbackInfo& info) {
-  const auto vm = take<Vm>(info[0], "vm");
-  uint32_t gsi = 0;
-  check(vm->routes.allocate(vm->fd(), targetsOf(info, info[1]), gsi), kSetRouting);
-  return Napi::Number::New(info.Env(), gsi);
-}
-
-Napi::Value vmTakeRoute(const Napi::CallbackInfo& info) {
-  const auto vm = take<Vm>(info[0], "vm");
-  check(vm->routes.take(vm->fd(), uint32Of(info[1], "gsi"), targetsOf(info, info[2])), kSetRouting);
-  return undefined(info);
-}
-
-Napi::Value vmUpdateRoute(const Napi::CallbackInfo& info) {
-  const auto vm = take<Vm>(info[0], "vm");
-  check(vm->routes.update(vm->fd(), uint32Of(info[1], "gsi"), targetsOf(info, info[2])), kSetRouting);
-  return undefined(info);
-}
-
-Napi::Value vmFreeRoute(const Napi::CallbackInfo& info) {
-  const auto vm = take<Vm>(info[0], "vm");
-  check(vm->routes.free(vm->fd(), uint32Of(info[1], "gsi")), kSetRouting);
-  return undefined(info);
-}
-
-// vmRouting(vm): { limit, entries }.
-Napi::Value vmRouting(const Napi::CallbackInfo& info) {
-  const auto vm = take<Vm>(info[0], "vm");
-  auto result = Napi::Object::New(info.Env());
-  result.Set("limit", Routes::limit(vm->fd()));
-  result.Set("entries", static_cast<double>(vm->routes.entries()));
-  return result;
-}
-
-// vmSignalMsi(vm, address, data): whether it was delivered; false when the guest has it blocked.
-Napi::Value vmSignalMsi(const Napi::CallbackInfo& info) {
-  const auto vm = take<Vm>(info[0], "vm");
-  const uint64_t address = uint64Of(info[1], "address");
-  uapi::KvmMsi request = {};
-  request.address_lo = static_cast<uint32_t>(address);
-  request.address_hi = static_cast<uint32_t>(address >> 32);
-  request.data = uint32Of(info[2], "data");
-  const int delivered = ioctl(vm->fd(), uapi::kKvmSignalMsi, &request);
-  checkCall(delivered, "KVM_SIGNAL_MSI");
-  return Napi::Boolean::New(info.Env(), delivered > 0);
-}
-
-Napi::Value vmSetIrqLine(const Napi::CallbackInfo& info) {
-  const auto vm = take<Vm>(info[0], "vm");
-  uapi::KvmIrqLevel request = {uint32Of(info[1], "gsi"), booleanOf(info[2], "level") ? 1U : 0U};
-  if (!vm->routes.known(request.irq)) throw Failure(ENOENT, "KVM_IRQ_LINE");
-  checkCall(ioctl(vm->fd(), uapi::kKvmIrqLineStatus, &request), "KVM_IRQ_LINE");
-  return undefined(info);
-}
-
-// irqfdCreate(vm, eventfd, gsi, resample | null)
-Napi::Value irqfdCreate(const Napi::CallbackInfo& info) {
-  std::shared_ptr<EventFd> resample;
-  if (!info[3].IsNull()) resample = take<EventFd>(info[3], "resample");
-  int error = 0;
-  auto irqfd = Irqfd::create(take<Vm>(info[0], "vm"), take<EventFd>(info[1], "eventfd"), uint32Of(info[2], "gsi"),
-                             std::move(resample), error);
-  if (irqfd == nullptr) throw Failure(error, "KVM_IRQFD");
-  return Handle::wrap(info.Env(), std::move(irqfd));
-}
-
-// ioeventfdCreate(vm, eventfd, address, length, port, match | null)
-Napi::Value ioeventfdCreate(const Napi::CallbackInfo& info) {
-  const bool matches = !info[5].IsNull();
-  const Doorbell doorbell = {uint64Of(info[2], "address"), uint32Of(info[3], "length"), booleanOf(info[4], "port"),
-                             matches, matches ? uint64Of(info[5], "match") : 0};
-  int error = 0;
-  auto made = Ioeventfd::create(take<Vm>(info[0], "vm"), take<EventFd>(info[1], "eventfd"), doorbell, error);
-  if (made == nullptr) throw Failure(error, "KVM_IOEVENTFD");
-  return Handle::wrap(info.Env(), std::move(made));
-}
-
 // -- the KVM-VFIO device --
 
 Napi::Value vmAddVfioFile(const Napi::CallbackInfo& info) {
@@ -343,7 +212,6 @@ Napi::Value vmRemoveVfioFile(const Napi::CallbackInfo& info) {
   check(take<Vm>(info[0], "vm")->vfioFiles.remove(int32Of(info[1], "fd")), "KVM_DEV_VFIO_FILE_DEL");
   return undefined(info);
 }
-
 // -- statistics --
 
 // kvmStatistics(vm | vcpu): the bytes of its statistics file.
@@ -357,154 +225,6 @@ Napi::Value kvmStatistics(const Napi::CallbackInfo& info) {
     check(vcpu->readStatistics(file), "KVM_GET_STATS_FD");
   }
   return bytes(info.Env(), file.data(), file.size());
-}
-
-// -- vCPUs --
-
-Napi::Value vcpuCreate(const Napi::CallbackInfo& info) {
-  int error = 0;
-  auto vcpu = Vcpu::create(take<Vm>(info[0], "vm"), uint32Of(info[1], "id"), error);
-  if (vcpu == nullptr) throw Failure(error, "KVM_CREATE_VCPU");
-  return Handle::wrap(info.Env(), std::move(vcpu));
-}
-
-// vcpuFromFd(vm, fd, id): adopts a vCPU's descriptor.
-Napi::Value vcpuFromFd(const Napi::CallbackInfo& info) {
-  const int32_t fd = int32Of(info[1], "fd");
-  uapi::KvmRegs registers = {};
-  // Answers only on a vCPU, and changes nothing.
-  checkCall(ioctl(fd, uapi::kKvmGetRegs, &registers), "KVM_GET_REGS");
-  int error = 0;
-  auto vcpu = Vcpu::adopt(take<Vm>(info[0], "vm"), fd, uint32Of(info[2], "id"), error);
-  if (vcpu == nullptr) throw Failure(error, "mmap");
-  return Handle::wrap(info.Env(), std::move(vcpu));
-}
-
-Napi::Value vcpuId(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), take<Vcpu>(info[0], "vcpu")->id());
-}
-
-// vcpuWindow(vcpu): kvm_run and the page of port data behind it, as an ArrayBuffer of its own mapping.
-Napi::Value vcpuWindow(const Napi::CallbackInfo& info) {
-  const auto vcpu = take<Vcpu>(info[0], "vcpu");
-  int error = 0;
-  auto mapping = Mapping::create(vcpu->fd(), 0, Vcpu::kRunSize, PROT_READ | PROT_WRITE, error);
-  check(error, "mmap");
-  std::shared_ptr<Window> window;
-  const auto buffer = Window::wrap(info.Env(), std::move(mapping), 0, Vcpu::kRunSize, window);
-  Handle::from(info[0], "vcpu").lend(window);
-  return buffer;
-}
-
-template <class Bytes>
-Napi::Value readState(const Napi::CallbackInfo& info, unsigned long request, const char* syscall) {
-  Bytes state = {};
-  check(take<Vcpu>(info[0], "vcpu")->request(request, &state), syscall);
-  return bytes(info.Env(), &state, sizeof state);
-}
-
-template <class Bytes>
-Napi::Value writeState(const Napi::CallbackInfo& info, unsigned long request, const char* syscall) {
-  const auto source = bytesOf(info[1], "bytes");
-  Bytes state = {};
-  if (source.size() != sizeof state) throw Napi::RangeError::New(info.Env(), "bytes must be the whole structure");
-  memcpy(&state, source.data(), sizeof state);
-  check(take<Vcpu>(info[0], "vcpu")->request(request, &state), syscall);
-  return undefined(info);
-}
-
-Napi::Value vcpuGetRegs(const Napi::CallbackInfo& info) {
-  return readState<uapi::KvmRegs>(info, uapi::kKvmGetRegs, "KVM_GET_REGS");
-}
-Napi::Value vcpuSetRegs(const Napi::CallbackInfo& info) {
-  return writeState<uapi::KvmRegs>(info, uapi::kKvmSetRegs, "KVM_SET_REGS");
-}
-Napi::Value vcpuGetSregs(const Napi::CallbackInfo& info) {
-  return readState<uapi::KvmSregs>(info, uapi::kKvmGetSregs, "KVM_GET_SREGS");
-}
-Napi::Value vcpuSetSregs(const Napi::CallbackInfo& info) {
-  return writeState<uapi::KvmSregs>(info, uapi::kKvmSetSregs, "KVM_SET_SREGS");
-}
-
-Napi::Value vcpuGetMpState(const Napi::CallbackInfo& info) {
-  uapi::KvmMpState state = {};
-  check(take<Vcpu>(info[0], "vcpu")->request(uapi::kKvmGetMpState, &state), "KVM_GET_MP_STATE");
-  return Napi::Number::New(info.Env(), state.mp_state);
-}
-
-Napi::Value vcpuSetMpState(const Napi::CallbackInfo& info) {
-  uapi::KvmMpState state = {uint32Of(info[1], "state")};
-  check(take<Vcpu>(info[0], "vcpu")->request(uapi::kKvmSetMpState, &state), "KVM_SET_MP_STATE");
-  return undefined(info);
-}
-
-Napi::Value vcpuGetCpuid(const Napi::CallbackInfo& info) {
-  const auto vcpu = take<Vcpu>(info[0], "vcpu");
-  const auto still = vcpu->still();
-  if (!still) throw Failure(EBUSY, "KVM_GET_CPUID2");
-  std::vector<uapi::KvmCpuidEntry> entries;
-  check(readCpuid(vcpu->fd(), uapi::kKvmGetCpuid, entries), "KVM_GET_CPUID2");
-  return cpuidBytes(info.Env(), entries);
-}
-
-Napi::Value vcpuSetCpuid(const Napi::CallbackInfo& info) {
-  const auto vcpu = take<Vcpu>(info[0], "vcpu");
-  const auto source = bytesOf(info[1], "entries");
-  std::vector<uapi::KvmCpuidEntry> entries(source.size() / sizeof(uapi::KvmCpuidEntry));
-  memcpy(entries.data(), source.data(), entries.size() * sizeof(uapi::KvmCpuidEntry));
-  const auto still = vcpu->still();
-  if (!still) throw Failure(EBUSY, "KVM_SET_CPUID2");
-  check(writeCpuid(vcpu->fd(), entries), "KVM_SET_CPUID2");
-  return undefined(info);
-}
-
-Napi::Value vcpuKick(const Napi::CallbackInfo& info) {
-  take<Vcpu>(info[0], "vcpu")->kick();
-  return undefined(info);
-}
-
-Napi::Value vcpuHold(const Napi::CallbackInfo& info) {
-  take<Vcpu>(info[0], "vcpu")->hold(booleanOf(info[1], "held"));
-  return undefined(info);
-}
-
-Napi::Value vcpuHeld(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(info.Env(), take<Vcpu>(info[0], "vcpu")->held());
-}
-
-// What run() answers when a kick ended it: no exit reason of the kernel's has this number.
-constexpr uint32_t kInterrupted = 0xffff'ffff;
-
-// The hot function of a vCPU: blocks until the guest needs its host, and gives the exit's reason.
-napi_value runVcpu(napi_env env, napi_callback_info info) {
-  size_t count = 0;
-  void* data = nullptr;
-  napi_get_cb_info(env, info, &count, nullptr, nullptr, &data);
-  const Slot& slot = **static_cast<std::shared_ptr<Slot>*>(data);
-  if (slot.object == nullptr) [[unlikely]] {
-    throwFailure(env, Failure(EBADF, kClosed));
-    return nullptr;
-  }
-  const auto vcpu = std::static_pointer_cast<Vcpu>(slot.object);
-  Vcpu::End end = Vcpu::End::kExit;
-  const int error =
-      vcpu->enter([](void* context) { return javascriptMayRun(static_cast<napi_env>(context)); }, env, end);
-  if (error != 0) [[unlikely]] {
-    throwFailure(env, Failure(error, "KVM_RUN"));
-    return nullptr;
-  }
-  if (end == Vcpu::End::kStopped) [[unlikely]] {
-    return nullptr;
-  }
-  napi_value result = nullptr;
-  napi_create_uint32(env, end == Vcpu::End::kInterrupted ? kInterrupted : vcpu->run()->exit_reason, &result);
-  return result;
-}
-
-// vcpuRunner(vcpu): run(), bound to the handle.
-Napi::Value vcpuRunner(const Napi::CallbackInfo& info) {
-  take<Vcpu>(info[0], "vcpu");
-  return slotFunction(info.Env(), Handle::from(info[0], "vcpu"), "run", runVcpu);
 }
 
 }  // namespace
@@ -527,33 +247,10 @@ void registerKvm(Napi::Env env, Napi::Object exports) {
   define<vmChangeMemory>(env, exports, "vmChangeMemory");
   define<vmRemoveMemory>(env, exports, "vmRemoveMemory");
   define<vmDirtyLog>(env, exports, "vmDirtyLog");
-  define<vmAllocateRoute>(env, exports, "vmAllocateRoute");
-  define<vmTakeRoute>(env, exports, "vmTakeRoute");
-  define<vmUpdateRoute>(env, exports, "vmUpdateRoute");
-  define<vmFreeRoute>(env, exports, "vmFreeRoute");
-  define<vmRouting>(env, exports, "vmRouting");
-  define<vmSignalMsi>(env, exports, "vmSignalMsi");
-  define<vmSetIrqLine>(env, exports, "vmSetIrqLine");
   define<vmAddVfioFile>(env, exports, "vmAddVfioFile");
   define<vmRemoveVfioFile>(env, exports, "vmRemoveVfioFile");
-  define<irqfdCreate>(env, exports, "irqfdCreate");
-  define<ioeventfdCreate>(env, exports, "ioeventfdCreate");
-  define<vcpuCreate>(env, exports, "vcpuCreate");
-  define<vcpuFromFd>(env, exports, "vcpuFromFd");
-  define<vcpuId>(env, exports, "vcpuId");
-  define<vcpuWindow>(env, exports, "vcpuWindow");
-  define<vcpuRunner>(env, exports, "vcpuRunner");
-  define<vcpuGetRegs>(env, exports, "vcpuGetRegs");
-  define<vcpuSetRegs>(env, exports, "vcpuSetRegs");
-  define<vcpuGetSregs>(env, exports, "vcpuGetSregs");
-  define<vcpuSetSregs>(env, exports, "vcpuSetSregs");
-  define<vcpuGetMpState>(env, exports, "vcpuGetMpState");
-  define<vcpuSetMpState>(env, exports, "vcpuSetMpState");
-  define<vcpuGetCpuid>(env, exports, "vcpuGetCpuid");
-  define<vcpuSetCpuid>(env, exports, "vcpuSetCpuid");
-  define<vcpuKick>(env, exports, "vcpuKick");
-  define<vcpuHold>(env, exports, "vcpuHold");
-  define<vcpuHeld>(env, exports, "vcpuHeld");
+  registerWires(env, exports);
+  registerVcpu(env, exports);
 }
 
 }  // namespace nodevfio

@@ -1,11 +1,7 @@
-// PciPassthrough: a VFIO device in a guest. Puts the parts together, keeps the order in which they come and go, and sends
-// each access of the guest to the part that answers it.
+// PciPassthrough: a VFIO device in a guest. Puts the parts together, and keeps the order in which they come and go.
 import { VfioDevice } from '../../device/device.js'
-import type { RegionArea } from '../../device/info.js'
-import type { Region, PciRegionName } from '../../device/region.js'
 import { EBADF, EBUSY, EINVAL, VfioError } from '../../errors.js'
 import { type IoExit, type MmioExit, Vm } from '../../kvm/index.js'
-import { addon } from '../../native.js'
 import * as regs from '../../pci/registers.js'
 import {
   MAX_U64,
@@ -19,23 +15,14 @@ import {
 } from '../../validate.js'
 import { type KernelIntxOptions, type OwnIntxOptions, checkIntx } from '../wire-intx.js'
 import { Wire } from '../wire.js'
-import type { BarRegister } from './bar-registers.js'
-import { BarWindow } from './bar-window.js'
 import type { HideCapability } from './capabilities.js'
+import { type GuestBar, GuestBars, type TrappedRange, barName, optionalRegion } from './guest-bars.js'
 import { GuestConfig, type MessageKind } from './guest-config.js'
 import { GuestDma } from './guest-dma.js'
 import { GuestInterrupts } from './interrupts.js'
 import { type PassthroughPolicy, numberOf, putNumber, readByPolicy, writeByPolicy } from './policy.js'
-import { planSlots } from './slot-plan.js'
 
-/** Part of a BAR. */
-export interface TrappedRange {
-  /** 0 to 5. */
-  bar: number
-  /** Bytes from the BAR's start. */
-  offset: number
-  size: number
-}
+export type { GuestBar, TrappedRange } from './guest-bars.js'
 
 export interface PassthroughOptions {
   /** Where the interrupt line goes, as for `wireIntx`; without, the guest sees a device that has none. */
@@ -46,19 +33,6 @@ export interface PassthroughOptions {
   trap?: readonly TrappedRange[]
   /** Asked about each access that exits. */
   policy?: PassthroughPolicy
-}
-
-/** A BAR as the guest sees it. */
-export interface GuestBar {
-  /** 0 to 5. */
-  readonly index: number
-  readonly kind: 'memory' | 'io'
-  readonly is64Bit: boolean
-  readonly prefetchable: boolean
-  /** Bytes that it decodes, a power of two: its alignment too. */
-  readonly size: number
-  /** Where it answers; null while it does not. */
-  readonly address: bigint | null
 }
 
 /** Figures since the start. */
@@ -72,14 +46,6 @@ export interface PassthroughCounters {
   /** Accesses that the device did not take: a read gave all ones, a write was dropped. */
   failed: number
 }
-
-interface Placed {
-  register: BarRegister
-  window: BarWindow
-}
-
-const KIND_OF_PIO = 'io'
-const ALL_ONES = 0xff
 
 /**
  * A PCI device of VFIO given to a guest. The guest finds a configuration space that it may size, move and reset; the
@@ -96,16 +62,10 @@ export class PciPassthrough extends Wire {
   readonly device: VfioDevice
   readonly #config: GuestConfig
   readonly #interrupts: GuestInterrupts
-  readonly #bars: readonly Placed[]
-  readonly #rom: Region | null
+  readonly #bars: GuestBars
   readonly #policy: PassthroughPolicy | null
-  readonly #counters: PassthroughCounters = {
-    configReads: 0,
-    configWrites: 0,
-    mmioExits: 0,
-    pioExits: 0,
-    failed: 0,
-  }
+  #configReads = 0
+  #configWrites = 0
   #state: 'new' | 'starting' | 'started' = 'new'
 
   /** @throws RangeError for a device that is not a PCI endpoint */
@@ -125,18 +85,17 @@ export class PciPassthrough extends Wire {
     const hasLine = config.interruptPin !== null && device.irq('intx').count > 0
     const line = intx === undefined || !hasLine ? null : checkIntx(vm, object(intx, 'intx'))
     this.#interrupts = new GuestInterrupts(vm, device, line)
-    this.#rom = optionalRegion(device, 'rom')
     this.#config = new GuestConfig(
       config,
       {
         barSize: (index) => optionalRegion(device, barName(index))?.size ?? 0,
-        romSize: this.#rom?.size ?? 0,
+        romSize: optionalRegion(device, 'rom')?.size ?? 0,
         hide,
         interruptLine: line === null ? null : 'gsi' in line ? line.gsi % 256 : 0,
       },
       {
         place: () => {
-          this.#place()
+          this.#bars.place()
         },
         messages: (kind, vector) => {
           this.#interrupts.follow(this.#config, kind, vector)
@@ -144,17 +103,7 @@ export class PciPassthrough extends Wire {
         pending: (kind, vector) => this.#pending(kind, vector),
       },
     )
-    const pageSize = addon().pageSize()
-    this.#bars = this.#config.bars.map((register) => {
-      const { index } = register.description
-      const region = device.region(barName(index))
-      const trapped = [...this.#msixRanges(index), ...checkTrap(trap, index, region.size)]
-      const mapped = region.flags.read && region.flags.write ? region.mmapAreas : []
-      return {
-        register,
-        window: new BarWindow(vm, region, planSlots(mapped, trapped, region.size, pageSize)),
-      }
-    })
+    this.#bars = new GuestBars(vm, device, this.#config, { trap, policy })
   }
 
   /**
@@ -193,7 +142,7 @@ export class PciPassthrough extends Wire {
       })
       this.#checkOpen()
       this.undoLater(() => {
-        for (const { window } of this.#bars) window.remove()
+        this.#bars.remove()
       })
       this.undoLater(() => {
         this.#interrupts.close()
@@ -211,14 +160,7 @@ export class PciPassthrough extends Wire {
 
   /** The BARs, for a VMM that lays out the guest's addresses. */
   get bars(): GuestBar[] {
-    return this.#config.bars.map((register) => ({
-      index: register.description.index,
-      kind: register.description.kind,
-      is64Bit: register.description.is64Bit,
-      prefetchable: register.description.prefetchable,
-      size: register.decoded,
-      address: this.#config.addressOf(register),
-    }))
+    return this.#bars.descriptions
   }
 
   /** Which interrupt the guest has on. */
@@ -232,7 +174,7 @@ export class PciPassthrough extends Wire {
   }
 
   get counters(): Readonly<PassthroughCounters> {
-    return { ...this.#counters }
+    return { configReads: this.#configReads, configWrites: this.#configWrites, ...this.#bars.counters }
   }
 
   /**
@@ -243,7 +185,7 @@ export class PciPassthrough extends Wire {
   readConfig(offset: number, width: number): number {
     checkConfigAccess(offset, width)
     this.#checkOpen()
-    this.#counters.configReads++
+    this.#configReads++
     const bytes = new Uint8Array(width)
     if (readByPolicy(this.#policy, 'config', offset, bytes)) return Number(numberOf(bytes))
     return this.#config.read(offset, width)
@@ -257,7 +199,7 @@ export class PciPassthrough extends Wire {
     checkConfigAccess(offset, width)
     integer(value, 'value', 0, 2 ** (8 * width) - 1)
     this.#checkStarted()
-    this.#counters.configWrites++
+    this.#configWrites++
     const bytes = new Uint8Array(width)
     putNumber(bytes, BigInt(value))
     const allowed = writeByPolicy(this.#policy, 'config', offset, bytes)
@@ -281,14 +223,7 @@ export class PciPassthrough extends Wire {
    * @returns false when the address is none of the device's
    */
   handleMmio(exit: Pick<MmioExit, 'address' | 'length' | 'isWrite' | 'data'>): boolean {
-    const { address, length, isWrite, data } = exit
-    const found = this.#find('memory', address)
-    if (found !== undefined) {
-      this.#counters.mmioExits++
-      this.#accessBar(found, Number(address - found.start), data.subarray(0, length), isWrite)
-      return true
-    }
-    return this.#accessRom(address, data.subarray(0, length), isWrite)
+    return this.#answers && this.#bars.handleMmio(exit)
   }
 
   /**
@@ -296,15 +231,7 @@ export class PciPassthrough extends Wire {
    * @returns false when the port is none of the device's
    */
   handlePio(exit: Pick<IoExit, 'port' | 'direction' | 'size' | 'count' | 'data'>): boolean {
-    const { port, direction, size, count, data } = exit
-    const found = this.#find(KIND_OF_PIO, BigInt(port))
-    if (found === undefined) return false
-    this.#counters.pioExits++
-    const offset = port - Number(found.start)
-    // A string instruction's elements all go to the one port.
-    for (let i = 0; i < count; i++)
-      this.#accessBar(found, offset, data.subarray(i * size, (i + 1) * size), direction === 'out')
-    return true
+    return this.#answers && this.#bars.handlePio(exit)
   }
 
   /** The guest's end of interrupt (KVM_EXIT_IOAPIC_EOI) for the pin, when `intx` is `{ onAssert, onEoi }`. */
@@ -329,7 +256,7 @@ export class PciPassthrough extends Wire {
    */
   explain(error: unknown, guestAddress?: bigint): unknown {
     if (!(error instanceof VfioError) || error.code !== 'EFAULT') return error
-    const touched = this.#bars.flatMap(({ window }) =>
+    const touched = this.#bars.windows.flatMap((window) =>
       window.slots
         .filter(
           (slot) =>
@@ -354,18 +281,6 @@ export class PciPassthrough extends Wire {
     if (!device.closed) device.config.command.raw = 0
   }
 
-  #place(): void {
-    for (const { register, window } of this.#bars) {
-      if (register.description.kind === 'memory') window.place(this.#config.addressOf(register))
-    }
-  }
-
-  #msixRanges(bar: number): RegionArea[] {
-    const { msixCapability } = this.#config
-    if (msixCapability === null) return []
-    return [msixCapability.table, msixCapability.pba].filter((range) => range.bar === bar)
-  }
-
   #pending(kind: MessageKind, vector: number): boolean {
     const known = this.#interrupts.pending(kind, vector)
     const { msixCapability } = this.#config
@@ -375,94 +290,8 @@ export class PciPassthrough extends Wire {
     return region !== null && ((region.read8(offset + (vector >> 3)) >> (vector % 8)) & 1) === 1
   }
 
-  #find(kind: 'memory' | 'io', address: bigint): (Placed & { start: bigint }) | undefined {
-    if (this.#state !== 'started' || this.closed) return undefined
-    for (const placed of this.#bars) {
-      if (placed.register.description.kind !== kind) continue
-      const start = this.#config.addressOf(placed.register)
-      if (start !== null && address >= start && address < start + BigInt(placed.register.decoded))
-        return { ...placed, start }
-    }
-    return undefined
-  }
-
-  #accessBar({ window: { region } }: Placed, offset: number, bytes: Uint8Array, isWrite: boolean): void {
-    if (isWrite) {
-      const allowed = writeByPolicy(this.#policy, region.name, offset, bytes)
-      if (allowed !== null) this.#writeBar(region, offset, allowed)
-    } else if (!readByPolicy(this.#policy, region.name, offset, bytes)) {
-      this.#readBar(region, offset, bytes)
-    }
-  }
-
-  #readBar(region: Region, offset: number, target: Uint8Array): void {
-    const { msix, msixCapability } = this.#config
-    if (msix !== null && msixCapability !== null) {
-      const { table, pba } = msixCapability
-      if (isIn(table, region.index, offset, target.length)) {
-        msix.read(offset - table.offset, target)
-        return
-      }
-      if (isIn(pba, region.index, offset, target.length)) {
-        msix.readPending(offset - pba.offset, target)
-        return
-      }
-    }
-    this.#tolerate(
-      () => {
-        region.read(offset, target)
-      },
-      () => target.fill(ALL_ONES),
-    )
-  }
-
-  #writeBar(region: Region, offset: number, source: Uint8Array): void {
-    const { msix, msixCapability } = this.#config
-    if (msix !== null && msixCapability !== null) {
-      const { table, pba } = msixCapability
-      if (isIn(table, region.index, offset, source.length)) {
-        msix.write(offset - table.offset, source)
-        return
-      }
-      // Never the device's own: its messages are the host's.
-      if (touches(table, region.index, offset, source.length)) return
-      if (touches(pba, region.index, offset, source.length)) return
-    }
-    this.#tolerate(
-      () => {
-        region.write(offset, source)
-      },
-      () => undefined,
-    )
-  }
-
-  #accessRom(address: bigint, bytes: Uint8Array, isWrite: boolean): boolean {
-    const start = this.#state === 'started' && !this.closed ? this.#config.romAddress : null
-    const size = this.#config.rom?.decoded ?? 0
-    if (this.#rom === null || start === null || address < start || address >= start + BigInt(size))
-      return false
-    this.#counters.mmioExits++
-    const rom = this.#rom
-    const offset = Number(address - start)
-    if (isWrite || readByPolicy(this.#policy, rom.name, offset, bytes)) return true
-    this.#tolerate(
-      () => {
-        rom.read(offset, bytes)
-      },
-      () => bytes.fill(ALL_ONES),
-    )
-    return true
-  }
-
-  /** A guest can make no access that a bus would not survive. */
-  #tolerate(access: () => void, otherwise: () => void): void {
-    try {
-      access()
-    } catch (error) {
-      if (!(error instanceof VfioError) && !(error instanceof RangeError)) throw error
-      this.#counters.failed++
-      otherwise()
-    }
+  get #answers(): boolean {
+    return this.#state === 'started' && !this.closed
   }
 
   #checkOpen(): void {
@@ -478,42 +307,6 @@ export class PciPassthrough extends Wire {
       remedy: 'The pass-through is not started: await start() first.',
     })
   }
-}
-
-function barName(index: number): PciRegionName {
-  return `bar${String(index)}` as PciRegionName
-}
-
-/** A region that has a size; null for one that the device does not have. */
-function optionalRegion(device: VfioDevice, name: PciRegionName): Region | null {
-  try {
-    const region = device.region(name)
-    return region.size > 0 ? region : null
-  } catch (error) {
-    if (error instanceof VfioError && error.code === 'EINVAL') return null
-    throw error
-  }
-}
-
-interface BarRange extends RegionArea {
-  readonly bar: number
-}
-
-function isIn(range: BarRange, bar: number, offset: number, length: number): boolean {
-  return bar === range.bar && offset >= range.offset && offset + length <= range.offset + range.size
-}
-
-function touches(range: BarRange, bar: number, offset: number, length: number): boolean {
-  return bar === range.bar && offset < range.offset + range.size && offset + length > range.offset
-}
-
-function checkTrap(trap: readonly TrappedRange[], index: number, size: number): RegionArea[] {
-  return trap
-    .filter(({ bar }) => integer(bar, 'trap.bar', 0, 5) === index)
-    .map(({ offset, size: length }) => {
-      integer(offset, 'trap.offset', 0, size - 1)
-      return { offset, size: integer(length, 'trap.size', 1, size - offset) }
-    })
 }
 
 function checkConfigAccess(offset: number, width: number): void {

@@ -1,0 +1,273 @@
+// GuestBars: the device's BARs and its ROM as the guest reaches them. Places them in the guest's memory, and answers each
+// access that exits: by the policy, by the MSI-X emulation, or by the device. Knows nothing of when a pass-through starts.
+import type { VfioDevice } from '../../device/device.js'
+import type { RegionArea } from '../../device/info.js'
+import type { PciRegionName, Region } from '../../device/region.js'
+import { VfioError } from '../../errors.js'
+import type { IoExit, MmioExit, Vm } from '../../kvm/index.js'
+import { addon } from '../../native.js'
+import { integer } from '../../validate.js'
+import type { BarRegister } from './bar-registers.js'
+import { BarWindow } from './bar-window.js'
+import type { GuestConfig } from './guest-config.js'
+import { type PassthroughPolicy, readByPolicy, writeByPolicy } from './policy.js'
+import { planSlots } from './slot-plan.js'
+
+/** Part of a BAR. */
+export interface TrappedRange {
+  /** 0 to 5. */
+  bar: number
+  /** Bytes from the BAR's start. */
+  offset: number
+  size: number
+}
+
+/** A BAR as the guest sees it. */
+export interface GuestBar {
+  /** 0 to 5. */
+  readonly index: number
+  readonly kind: 'memory' | 'io'
+  readonly is64Bit: boolean
+  readonly prefetchable: boolean
+  /** Bytes that it decodes, a power of two: its alignment too. */
+  readonly size: number
+  /** Where it answers; null while it does not. */
+  readonly address: bigint | null
+}
+
+/** What is counted of the accesses that exit. @internal */
+export interface AccessCounters {
+  mmioExits: number
+  pioExits: number
+  failed: number
+}
+
+interface Placed {
+  register: BarRegister
+  window: BarWindow
+}
+
+interface BarRange extends RegionArea {
+  readonly bar: number
+}
+
+const ALL_ONES = 0xff
+
+export class GuestBars {
+  readonly counters: AccessCounters = { mmioExits: 0, pioExits: 0, failed: 0 }
+  readonly #config: GuestConfig
+  readonly #policy: PassthroughPolicy | null
+  readonly #rom: Region | null
+  readonly #bars: readonly Placed[]
+
+  /** @param trap parts whose every access exits */
+  constructor(
+    vm: Vm,
+    device: VfioDevice,
+    config: GuestConfig,
+    { trap, policy }: { trap: readonly TrappedRange[]; policy: PassthroughPolicy | null },
+  ) {
+    this.#config = config
+    this.#policy = policy
+    this.#rom = optionalRegion(device, 'rom')
+    const pageSize = addon().pageSize()
+    this.#bars = config.bars.map((register) => {
+      const { index } = register.description
+      const region = device.region(barName(index))
+      const trapped = [...this.#msixRanges(index), ...checkTrap(trap, index, region.size)]
+      const mapped = region.flags.read && region.flags.write ? region.mmapAreas : []
+      return {
+        register,
+        window: new BarWindow(vm, region, planSlots(mapped, trapped, region.size, pageSize)),
+      }
+    })
+  }
+
+  get descriptions(): GuestBar[] {
+    return this.#config.bars.map((register) => ({
+      index: register.description.index,
+      kind: register.description.kind,
+      is64Bit: register.description.is64Bit,
+      prefetchable: register.description.prefetchable,
+      size: register.decoded,
+      address: this.#config.addressOf(register),
+    }))
+  }
+
+  /** The windows that are part of the guest's memory. */
+  get windows(): readonly BarWindow[] {
+    return this.#bars.map(({ window }) => window)
+  }
+
+  /** Puts each where the configuration space says, or takes it away. */
+  place(): void {
+    for (const { register, window } of this.#bars) {
+      if (register.description.kind === 'memory') window.place(this.#config.addressOf(register))
+    }
+  }
+
+  /** Takes all away. */
+  remove(): void {
+    for (const { window } of this.#bars) window.remove()
+  }
+
+  /** Answers an MMIO exit; false when the address is none of theirs. */
+  handleMmio({
+    address,
+    length,
+    isWrite,
+    data,
+  }: Pick<MmioExit, 'address' | 'length' | 'isWrite' | 'data'>): boolean {
+    const found = this.#find('memory', address)
+    if (found === undefined) return this.#accessRom(address, data.subarray(0, length), isWrite)
+    this.counters.mmioExits++
+    this.#accessBar(found, Number(address - found.start), data.subarray(0, length), isWrite)
+    return true
+  }
+
+  /** Answers a port exit; false when the port is none of theirs. */
+  handlePio({
+    port,
+    direction,
+    size,
+    count,
+    data,
+  }: Pick<IoExit, 'port' | 'direction' | 'size' | 'count' | 'data'>): boolean {
+    const found = this.#find('io', BigInt(port))
+    if (found === undefined) return false
+    this.counters.pioExits++
+    const offset = port - Number(found.start)
+    // A string instruction's elements all go to the one port.
+    for (let i = 0; i < count; i++)
+      this.#accessBar(found, offset, data.subarray(i * size, (i + 1) * size), direction === 'out')
+    return true
+  }
+
+  #msixRanges(bar: number): RegionArea[] {
+    const { msixCapability } = this.#config
+    if (msixCapability === null) return []
+    return [msixCapability.table, msixCapability.pba].filter((range) => range.bar === bar)
+  }
+
+  #find(kind: 'memory' | 'io', address: bigint): (Placed & { start: bigint }) | undefined {
+    for (const placed of this.#bars) {
+      if (placed.register.description.kind !== kind) continue
+      const start = this.#config.addressOf(placed.register)
+      if (start !== null && address >= start && address < start + BigInt(placed.register.decoded))
+        return { ...placed, start }
+    }
+    return undefined
+  }
+
+  #accessBar({ window: { region } }: Placed, offset: number, bytes: Uint8Array, isWrite: boolean): void {
+    if (isWrite) {
+      const allowed = writeByPolicy(this.#policy, region.name, offset, bytes)
+      if (allowed !== null) this.#writeBar(region, offset, allowed)
+    } else if (!readByPolicy(this.#policy, region.name, offset, bytes)) {
+      this.#readBar(region, offset, bytes)
+    }
+  }
+
+  #readBar(region: Region, offset: number, target: Uint8Array): void {
+    const { msix, msixCapability } = this.#config
+    if (msix !== null && msixCapability !== null) {
+      const { table, pba } = msixCapability
+      if (isIn(table, region.index, offset, target.length)) {
+        msix.read(offset - table.offset, target)
+        return
+      }
+      if (isIn(pba, region.index, offset, target.length)) {
+        msix.readPending(offset - pba.offset, target)
+        return
+      }
+    }
+    this.#tolerate(
+      () => {
+        region.read(offset, target)
+      },
+      () => target.fill(ALL_ONES),
+    )
+  }
+
+  #writeBar(region: Region, offset: number, source: Uint8Array): void {
+    const { msix, msixCapability } = this.#config
+    if (msix !== null && msixCapability !== null) {
+      const { table, pba } = msixCapability
+      if (isIn(table, region.index, offset, source.length)) {
+        msix.write(offset - table.offset, source)
+        return
+      }
+      // Never the device's own: its messages are the host's.
+      if (touches(table, region.index, offset, source.length)) return
+      if (touches(pba, region.index, offset, source.length)) return
+    }
+    this.#tolerate(
+      () => {
+        region.write(offset, source)
+      },
+      () => undefined,
+    )
+  }
+
+  #accessRom(address: bigint, bytes: Uint8Array, isWrite: boolean): boolean {
+    const start = this.#config.romAddress
+    const size = this.#config.rom?.decoded ?? 0
+    if (this.#rom === null || start === null || address < start || address >= start + BigInt(size))
+      return false
+    this.counters.mmioExits++
+    const rom = this.#rom
+    const offset = Number(address - start)
+    if (isWrite || readByPolicy(this.#policy, rom.name, offset, bytes)) return true
+    this.#tolerate(
+      () => {
+        rom.read(offset, bytes)
+      },
+      () => bytes.fill(ALL_ONES),
+    )
+    return true
+  }
+
+  /** A guest can make no access that a bus would not survive. */
+  #tolerate(access: () => void, otherwise: () => void): void {
+    try {
+      access()
+    } catch (error) {
+      if (!(error instanceof VfioError) && !(error instanceof RangeError)) throw error
+      this.counters.failed++
+      otherwise()
+    }
+  }
+}
+
+/** @internal */
+export function barName(index: number): PciRegionName {
+  return `bar${String(index)}` as PciRegionName
+}
+
+/** A region that has a size; null for one that the device does not have. @internal */
+export function optionalRegion(device: VfioDevice, name: PciRegionName): Region | null {
+  try {
+    const region = device.region(name)
+    return region.size > 0 ? region : null
+  } catch (error) {
+    if (error instanceof VfioError && error.code === 'EINVAL') return null
+    throw error
+  }
+}
+
+function isIn(range: BarRange, bar: number, offset: number, length: number): boolean {
+  return bar === range.bar && offset >= range.offset && offset + length <= range.offset + range.size
+}
+
+function touches(range: BarRange, bar: number, offset: number, length: number): boolean {
+  return bar === range.bar && offset < range.offset + range.size && offset + length > range.offset
+}
+
+function checkTrap(trap: readonly TrappedRange[], index: number, size: number): RegionArea[] {
+  return trap
+    .filter(({ bar }) => integer(bar, 'trap.bar', 0, 5) === index)
+    .map(({ offset, size: length }) => {
+      integer(offset, 'trap.offset', 0, size - 1)
+      return { offset, size: integer(length, 'trap.size', 1, size - offset) }
+    })
+}
