@@ -80,6 +80,9 @@ export const RARE: Record<string, number> = {
   'VfioDevice.prototype[Symbol.asyncDispose]': 0.02,
   'VfioDevice.prototype.reset': 0.05,
   'VfioDevice.prototype.resetSync': 0.05,
+  // Asleep, a device answers with all ones until it is woken.
+  'LowPower.prototype.enter': 0.1,
+  'LowPower.prototype.enterWithWakeup': 0.1,
   'AddressSpace.prototype.close': 0.1,
   'AddressSpace.prototype[Symbol.dispose]': 0.1,
   'AddressSpace.prototype[Symbol.asyncDispose]': 0.1,

@@ -18,6 +18,7 @@ import { inspect, parseArgs } from 'node:util'
 import * as host from '../../ts/host/index.js'
 import * as vfio from '../../ts/index.js'
 import { InterruptIndex } from '../../ts/device/interrupts.js'
+import { addon } from '../../ts/native.js'
 import { Kvm, type Vm } from '../../ts/kvm/index.js'
 import { memoryRegion } from '../unit/support.js'
 import { RARE, type Target, limit } from './limits.js'
@@ -116,6 +117,10 @@ async function openDevice(name: string): Promise<void> {
   for (const irq of ['intx', 'msi', 'msix'] as const) await admit(device.irq(irq), name)
   await admit(device.config, name)
   await admit(device.config.command, name)
+  await admit(device.features, name)
+  await admit(device.features.lowPower, name)
+  await admit(device.features.dmaLogging, name)
+  await admit(device.hotReset, name)
   await admit(device.addressSpace, name)
   await admit(device.addressSpace.dirtyTracking, name)
   await admit(await device.addressSpace.allocate(8192, { below: 1n << 28n }), name)
@@ -181,6 +186,45 @@ function fakeInterrupts(): InterruptIndex {
   })
 }
 
+/**
+ * What only mediated devices have, over a handle of another kind: what gets through the checks of arguments is refused by
+ * the addon.
+ */
+async function refillWithoutDevice(missing: (kind: string) => boolean): Promise<void> {
+  const native = (): ReturnType<ReturnType<typeof addon>['memoryCreate']> =>
+    addon().memoryCreate(4096, 0, null)
+  const running = Uint8Array.of(2, 0, 0, 0, 0, 0, 0, 0)
+  const region = (): vfio.Region => {
+    const memory = vfio.GuestMemory.create(4096)
+    const made = memoryRegion(memory)
+    memory.close()
+    return made
+  }
+  const makers: Record<string, () => object> = {
+    DmaBufFile: () => new vfio.DmaBufFile(native()),
+    MigrationStream: () => new vfio.MigrationStream(native(), 'fake', true),
+    GfxEdid: () => new vfio.GfxEdid(region()),
+    DeviceGfx: () =>
+      new vfio.DeviceGfx(
+        { native: native(), label: 'fake', region, regions: () => [region()] },
+        { region: true, dmabuf: random.chance(0.5) },
+      ),
+    DeviceMigration: () =>
+      new vfio.DeviceMigration(
+        {
+          backend: { feature: () => running },
+          label: 'fake',
+          native: native(),
+          closed: false,
+          inFlight: (call) => call(),
+          reset: () => Promise.resolve(),
+        },
+        { stopCopy: true, p2p: random.chance(0.5), preCopy: random.chance(0.5) },
+      ),
+  }
+  for (const [kind, make] of Object.entries(makers)) if (missing(kind)) await admit(make(), null)
+}
+
 function prune(): void {
   for (const [kind, pool] of live) {
     const gone = pool.filter(({ value }) => closedOf(value))
@@ -217,6 +261,7 @@ async function refill(): Promise<void> {
     await admit(eventfd, null)
     await admit(eventfd[Symbol.asyncIterator](), null)
   }
+  await refillWithoutDevice(missing)
   if (options.host) {
     if (missing('Region')) {
       const memory = vfio.GuestMemory.create(8192)
@@ -239,6 +284,10 @@ async function refill(): Promise<void> {
     'InterruptIndex',
     'PciConfig',
     'PciCommand',
+    'DeviceFeatures',
+    'LowPower',
+    'DmaLogging',
+    'HotReset',
     'AddressSpace',
     'DirtyTracking',
   ]) {
@@ -254,6 +303,10 @@ async function refreshParts(): Promise<void> {
     await admit(open.irq('msi'), device)
     await admit(open.config, device)
     await admit(open.config.command, device)
+    await admit(open.features, device)
+    await admit(open.features.lowPower, device)
+    await admit(open.features.dmaLogging, device)
+    await admit(open.hotReset, device)
     if (!open.addressSpace.closed) {
       await admit(open.addressSpace, device)
       await admit(open.addressSpace.dirtyTracking, device)

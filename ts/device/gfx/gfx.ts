@@ -2,7 +2,7 @@
 import { VfioError, type VfioErrorContext, attempt } from '../../errors.js'
 import { DmaBufFile } from '../../iommu/dma-buf-file.js'
 import { addon, type NativeHandle } from '../../native.js'
-import { integer, oneOf } from '../../validate.js'
+import { bytes as bytesOf, integer, object, oneOf } from '../../validate.js'
 import type { PciRegionName } from '../names.js'
 import type { Region } from '../region.js'
 import { GfxEdid, isEdidRegion } from './edid.js'
@@ -108,13 +108,17 @@ export class DeviceGfx {
    * @param plane from `plane()`
    * @param target where they go (default: a new array), `stride * height` bytes at least
    */
-  frame(plane: RegionPlane, target: Uint8Array = new Uint8Array(plane.stride * plane.height)): Uint8Array {
-    if ((plane as Partial<GfxPlane> | null | undefined)?.kind !== 'region')
+  frame(plane: RegionPlane, target?: Uint8Array): Uint8Array {
+    const { kind, stride, height, regionIndex } = object(plane, 'plane')
+    if ((kind as unknown) !== 'region')
       throw new TypeError('plane must be a region plane; a dma-buf plane is for those who import dma-bufs')
-    const length = integer(plane.stride * plane.height, 'stride * height', 0, Number.MAX_SAFE_INTEGER)
-    integer(target.byteLength, 'target.byteLength', length, Number.MAX_SAFE_INTEGER)
-    this.#owner.region(plane.regionIndex).read(0, target.subarray(0, length))
-    return target
+    const region = this.#owner.region(regionIndex)
+    const length = integer(stride * height, 'stride * height', 0, region.size)
+    const pixels = target ?? new Uint8Array(length)
+    const { byteLength } = bytesOf(pixels, 'target')
+    integer(byteLength, 'target.byteLength', length, Number.MAX_SAFE_INTEGER)
+    region.read(0, pixels.subarray(0, length))
+    return pixels
   }
 
   /** The monitor that the guest sees; undefined where the device has no EDID region. */
