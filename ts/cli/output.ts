@@ -3,8 +3,8 @@
 import type { VfioDevice } from '../device/device.js'
 import type { InterruptIndex } from '../device/interrupts.js'
 import type { Region } from '../device/region.js'
-import type { IommuGroup, PciDevice } from '../host/index.js'
-import type { MergedReport } from '../merged/index.js'
+import type { IommuGroup, Mdev, MdevType, PciDevice, SriovState } from '../host/index.js'
+import type { JournalEntry, MergedReport, Plan } from '../merged/index.js'
 import type {
   Capability,
   ConfigProblem,
@@ -159,4 +159,54 @@ export interface WatchEvent {
   /** A register in hexadecimal; of a vector, how many interrupts have arrived. */
   readonly before: string
   readonly value: string
+}
+
+/** `vfio plan ... --json`, and any other change with `--dry-run --json`: what `vfio apply` takes. */
+export interface PlanOutput extends Plan {
+  readonly schema: 'vfio-plan/1'
+}
+
+/** `vfio bind`, `unbind`, `sriov set`, `mdev create`, `mdev rm`, `vgpu` and `apply`, each with `--json`. */
+export interface ChangeOutput {
+  readonly schema: 'vfio-change/1'
+  /** `undone`: a step failed, and the host is as it was; `left`: it is not. */
+  readonly outcome: 'applied' | 'refused' | 'undone' | 'left'
+  /** What `vfio undo` takes; null where there is nothing to take back. */
+  readonly id: number | null
+  readonly plan: Plan
+  /** What was seen after each step. */
+  readonly seen: readonly (string | null)[]
+}
+
+/** `vfio undo --list --json`. */
+export interface ChangesOutput {
+  readonly schema: 'vfio-changes/1'
+  readonly changes: readonly JournalEntry[]
+}
+
+/** `vfio undo --json`. */
+export interface UndoOutput {
+  readonly schema: 'vfio-undo/1'
+  readonly id: number
+  /** The host was booted since: only files of the disk were taken back. */
+  readonly rebooted: boolean
+  readonly plan: Plan
+}
+
+/** `vfio sriov show --json`. */
+export interface SriovOutput {
+  readonly schema: 'vfio-sriov/1'
+  readonly functions: readonly SriovState[]
+}
+
+/** `vfio mdev types --json`. */
+export interface MdevTypesOutput {
+  readonly schema: 'vfio-mdev-types/1'
+  readonly types: readonly MdevType[]
+}
+
+/** `vfio mdev ls --json`. */
+export interface MdevsOutput {
+  readonly schema: 'vfio-mdevs/1'
+  readonly mdevs: readonly Mdev[]
 }

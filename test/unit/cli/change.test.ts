@@ -3,7 +3,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import test, { type ExecutionContext } from 'ava'
 import { run } from '../../../ts/cli/program.js'
 import { SysfsTree } from '../host/fixture.js'
-import { EDU, NVME, rootsIn, usualHost } from '../merged/change.js'
+import { checkOutput } from './schemas.js'
+import { EDU, mdevHost, NIC, nicHost, NVME, rootsIn, usualHost, UUID } from '../merged/change.js'
 import { type Faults, photograph, SimulatedKernel } from '../merged/kernel.js'
 
 interface Cli {
@@ -40,6 +41,7 @@ function changeCliTest(title: string, body: (t: ExecutionContext, cli: Cli) => P
           out: (text) => (out += text),
           err: (text) => (err += text),
         })
+        if (args.includes('--json')) checkOutput(out)
         return { status, out: out.replaceAll(tree.root, ''), err: err.replaceAll(tree.root, '') }
       },
     })
@@ -153,5 +155,44 @@ changeCliTest(
     t.deepEqual(photograph(), before)
     t.is((await vfio('bind', EDU)).status, 0)
     t.regex((await vfio('bind', EDU)).out, /nothing to do: it is so already/)
+  },
+)
+
+changeCliTest(
+  'virtual functions and mediated devices, made, shown and taken back',
+  async (t, { tree, vfio, photograph }) => {
+    nicHost(tree)
+    mdevHost(tree)
+    const before = photograph()
+    t.is((await vfio('sriov', 'set', NIC, '1')).status, 0)
+    t.is(
+      (await vfio('sriov', 'show')).out,
+      `FUNCTION        DRIVER     VIRTUAL
+0000:03:00.0    igb        1 of 7    host drivers leave new ones
+  0000:03:00.1  no driver  group 21
+`,
+    )
+    t.like(JSON.parse((await vfio('sriov', 'show', NIC, '--json')).out), {
+      functions: [{ numVfs: 1, totalVfs: 7 }],
+    })
+    t.is((await vfio('sriov', 'show', NVME)).status, 1)
+    t.is((await vfio('sriov', 'set', NIC, '9')).status, 2)
+    t.is((await vfio('sriov', 'set', NIC, '3')).status, 5)
+    t.is((await vfio('sriov', 'set', NIC, '3', '--yes', '--json')).status, 0)
+    t.is((await vfio('mdev', 'create', 'mtty', 'mtty-1', '--uuid', UUID)).status, 0)
+    t.is(
+      (await vfio('mdev', 'types')).out,
+      `PARENT  TYPE    NAME                LEFT  EXIST  API       DESCRIPTION
+mtty    mtty-1  Single port serial  1     1      vfio-pci
+`,
+    )
+    t.like(JSON.parse((await vfio('mdev', 'types', 'mtty', '--json')).out), { types: [{ id: 'mtty-1' }] })
+    t.is((await vfio('mdev', 'types', 'mdpy')).status, 1)
+    t.regex((await vfio('mdev', 'ls')).out, new RegExp(`^UUID[^]*\\n${UUID} +mtty +mtty-1`))
+    t.like(JSON.parse((await vfio('mdev', 'ls', '--json')).out), { mdevs: [{ uuid: UUID }] })
+    t.is((await vfio('mdev', 'rm', UUID)).status, 0)
+    t.is((await vfio('mdev', 'rm', UUID)).status, 1)
+    for (let count = 0; count < 4; count++) t.is((await vfio('undo')).status, 0)
+    t.deepEqual(photograph(), before)
   },
 )

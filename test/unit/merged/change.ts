@@ -3,6 +3,7 @@
 import test, { type ExecutionContext } from 'ava'
 import type { ChangeOptions } from '../../../ts/merged/index.js'
 import { SysfsTree } from '../host/fixture.js'
+import { rootsIn } from './change-roots.js'
 import { type Faults, photograph, SimulatedKernel } from './kernel.js'
 
 export const NVME = '0000:00:14.0'
@@ -18,15 +19,7 @@ export interface ChangeContext {
   readonly photograph: () => Record<string, string>
 }
 
-export const rootsIn = (root: string) => ({
-  sysfsRoot: root,
-  devRoot: `${root}/dev`,
-  procRoot: `${root}/proc`,
-  pciIds: `${root}/pci.ids`,
-  modulesRoot: `${root}/lib/modules`,
-  stateRoot: `${root}/var/lib/node-vfio`,
-  etcRoot: `${root}/etc`,
-})
+export { rootsIn }
 
 /** A host with an nvme on its driver and an edu without, each in a group. */
 export function usualHost(tree: SysfsTree): void {
@@ -37,6 +30,49 @@ export function usualHost(tree: SysfsTree): void {
   tree.dir('var/lib')
   tree.pci(NVME, { vendor: '0x1b36', device: '0x0010', class: '0x010802', driver: 'nvme', group: 6 })
   tree.pci(EDU, { group: 2 })
+}
+
+export const NIC = '0000:03:00.0'
+export const GPU_PF = '0000:04:00.0'
+export const UUID = '83b8f4f2-509f-382f-3c1e-e6bfe0fa1001'
+
+/** A network card that can have seven virtual functions. */
+export function nicHost(tree: SysfsTree): void {
+  SimulatedKernel.drivers(tree.root, { nvme: ['1b36:0010'], igb: [], igbvf: ['8086:10c9'] })
+  tree.pci(NIC, {
+    vendor: '0x8086',
+    device: '0x10c9',
+    class: '0x020000',
+    driver: 'igb',
+    group: 20,
+    files: { sriov_totalvfs: '7', sriov_numvfs: '0', sriov_drivers_autoprobe: '1' },
+  })
+}
+
+/** The sample driver mtty, with room for two. */
+export function mdevHost(tree: SysfsTree): void {
+  const type = 'devices/virtual/mtty/mtty/mdev_supported_types/mtty-1'
+  tree.file(`${type}/name`, 'Single port serial')
+  tree.file(`${type}/available_instances`, '2')
+  tree.file(`${type}/device_api`, 'vfio-pci')
+  tree.file(`${type}/create`, '')
+  tree.dir(`${type}/devices`)
+  tree.dir('bus/mdev/devices')
+  tree.link('class/mdev_bus/mtty', 'devices/virtual/mtty/mtty')
+}
+
+/** A GPU of NVIDIA's with vendor VFIO. */
+export function gpuHost(tree: SysfsTree): void {
+  SimulatedKernel.drivers(tree.root, { nvme: ['1b36:0010'], nvidia: ['10de:2235'] })
+  tree.file('.kernel/vgpu-types', 'ID    : vGPU Name\n557   : NVIDIA A40-1B\n558   : NVIDIA A40-2B')
+  tree.pci(GPU_PF, {
+    vendor: '0x10de',
+    device: '0x2235',
+    class: '0x030200',
+    driver: 'nvidia',
+    group: 21,
+    files: { sriov_totalvfs: '4', sriov_numvfs: '0', sriov_drivers_autoprobe: '1' },
+  })
 }
 
 export function changeTest(

@@ -14,7 +14,9 @@ import {
   undo,
 } from '../../merged/index.js'
 import type { CliContext } from '../context.js'
-import { CliError, errorText, json } from '../format.js'
+import { CliError, json } from '../format.js'
+import type { ChangeOutput, ChangesOutput, PlanOutput, UndoOutput } from '../output.js'
+import { styleOf } from '../style.js'
 import { changesText, planText, stepLines } from './print.js'
 
 export interface ChangeFlags {
@@ -62,22 +64,22 @@ function failure(error: unknown): unknown {
 }
 
 /** An interrupt from the terminal ends a change between two steps. */
-async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+async function interruptible<T>(context: CliContext, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController()
-  const stop = (): void => controller.abort(new Error('interrupted'))
-  process.once('SIGINT', stop).once('SIGTERM', stop)
+  const deaf = context.onInterrupt(() => controller.abort(new Error('interrupted')))
   try {
     return await work(controller.signal)
   } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop)
+    deaf()
   }
 }
 
 /** Shows steps as they are done, and those that are taken back. */
-function progress({ out }: CliContext, own: ChangeOptions['onEvent']): (event: ChangeEvent) => Promise<void> {
+function progress(context: CliContext, own: ChangeOptions['onEvent']): (event: ChangeEvent) => Promise<void> {
+  const style = styleOf(context)
   return async (event) => {
-    if (event.phase === 'done') out(stepLines(event.step, ' ok '))
-    if (event.phase === 'undone') out(stepLines(event.step, ' <- '))
+    if (event.phase === 'done') context.out(stepLines(event.step, style.good(' ok '), style))
+    if (event.phase === 'undone') context.out(stepLines(event.step, style.warn(' <- '), style))
     await own?.(event)
   }
 }
@@ -87,18 +89,22 @@ async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Pro
   const options = optionsOf(context)
   const quiet = flags.json === true
   const { refusals, warnings, steps } = planned
+  const tell = (told: Omit<ChangeOutput, 'schema'>): void => {
+    const output: ChangeOutput = { schema: 'vfio-change/1', ...told }
+    out(json(output))
+  }
   if (flags.dryRun === true) {
-    out(quiet ? json(planned) : planText(planned))
+    out(quiet ? json(planned satisfies PlanOutput) : planText(planned, styleOf(context)))
     if (refusals.length > 0) throw new CliError('the change would be refused', STATUS.refused)
     return
   }
   if (refusals.length > 0) {
-    if (quiet) out(json({ schema: 'vfio-change/1', outcome: 'refused', id: null, plan: planned, seen: [] }))
-    else err(planText(planned))
+    if (quiet) tell({ outcome: 'refused', id: null, plan: planned, seen: [] })
+    else err(planText(planned, styleOf(context)))
     throw new CliError('refused; nothing was changed', STATUS.refused)
   }
   if (warnings.length > 0 && flags.yes !== true) {
-    err(planText(planned))
+    err(planText(planned, styleOf(context)))
     if (quiet || !process.stdin.isTTY)
       throw new CliError(
         'there are warnings: --yes does it all the same; nothing was changed',
@@ -112,20 +118,20 @@ async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Pro
     if (steps.length === 0) out('nothing to do: it is so already\n')
   }
   try {
-    const done = await interruptible((signal) =>
+    const done = await interruptible(context, (signal) =>
       apply(planned, {
         ...options,
         signal,
         ...(quiet ? {} : { onEvent: progress(context, options.onEvent) }),
       }),
     )
-    if (quiet) out(json({ schema: 'vfio-change/1', outcome: 'applied', ...done }))
+    if (quiet) tell({ outcome: 'applied', ...done })
     else if (done.id !== null) out(`done; to take it back: vfio undo ${done.id}\n`)
   } catch (error) {
     if (quiet) {
       const outcome = error instanceof ChangeError ? error.outcome : 'refused'
       const id = error instanceof ChangeError && error.outcome === 'left' ? error.id : null
-      out(json({ schema: 'vfio-change/1', outcome, id, plan: planned, seen: [] }))
+      tell({ outcome, id, plan: planned, seen: [] })
     }
     throw failure(error)
   }
@@ -160,7 +166,8 @@ export async function undoChange(
   const quiet = flags.json === true
   if (flags.list === true) {
     const changes = listChanges(options)
-    out(quiet ? json({ schema: 'vfio-changes/1', changes }) : changesText(changes))
+    const output: ChangesOutput = { schema: 'vfio-changes/1', changes }
+    out(quiet ? json(output) : changesText(changes))
     return
   }
   try {
@@ -169,25 +176,10 @@ export async function undoChange(
       force: flags.force === true,
       ...(quiet ? {} : { onEvent: progress(context, options.onEvent) }),
     })
-    if (quiet) out(json({ schema: 'vfio-undo/1', id: entry.id, rebooted, plan: entry.plan }))
+    const output: UndoOutput = { schema: 'vfio-undo/1', id: entry.id, rebooted, plan: entry.plan }
+    if (quiet) out(json(output))
     else out(`undone: ${entry.plan.summary}${rebooted ? ' (the host was booted since)' : ''}\n`)
   } catch (error) {
     throw failure(error)
-  }
-}
-
-/** Interrupted changes, as a word of warning on standard error. */
-export function warnOfInterrupted(context: CliContext): void {
-  try {
-    for (const {
-      id,
-      state,
-      plan: { summary },
-    } of listChanges(optionsOf(context)))
-      if (state === 'interrupted')
-        context.err(`an earlier change was cut short (${summary}): vfio undo ${id}\n`)
-  } catch (error) {
-    // Not root: what is in there is not for this user.
-    if (!(error instanceof Error && 'code' in error && error.code === 'EACCES')) context.err(errorText(error))
   }
 }

@@ -14,6 +14,8 @@ import { EBUSY, EOPNOTSUPP, VfioError } from '../../errors.js'
 const PATTERN = /^lock\.(\d+)$/
 /** How long a holder may take to say who it is. */
 const PATIENCE = 300
+/** How long one that says nothing is waited for: its process was killed, and what it was writing is about to end. */
+const LAST_WRITE = 3_000
 
 /** A short path to a folder, however long its own: a socket's address has 108 bytes. */
 const shortPath = (fd: number, name: string): string => `/proc/self/fd/${fd}/${name}`
@@ -104,12 +106,17 @@ export class ChangeLock {
       new VfioError(EBUSY, 'lock', {
         subject: folder,
         reason: 'change-locked',
-        remedy: `${who === '' ? 'Another process' : who} is changing the host: wait for it.`,
+        remedy:
+          who === ''
+            ? 'Another process is changing the host, or a write of one that was killed still sleeps in the kernel: wait for it.'
+            : `${who} is changing the host: wait for it.`,
       })
-    const before = last(folder)
-    if (before > 0) {
-      const who = await holder(shortPath(fd, `lock.${before}`))
-      if (who !== null) throw busy(who)
+    const end = performance.now() + LAST_WRITE
+    let before = last(folder)
+    for (let who = before > 0 ? await holder(shortPath(fd, `lock.${before}`)) : null; who !== null;) {
+      if (who !== '' || performance.now() > end) throw busy(who)
+      before = last(folder)
+      who = await holder(shortPath(fd, `lock.${before}`))
     }
     const number = before + 1
     try {

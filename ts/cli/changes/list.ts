@@ -1,0 +1,35 @@
+// `vfio sriov show`, `vfio mdev types` and `ls`: what can be given to guests, as the host has it now.
+import { formatBdf, listMdevs, listMdevTypes, listPciDevices, parseBdf, readSriov } from '../../host/index.js'
+import type { CliContext } from '../context.js'
+import { CliError, json } from '../format.js'
+import type { MdevsOutput, MdevTypesOutput, SriovOutput } from '../output.js'
+import { mdevsText, mdevTypesText, sriovText } from './print.js'
+
+interface Json {
+  readonly json?: boolean
+}
+
+export function showSriov({ host, out }: CliContext, id: string | undefined, options: Json): void {
+  const address = id === undefined ? null : formatBdf(parseBdf(id))
+  const functions = listPciDevices(host).flatMap((device) => {
+    if (address !== null && device.address !== address) return []
+    return readSriov(device, host) ?? []
+  })
+  if (address !== null && functions.length === 0)
+    throw new CliError(`${address} is not here, or cannot have virtual functions`)
+  const output: SriovOutput = { schema: 'vfio-sriov/1', functions }
+  out(options.json === true ? json(output) : sriovText(functions))
+}
+
+export function showMdevTypes({ host, out }: CliContext, parent: string | undefined, options: Json): void {
+  const types = listMdevTypes(host).filter((type) => parent === undefined || type.parent === parent)
+  if (parent !== undefined && types.length === 0) throw new CliError(`${parent} offers no mediated devices`)
+  const output: MdevTypesOutput = { schema: 'vfio-mdev-types/1', types }
+  out(options.json === true ? json(output) : mdevTypesText(types))
+}
+
+export function showMdevs({ host, out }: CliContext, options: Json): void {
+  const mdevs = listMdevs(host)
+  const output: MdevsOutput = { schema: 'vfio-mdevs/1', mdevs }
+  out(options.json === true ? json(output) : mdevsText(mdevs))
+}
