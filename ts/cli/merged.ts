@@ -1,5 +1,5 @@
 // `vfio merged`: what the host can share with guests while it uses it. What is read is mergedReport's.
-import { type MergedReport, mergedReport, type SharedDevice } from '../merged/index.js'
+import { type MergedReport, mergedReport, type SharedDevice, withHooks } from '../merged/index.js'
 import type { CliContext } from './context.js'
 import { ids, json, table } from './format.js'
 import type { MergedOutput } from './output.js'
@@ -56,8 +56,12 @@ function text({ devices, problems }: MergedReport): string {
   return [...told, ...(unread.length === 0 ? [] : [unread.join('')])].join('\n')
 }
 
-export function merged({ host, out }: CliContext, options: { json?: boolean }): void {
-  const report = mergedReport(host)
+export async function merged(
+  { host, out }: CliContext,
+  options: { json?: boolean; hooks?: boolean },
+): Promise<void> {
+  const read = mergedReport(host)
+  const report = options.hooks === true ? await withHooks(read, host) : read
   out(
     options.json === true
       ? json({ schema: 'vfio-merged/1', ...report } satisfies MergedOutput)

@@ -2,6 +2,7 @@
 // It must not decide what follows from it.
 
 import { join, sep } from 'node:path'
+import { string } from '../validate.js'
 import { type HostOptions, listNames, procRoot, readText, resolvePath, sysfsRoot } from './sysfs.js'
 
 /** Something that the host would lose with the device. */
@@ -63,6 +64,7 @@ function diskUses(path: string, options: HostOptions): string[] {
 
 /** What the host uses of the device in directory `path`, links followed. */
 export function hostUses(path: string, options: HostOptions = {}): HostUse[] {
+  string(path, 'path')
   const up = entriesOf(path, 'net', options).filter(
     ({ path: entry }) => (Number(readText(entry, 'flags') ?? 0) & IFF_UP) !== 0,
   )

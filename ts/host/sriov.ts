@@ -2,6 +2,7 @@
 // steps, nor decide whether they may be done.
 
 import { join } from 'node:path'
+import { object } from '../validate.js'
 import { overrideStep, unbindStep } from './bind.js'
 import { readText, type HostOptions, sysfsRoot } from './sysfs.js'
 import { type PciDevice, readPciDevice } from './pci.js'
@@ -20,7 +21,7 @@ export interface SriovState {
 
 /** What a physical function has; null for a device without SR-IOV. */
 export function readSriov(physicalFunction: PciDevice, options: HostOptions = {}): SriovState | null {
-  const { sriov, sysfsPath, virtfns } = physicalFunction
+  const { sriov, sysfsPath, virtfns } = object(physicalFunction, 'physicalFunction')
   if (sriov === null) return null
   const autoprobe = readText(sysfsPath, 'sriov_drivers_autoprobe')
   return {

@@ -3,6 +3,7 @@
 
 import { readlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { array, string } from '../validate.js'
 import { readIommuGroupNumber, readVfioDev } from './device.js'
 import { type HostOptions, listNames, procRoot, readText, resolvePath } from './sysfs.js'
 
@@ -33,8 +34,8 @@ const quietly = <T>(read: () => T): T | null => {
 export function deviceUsers(paths: readonly string[], options: HostOptions = {}): DeviceUsers {
   const nodes = new Set<string>()
   const devices = new Set<string>()
-  for (const each of paths) {
-    const path = resolvePath(each)
+  for (const each of array(paths, 'paths')) {
+    const path = resolvePath(string(each, 'a path'))
     if (path === null) continue
     // fdinfo gives the path below sysfs's mount point.
     devices.add(path.slice(path.indexOf('/devices/')))

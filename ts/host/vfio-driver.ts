@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { string } from '../validate.js'
 import { readText, listNames, sysfsRoot, type HostOptions, modulesRoot, procRoot } from './sysfs.js'
 
 /** The driver to choose. */
@@ -56,6 +57,7 @@ function registered(module: string, options: HostOptions): string | null {
  * has an alias for every device.
  */
 export function chooseVfioDriver(path: string, options: HostOptions = {}): VfioDriverChoice {
+  string(path, 'path')
   const modalias = readText(path, 'modalias')
   const release = readText(procRoot(options), 'sys', 'kernel', 'osrelease')
   const wanted = modalias?.replace(/^pci:/, PREFIX)

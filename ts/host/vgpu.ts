@@ -2,6 +2,7 @@
 // a vGPU when its type is written to them. It must not do the steps, nor decide whether they may be done.
 
 import { join } from 'node:path'
+import { string } from '../validate.js'
 import type { HostStep } from './step.js'
 import { readText, readUnsigned } from './sysfs.js'
 
@@ -29,6 +30,7 @@ export function parseVgpuTypes(text: string): VgpuType[] {
 
 /** The virtual function in directory `path`; null if it has not these files. */
 export function readVgpu(path: string): VgpuFunction | null {
+  string(path, 'path')
   const current = readUnsigned(0xffff_ffff, path, 'nvidia', 'current_vgpu_type')
   const creatable = readText(path, 'nvidia', 'creatable_vgpu_types')
   return current === null || creatable === null ? null : { current, creatable: parseVgpuTypes(creatable) }

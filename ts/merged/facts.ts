@@ -4,14 +4,7 @@
 import { basename, join } from 'node:path'
 import { readDriver } from '../host/device.js'
 import { mdevParentPaths, type MdevType, mdevTypesOf } from '../host/mdev.js'
-import {
-  type HostOptions,
-  linkName,
-  listNames,
-  readUnsigned,
-  readText,
-  resolvePath,
-} from '../host/sysfs.js'
+import { type HostOptions, linkName, listNames, readUnsigned, readText, resolvePath } from '../host/sysfs.js'
 import { parseVgpuTypes, type VgpuType } from '../host/vgpu.js'
 import type { Attempts } from '../host/probe.js'
 

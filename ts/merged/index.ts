@@ -18,6 +18,7 @@ export { undo, type UndoneChange, type UndoOptions } from './change/undo.js'
 export type { MdevType } from '../host/mdev.js'
 export type { VgpuType } from '../host/vgpu.js'
 export type { HostNodes, SharedFunction } from './facts.js'
+export { withHooks } from './hooks.js'
 export { type IssueAnswer, issueProblems, type JudgedIssue } from './judge.js'
 export {
   type DetectRule,

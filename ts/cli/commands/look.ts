@@ -84,6 +84,10 @@ export function declareLook(program: Command, context: CliContext): void {
   program
     .command('merged')
     .description('what the host can share with guests while it uses it, by which framework, and known issues')
+    .option(
+      '--hooks',
+      'read the signalling hooks from the devices: opens one of what guests have, which resets it',
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -92,8 +96,8 @@ export function declareLook(program: Command, context: CliContext): void {
         ["vfio merged --json | jq '.devices[].framework'", 'how each can be shared'],
       ),
     )
-    .action(async (options: Json) => {
+    .action(async (options: Json & { hooks?: boolean }) => {
       const { merged } = await import('../merged.js')
-      merged(context, options)
+      await merged(context, options)
     })
 }
