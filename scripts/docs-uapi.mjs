@@ -2,7 +2,7 @@
 // --check it writes nothing and fails when a row is neither implemented nor out of scope with its reason, when a row that
 // docs/uapi.md calls proven was not proven in this run, or when native/uapi differs from the manifest.
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -126,7 +126,7 @@ if (record.length === 0) {
 } else if (values.check) {
   const proven = new Set(rows.filter(({ status }) => status === 'proven').map(({ name }) => name))
   problems.push(
-    ...provenIn(readFileSync(PAGE, 'utf8'))
+    ...provenIn(existsSync(PAGE) ? readFileSync(PAGE, 'utf8') : '')
       .filter((name) => !proven.has(name))
       .map((name) => `${name} is proven by docs/uapi.md, but not by this run`),
   )

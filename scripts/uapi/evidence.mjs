@@ -23,9 +23,24 @@ const bits = (value) => BigInt.asUintN(32, BigInt(value))
 /** How many lines behind the name its number may stand: a comment's rest and the declaration. */
 const REACH = 3
 
+/** The list that a comment introduces, as in `= ['intx', 'msi']`: what stands at a number's place there. */
+const entryAt = (lines, value) => {
+  const text = lines.join('\n')
+  const open = /^[^;]*?= (?:\w+\()?\[/.exec(text)
+  if (open === null) return undefined
+  const list = text.slice(open[0].length, text.indexOf(']', open[0].length))
+  if (/[{(]/.test(list)) return undefined
+  return [...list.matchAll(/'(\w+)'/g)][Number(value)]?.[1]
+}
+
+const squash = (name) => name.replace(/[^A-Za-z0-9]/g, '').toLowerCase()
+
+/** How far behind a comment its list may begin and end. */
+const LIST_REACH = 16
+
 /**
- * Returns (name, value) => the file of ts/ that has the number with the name beside it, or undefined. What is counted in an
- * enumeration's order (`['intx', 'msi']`) has no number: there the name stands alone, behind `index N:`.
+ * Returns (name, value) => the file of ts/ that has the number with the name beside it, or undefined. In a list that counts
+ * from 0 the place is the number, and what stands there is a part of the name.
  */
 const typescriptEvidence = () => {
   const files = filesBelow('ts', /\.ts$/).map((path) => ({ path, lines: read(path).split('\n') }))
@@ -43,6 +58,8 @@ const typescriptEvidence = () => {
       if (own.some((number) => bits(number) === bits(value))) return true
       // A comment above its declaration.
       if (!/^\s*(\/\/|\/?\*)/.test(lines[at])) return false
+      const entry = entryAt(lines.slice(at + 1, at + 1 + LIST_REACH), value)
+      if (entry !== undefined) return squash(name).includes(squash(entry))
       return lines
         .slice(at + 1, at + 1 + REACH)
         .some((line) => numbersIn(line).some((number) => bits(number) === bits(value)))

@@ -8,6 +8,8 @@ import { readManifest } from './manifest.mjs'
 
 const BUILD = join(ROOT, 'build-record')
 const LIBRARY = join(BUILD, 'record.so')
+const FAULTS = join(BUILD, 'fault.so')
+const FAULT_SOURCE = 'test/record/fault.cc'
 const SOURCES = [
   'test/record/record.cc',
   'test/record/rule.h',
@@ -56,15 +58,32 @@ const rulesOf = (manifest, { calls }) => {
   })
 }
 
-const stale = () => {
-  const made = statSync(LIBRARY, { throwIfNoEntry: false })?.mtimeMs
-  return made === undefined || SOURCES.some((source) => statSync(join(ROOT, source)).mtimeMs > made)
+const FLAGS = ['-std=c++20', '-O2', '-fPIC', '-shared', '-fvisibility=hidden', '-Wall', '-Wextra', '-Werror']
+
+const stale = (made, sources) => {
+  const time = statSync(made, { throwIfNoEntry: false })?.mtimeMs
+  return time === undefined || sources.some((source) => statSync(join(ROOT, source)).mtimeMs > time)
 }
 
-/** Builds the library when it has to be. Returns why it could not, if so. */
+const compile = (source, library) =>
+  run(process.env.CXX ?? 'g++', [
+    ...FLAGS,
+    '-D_GNU_SOURCE',
+    `-I${BUILD}`,
+    '-Itest/record',
+    source,
+    '-o',
+    library,
+  ])
+
+/** Builds the tests' libraries when they have to be: the recorder, and what fails allocations. Returns why not, if so. */
 export const buildRecorder = () => {
-  if (!stale()) return undefined
   mkdirSync(BUILD, { recursive: true })
+  if (stale(FAULTS, [FAULT_SOURCE])) {
+    const problem = compile(FAULT_SOURCE, FAULTS)
+    if (problem !== undefined) return problem
+  }
+  if (!stale(LIBRARY, SOURCES)) return undefined
   const rules = rulesOf(readManifest(), readCarried())
   writeFileSync(
     join(BUILD, 'rules.inc'),
@@ -78,22 +97,7 @@ ${rules.join('\n')}
 }  // namespace record
 `,
   )
-  return run(process.env.CXX ?? 'g++', [
-    '-std=c++20',
-    '-O2',
-    '-fPIC',
-    '-shared',
-    '-fvisibility=hidden',
-    '-Wall',
-    '-Wextra',
-    '-Werror',
-    '-D_GNU_SOURCE',
-    `-I${BUILD}`,
-    '-Itest/record',
-    'test/record/record.cc',
-    '-o',
-    LIBRARY,
-  ])
+  return compile('test/record/record.cc', LIBRARY)
 }
 
 /** Forgets what earlier runs recorded. */

@@ -2,6 +2,7 @@
 // makes them: it stands before libc's ioctl(). Each kind of call is written once per process and test, as a line of
 // JSON, at the moment it is first seen, so that nothing is lost however a process ends. NODE_VFIO_RECORD names the
 // folder; without it nothing is kept.
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -32,8 +33,14 @@ constexpr const char* kModes[] = {"", "type1", "type1v2", "iommufd's type1", "io
 
 constexpr int kDescriptors = 1 << 16;
 
+// What a descriptor carries when it is read and written.
+enum class Stream : uint8_t { kNone, kFaults, kEvents };
+
 struct Descriptor {
   std::atomic<Kind> kind{Kind::kUnknown};
+  std::atomic<Stream> stream{Stream::kNone};
+  // Where in a device's file its display's EDID region begins; 0 for none.
+  std::atomic<uint64_t> edid{0};
   std::atomic<Mode> mode{Mode::kNone};
   // The container of a group, the group of a device; -1 for none.
   std::atomic<int> owner{-1};
@@ -221,7 +228,7 @@ void keep(const std::string& text) {
   const std::string line =
       std::string("{\"test\":\"") + testName() + "\",\"kernel\":\"" + kernel() + "\"," + text + "}\n";
   const int file = open(path->c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (file < 0 || write(file, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
+  if (file < 0 || syscall(SYS_write, file, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
     fprintf(stderr, "record: cannot write %s: %s\n", path->c_str(), strerror(errno));
     abort();
   }
@@ -263,6 +270,33 @@ Mode modeOfType(int fd, uint64_t type) {
   return type == kNoIommu ? Mode::kNoIommu : Mode::kNone;
 }
 
+// Offsets in iommu_fault_alloc, iommu_veventq_alloc, iommu_hwpt_pgfault, vfio_region_info and vfio_region_gfx_edid;
+// sizes of iommu_hwpt_pgfault and iommu_hwpt_page_response.
+constexpr size_t kFaultFdAt = 12;
+constexpr size_t kEventFdAt = 24;
+constexpr size_t kFaultSize = 40;
+constexpr size_t kFaultPermAt = 16;
+constexpr size_t kResponseSize = 8;
+constexpr size_t kRegionCapabilityAt = 12;
+constexpr size_t kRegionOffsetAt = 24;
+constexpr size_t kLinkStateAt = 20;
+
+void setStream(int fd, Stream stream) {
+  Descriptor* const known = descriptor(fd);
+  if (known != nullptr) known->stream.store(stream, std::memory_order_relaxed);
+}
+
+// A region with the capability TYPE (2) that says GFX (1) and EDID (1).
+void rememberEdid(int fd, const void* info) {
+  Descriptor* const known = descriptor(fd);
+  const uint64_t size = wordAt(info, 0, 4);
+  const uint64_t at = wordAt(info, kRegionCapabilityAt, 4);
+  if (known == nullptr || at == 0 || at + 16 > size || wordAt(info, at, 2) != 2) return;
+  if (wordAt(info, at + 8, 4) == 1 && wordAt(info, at + 12, 4) == 1) {
+    known->edid.store(wordAt(info, kRegionOffsetAt, 8), std::memory_order_relaxed);
+  }
+}
+
 // Follows the ties between descriptors, so that a device's calls are known by its IOMMU mode.
 void follow(const Rule& rule, int fd, const void* argument, long answer) {
   const std::string_view name = rule.name;
@@ -276,6 +310,53 @@ void follow(const Rule& rule, int fd, const void* argument, long answer) {
     link(device, fd);
   } else if (name == "VFIO_DEVICE_BIND_IOMMUFD") {
     setMode(fd, Mode::kIommufd);
+  } else if (name == "VFIO_DEVICE_GET_REGION_INFO") {
+    rememberEdid(fd, argument);
+  } else if (name == "IOMMU_FAULT_QUEUE_ALLOC") {
+    setStream(static_cast<int>(wordAt(argument, kFaultFdAt, 4)), Stream::kFaults);
+  } else if (name == "IOMMU_VEVENTQ_ALLOC") {
+    setStream(static_cast<int>(wordAt(argument, kEventFdAt, 4)), Stream::kEvents);
+  }
+}
+
+// What goes through read() and write() and has numbers of its own in the headers: one line for each kind of it.
+void noteWords(const char* call, int fd, const char* direction, const std::string& words) {
+  keep(std::string("\"function\":\"") + (caller == nullptr ? "" : caller) + "\",\"call\":\"" + call + "\",\"mode\":\"" +
+       kModes[static_cast<size_t>(modeOf(fd))] + "\"," +
+       (strcmp(direction, "in") == 0 ? "\"in\":{" + words + "},\"out\":{}" : "\"in\":{},\"out\":{" + words + "}") +
+       ",\"answer\":1,\"errno\":0");
+}
+
+std::string wordText(const char* name, uint64_t value) {
+  return std::string("\"") + name + "\":" + std::to_string(value);
+}
+
+// Page requests (struct iommu_hwpt_pgfault) and events (struct iommufd_vevent_header) that were read.
+void noteRead(int fd, const void* data, ssize_t size) {
+  const Descriptor* const known = descriptor(fd);
+  if (known == nullptr || size <= 0) return;
+  const Stream stream = known->stream.load(std::memory_order_relaxed);
+  if (stream == Stream::kFaults) {
+    for (size_t at = 0; at + kFaultSize <= static_cast<size_t>(size); at += kFaultSize) {
+      noteWords("read fault", fd, "out",
+                wordText("flags", wordAt(data, at, 4)) + "," + wordText("perm", wordAt(data, at + kFaultPermAt, 4)));
+    }
+  } else if (stream == Stream::kEvents) {
+    noteWords("read event", fd, "out", wordText("flags", wordAt(data, 0, 4)));
+  }
+}
+
+// Page responses (struct iommu_hwpt_page_response), and the link state in an EDID region.
+void noteWritten(int fd, const void* data, ssize_t size, uint64_t offset) {
+  const Descriptor* const known = descriptor(fd);
+  if (known == nullptr || size <= 0) return;
+  const uint64_t edid = known->edid.load(std::memory_order_relaxed);
+  if (known->stream.load(std::memory_order_relaxed) == Stream::kFaults) {
+    for (size_t at = 0; at + kResponseSize <= static_cast<size_t>(size); at += kResponseSize) {
+      noteWords("write response", fd, "in", wordText("code", wordAt(data, at + 4, 4)));
+    }
+  } else if (edid != 0 && offset == edid + kLinkStateAt && size == 4) {
+    noteWords("EDID link state", fd, "in", wordText("state", wordAt(data, 0, 4)));
   }
 }
 
@@ -340,14 +421,16 @@ __attribute__((visibility("default"))) int ioctl(int fd, unsigned long request, 
   void* const argument = va_arg(list, void*);
   va_end(list);
   const record::Rule* const rule = record::folder() == nullptr ? nullptr : record::find(fd, request);
-  if (rule == nullptr) return static_cast<int>(syscall(SYS_ioctl, fd, request, argument));
+  // Another library of the tests may stand behind this one.
+  static const auto next = reinterpret_cast<int (*)(int, unsigned long, ...)>(dlsym(RTLD_NEXT, "ioctl"));
+  if (rule == nullptr) return next(fd, request, argument);
   const std::string before = record::described(*rule, argument);
-  const long answer = syscall(SYS_ioctl, fd, request, argument);
+  const int answer = next(fd, request, argument);
   const int error = answer < 0 ? errno : 0;
   if (error == 0) record::follow(*rule, fd, argument, answer);
   record::note(*rule, fd, before, argument, answer, error);
   errno = error;
-  return static_cast<int>(answer);
+  return answer;
 }
 
 // A number that is free again may be anything's next.
@@ -357,8 +440,40 @@ __attribute__((visibility("default"))) int close(int fd) {
     known->kind.store(record::Kind::kUnknown, std::memory_order_relaxed);
     known->mode.store(record::Mode::kNone, std::memory_order_relaxed);
     known->owner.store(-1, std::memory_order_relaxed);
+    known->stream.store(record::Stream::kNone, std::memory_order_relaxed);
+    known->edid.store(0, std::memory_order_relaxed);
   }
   return static_cast<int>(syscall(SYS_close, fd));
+}
+
+__attribute__((visibility("default"))) ssize_t read(int fd, void* data, size_t size) {
+  const ssize_t got = syscall(SYS_read, fd, data, size);
+  if (record::folder() != nullptr) {
+    const int error = errno;
+    record::noteRead(fd, data, got);
+    errno = error;
+  }
+  return got;
+}
+
+__attribute__((visibility("default"))) ssize_t write(int fd, const void* data, size_t size) {
+  const ssize_t put = syscall(SYS_write, fd, data, size);
+  if (record::folder() != nullptr) {
+    const int error = errno;
+    record::noteWritten(fd, data, put, 0);
+    errno = error;
+  }
+  return put;
+}
+
+__attribute__((visibility("default"))) ssize_t pwrite64(int fd, const void* data, size_t size, off64_t offset) {
+  const ssize_t put = syscall(SYS_pwrite64, fd, data, size, offset);
+  if (record::folder() != nullptr) {
+    const int error = errno;
+    record::noteWritten(fd, data, put, static_cast<uint64_t>(offset));
+    errno = error;
+  }
+  return put;
 }
 
 }  // extern "C"

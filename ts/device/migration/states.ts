@@ -1,6 +1,10 @@
 // The states of a device's migration and the ways between them, as the kernel walks them. Pure.
 
-/** enum vfio_device_mig_state, in the kernel's order. */
+/**
+ * enum vfio_device_mig_state, in the kernel's order: VFIO_DEVICE_STATE_ERROR, VFIO_DEVICE_STATE_STOP,
+ * VFIO_DEVICE_STATE_RUNNING, VFIO_DEVICE_STATE_STOP_COPY, VFIO_DEVICE_STATE_RESUMING, VFIO_DEVICE_STATE_RUNNING_P2P,
+ * VFIO_DEVICE_STATE_PRE_COPY, VFIO_DEVICE_STATE_PRE_COPY_P2P.
+ */
 export const MIGRATION_STATES = [
   'error',
   'stop',
