@@ -1,7 +1,16 @@
 // Builds the recorder of test/record from the manifest and carried.json, and runs programs under it. Where the record of
 // a run lies, and how it is read, is here too.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { ROOT, run } from '../lib/process.mjs'
 import { readManifest } from './manifest.mjs'
@@ -107,6 +116,8 @@ export const forgetRecord = () => rmSync(RECORD, { recursive: true, force: true 
 export const recording = (machine) => {
   const folder = join(RECORD, machine.replaceAll(' ', '-'))
   mkdirSync(folder, { recursive: true })
+  // Tests have processes that are not root.
+  chmodSync(folder, 0o1777)
   return { folder, env: { LD_PRELOAD: LIBRARY, NODE_VFIO_RECORD: folder } }
 }
 

@@ -228,10 +228,10 @@ void keep(const std::string& text) {
   const std::string line =
       std::string("{\"test\":\"") + testName() + "\",\"kernel\":\"" + kernel() + "\"," + text + "}\n";
   const int file = open(path->c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (file < 0 || syscall(SYS_write, file, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
-    fprintf(stderr, "record: cannot write %s: %s\n", path->c_str(), strerror(errno));
-    abort();
-  }
+  // A process that may not write there (without root, or in another root) goes unrecorded: the test that it belongs to
+  // is not to be disturbed, and a row that hangs on it shows as not proven.
+  if (file < 0) return;
+  if (syscall(SYS_write, file, line.data(), line.size()) != static_cast<long>(line.size())) abort();
   syscall(SYS_close, file);
 }
 
