@@ -81,6 +81,8 @@ export interface Finding {
   readonly id: string
   readonly level: 'ok' | 'warning' | 'blocker'
   readonly what: string
+  /** Why it matters; null for what is in order. */
+  readonly why: string | null
   /** The exact next step; null when there is none to take. */
   readonly next: string | null
 }

@@ -135,7 +135,11 @@ function untilEnd(context: CliContext, rows: readonly Row[], options: WatchOptio
         ? undefined
         : setTimeout(() => end(() => resolve(elapsed())), options.timeout * 1000)
     const forget = context.onInterrupt(() => end(() => resolve(elapsed())))
+    // Whoever reads this knows that it can be ended.
     if (live) redraw(0)
+    else if (options.json !== true)
+      for (const { label, show, value } of rows)
+        if (!label.includes('[')) context.out(`0.000 s  ${label}  ${show(value)}\n`)
   })
 }
 
@@ -153,9 +157,6 @@ export async function watch(
     const rows = targets.flatMap((target) =>
       target.kind === 'register' ? [registerRow(device, target)] : irqRows(device, target),
     )
-    if (options.json !== true)
-      for (const { label, show, value } of rows.filter((row) => !row.label.includes('[')))
-        if (context.columns === null) context.out(`0.000 s  ${label}  ${show(value)}\n`)
     const seconds = await untilEnd(context, rows, options)
     const changes = rows.reduce((sum, row) => sum + row.changes, 0)
     context.err(`${plural(changes, 'change')} in ${seconds.toFixed(1)} s\n`)

@@ -44,6 +44,8 @@ export interface ProbedPciDevice extends PciDevice {
 export interface ProbedGroup extends IommuGroup {
   readonly viability: GroupViability
   readonly node: DeviceNode
+  /** The nodes of its members' own (`/dev/vfio/devices/vfio0`), where the kernel has such (Linux 6.6). */
+  readonly deviceNodes: readonly DeviceNode[]
 }
 
 /** Everything that can be told of a host without opening a device. */
@@ -182,7 +184,14 @@ function probeGroups(attempts: Attempts, options: HostOptions): ProbedGroup[] {
         if (group === null) return null
         // A group that no IOMMU stands behind has another name of node.
         const name = group.name === 'vfio-noiommu' ? `noiommu-${id}` : String(id)
-        return { ...group, viability: groupViability(group), node: node(devRoot(options), 'vfio', name) }
+        return {
+          ...group,
+          viability: groupViability(group),
+          node: node(devRoot(options), 'vfio', name),
+          deviceNodes: group.members.flatMap(({ vfioDev }) =>
+            vfioDev === null || vfioDev.cdev === null ? [] : [node(vfioDev.cdev)],
+          ),
+        }
       }
       const group = attempts.run(subject, read, null)
       return group === null ? [] : [group]

@@ -14,8 +14,12 @@ cliTest('doctor says what a host without VFIO lacks and how to get it', async (t
   t.is(status, 0)
   t.is(err, '')
   t.regex(out, /^ok {7}Linux 6\.1\.0-18-amd64$/m)
-  t.regex(out, /^blocker {2}there are no IOMMU groups.*\n {9}-> Enable VT-d/m)
-  t.regex(out, /^blocker {2}.*vfio\/vfio is not there: VFIO is not loaded\n {9}-> modprobe vfio-pci$/m)
+  t.regex(out, /^blocker {2}there are no IOMMU groups.*\n {9}Without it.*\n {9}-> Enable VT-d/m)
+  t.regex(
+    out,
+    /^blocker {2}.*vfio\/vfio is not there: VFIO is not loaded\n.*\n {9}-> sudo modprobe vfio-pci;/m,
+  )
+  t.regex(out, /\n2 blockers and 4 warnings: VFIO cannot be used yet\n$/)
 })
 
 cliTest('doctor finds nothing wrong where all is there', async (t, { tree, node, vfio }) => {
@@ -36,7 +40,7 @@ cliTest('doctor finds nothing wrong where all is there', async (t, { tree, node,
   )
   t.deepEqual(
     findings.map(({ id }) => id),
-    ['kernel', 'iommu', 'vfio', 'vfio-pci', 'groups', 'memlock', 'iommufd', 'kvm'],
+    ['kernel', 'iommu', 'vfio', 'vfio-pci', 'user', 'groups', 'memlock', 'iommufd', 'kvm'],
   )
 })
 

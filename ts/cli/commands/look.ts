@@ -57,7 +57,7 @@ export function declareLook(program: Command, context: CliContext): void {
           ['vfio config 0000:01:00.0', 'header and capabilities, decoded'],
           ['vfio config 01:00.0 --vfio', 'what VFIO lets a guest see'],
           ['vfio config 01:00.0 --raw > config.bin', 'keep it'],
-          ['vfio config 01:00.0 --hex | lspci -vvv -F -', "lspci's reading of the same bytes"],
+          ['lspci -vvv -F <(vfio config 01:00.0 --hex)', "lspci's reading of the same bytes"],
         ),
     )
     .action(async (id: string, options: Json & { vfio?: boolean; hex?: boolean; raw?: boolean }) => {

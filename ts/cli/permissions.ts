@@ -1,0 +1,157 @@
+// The findings of `vfio doctor` about the user that runs it: what of VFIO it may open, and how much it may pin. The ways
+// they point to are those of docs/unprivileged.md.
+import type { DeviceNode, HostReport } from '../host/index.js'
+import { blocker, ok, warning } from './finding.js'
+import { byteSize, plural } from './format.js'
+import type { Finding } from './output.js'
+
+export interface User {
+  /** Null where users have no numbers. */
+  readonly uid: number | null
+  /** The groups that it is in. */
+  readonly gids: readonly number[]
+}
+
+const RULES = '/etc/udev/rules.d/60-vfio.rules'
+/** Groups, devices and iommufd for the members of a group of users; the container is open to all by itself. */
+export const UDEV_RULES = [
+  'SUBSYSTEM=="vfio", GROUP="vfio", MODE="0660"',
+  'SUBSYSTEM=="vfio-dev", GROUP="vfio", MODE="0660"',
+  'SUBSYSTEM=="misc", KERNEL=="iommu", GROUP="vfio", MODE="0660"',
+] as const
+
+const RELOAD =
+  'sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=vfio --subsystem-match=vfio-dev --subsystem-match=misc'
+const WHY_NODES =
+  'What may open the node of a device has the device, its DMA included: the system gives it to root.'
+/** Guests and drivers of disks and networks pin some hundred MiB soon. */
+const LEAST_MEMLOCK = 1n << 30n
+const GROUP_BITS = 0o060
+
+const usable = ({ readable, writable }: DeviceNode): boolean => readable && writable
+
+/** What gets a user to a node that it may not open. */
+function wayTo({ gid, mode }: DeviceNode, { gids }: User, rule: string): string {
+  // Somebody has made the rule already, for a group of users.
+  if (gid !== null && gid !== 0 && ((mode ?? 0) & GROUP_BITS) === GROUP_BITS && !gids.includes(gid))
+    return `sudo usermod -aG "$(getent group ${gid} | cut -d: -f1)" "$USER", then log in again: the nodes are those of group ${gid}.`
+  return `sudo groupadd -f vfio; sudo usermod -aG vfio "$USER"; echo '${rule}' | sudo tee -a ${RULES}; ${RELOAD}; then log in again (docs/unprivileged.md has this and another way).`
+}
+
+export function user({ uid }: User): Finding {
+  if (uid === 0)
+    return ok('user', 'this is root, which may open everything; docs/unprivileged.md says how to do without')
+  return ok('user', uid === null ? 'users have no numbers here' : `this is the ordinary user ${uid}`)
+}
+
+export function containerNode({ nodes }: HostReport, _who: User): Finding {
+  const { path, exists } = nodes.container
+  if (!exists)
+    return blocker('vfio', {
+      what: `${path} is not there: VFIO is not loaded`,
+      why: 'It is where every use of VFIO by groups starts.',
+      next: 'sudo modprobe vfio-pci; where that fails, the kernel was built without CONFIG_VFIO_PCI: take one of your distribution.',
+    })
+  if (usable(nodes.container)) return ok('vfio', `${path} can be opened`)
+  return blocker('vfio', {
+    what: `${path} may not be opened by this user`,
+    why: 'It is where every use of VFIO by groups starts.',
+    next: `sudo chmod 0666 ${path}: it gives no device out by itself, and the kernel makes it so.`,
+  })
+}
+
+export function groupNodes({ groups }: HostReport, who: User): Finding[] {
+  const present = groups.filter(({ node }) => node.exists)
+  if (present.length === 0) {
+    if (groups.length === 0) return []
+    return [
+      warning('groups', {
+        what: 'no group has a device that is bound to VFIO',
+        why: 'Only devices that a driver of VFIO has can be opened.',
+        next: 'vfio ls shows the devices; vfio bind DEVICE gives one to VFIO',
+      }),
+    ]
+  }
+  const refused = present.filter(({ node }) => !usable(node))
+  const [first] = refused
+  if (first === undefined) return [ok('groups', `${plural(present.length, 'group node')} can be opened`)]
+  return [
+    warning('groups', {
+      what: `this user may not open the nodes of ${refused.length === 1 ? 'group' : 'groups'} ${refused.map(({ id }) => id).join(', ')}`,
+      why: WHY_NODES,
+      next: wayTo(first.node, who, UDEV_RULES[0]),
+    }),
+  ]
+}
+
+/** The devices' own nodes: none where the kernel has none. */
+export function deviceNodes({ groups }: HostReport, who: User): Finding[] {
+  const present = groups.flatMap(({ deviceNodes: nodes }) => nodes).filter(({ exists }) => exists)
+  const refused = present.filter((node) => !usable(node))
+  const [first] = refused
+  if (present.length === 0) return []
+  if (first === undefined) return [ok('devices', `${plural(present.length, 'device node')} can be opened`)]
+  return [
+    warning('devices', {
+      what: `this user may not open ${refused.map(({ path }) => path).join(', ')}`,
+      why: WHY_NODES,
+      next: wayTo(first, who, UDEV_RULES[1]),
+    }),
+  ]
+}
+
+export function memlock({ limits, mayLockMemory }: HostReport): Finding {
+  const why = 'Memory that is mapped for DMA is pinned, and counts: beyond the limit mapping fails (ENOMEM).'
+  if (limits.memlock === null)
+    return warning('memlock', {
+      what: 'the limit on pinned memory could not be read',
+      why,
+      next: 'ulimit -l',
+    })
+  const { soft } = limits.memlock
+  if (mayLockMemory === true)
+    return ok('memlock', 'the process may pin memory without a limit (CAP_IPC_LOCK)')
+  if (soft === 'unlimited') return ok('memlock', 'memory may be pinned without a limit')
+  const what = `${byteSize(soft)} of memory may be pinned for DMA`
+  return soft >= LEAST_MEMLOCK
+    ? ok('memlock', what)
+    : warning('memlock', {
+        what,
+        why,
+        next: "echo '@vfio - memlock unlimited' | sudo tee /etc/security/limits.d/vfio.conf, then log in again; for a service LimitMEMLOCK=infinity in its unit",
+      })
+}
+
+export function iommufdNode({ nodes }: HostReport, who: User): Finding {
+  const { path, exists } = nodes.iommufd
+  if (!exists)
+    return warning('iommufd', {
+      what: `${path} is not there; groups and containers work without it`,
+      why: 'It is the newer way to the IOMMU: dirty tracking of the hardware, nested translation, PASID.',
+      next: 'sudo modprobe iommufd; it needs Linux 6.2 with CONFIG_IOMMUFD, which few distributions have.',
+    })
+  return usable(nodes.iommufd)
+    ? ok('iommufd', `${path} can be opened`)
+    : warning('iommufd', {
+        what: `${path} may not be opened by this user`,
+        why: 'Devices can then be opened by their groups only.',
+        next: wayTo(nodes.iommufd, who, UDEV_RULES[2]),
+      })
+}
+
+export function kvmNode({ nodes }: HostReport): Finding {
+  const { path, exists } = nodes.kvm
+  if (!exists)
+    return warning('kvm', {
+      what: `${path} is not there: no guests, but devices work`,
+      why: 'Guests need KVM; drivers in user space do not.',
+      next: 'Enable virtualization in the firmware, then sudo modprobe kvm_intel or kvm_amd',
+    })
+  return usable(nodes.kvm)
+    ? ok('kvm', `${path} can be opened`)
+    : warning('kvm', {
+        what: `${path} may not be opened by this user`,
+        why: 'Guests need KVM; drivers in user space do not.',
+        next: 'sudo usermod -aG kvm "$USER", then log in again',
+      })
+}
