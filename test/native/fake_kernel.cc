@@ -95,11 +95,17 @@ extern "C" __attribute__((visibility("default"))) int ioctl(int fd, unsigned lon
   va_start(arguments, number);
   void* const argument = va_arg(arguments, void*);
   va_end(arguments);
-  if ((fd != FakeKernel::kContainerFd && fd != FakeKernel::kVmFd) || current == nullptr) {
+  FakeKernel* const kernel = current;
+  if (kernel != nullptr && (fd == FakeKernel::kDeviceFd || kernel->files.contains(fd))) {
+    const int answer = kernel->device ? kernel->device(number, argument) : -ENOTTY;
+    if (answer < 0) errno = -answer;
+    return answer < 0 ? -1 : answer;
+  }
+  if ((fd != FakeKernel::kContainerFd && fd != FakeKernel::kVmFd) || kernel == nullptr) {
     return static_cast<int>(syscall(SYS_ioctl, fd, number, argument));
   }
-  if (number == uapi::kKvmCheckExtension) return current.load()->extension();
-  const int error = current.load()->request(number, argument);
+  if (number == uapi::kKvmCheckExtension) return kernel->extension();
+  const int error = kernel->request(number, argument);
   if (error == 0) return 0;
   errno = error;
   return -1;

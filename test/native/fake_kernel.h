@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <set>
@@ -20,7 +21,10 @@ class FakeKernel {
   // The one that counts as a virtual machine.
   static constexpr int kVmFd = -3;
 
-  // While one exists, requests on those two come here.
+  // The one that counts as a device, whose requests go to `device`.
+  static constexpr int kDeviceFd = -4;
+
+  // While one exists, requests on those come here.
   FakeKernel();
   FakeKernel(const FakeKernel&) = delete;
   FakeKernel& operator=(const FakeKernel&) = delete;
@@ -34,6 +38,10 @@ class FakeKernel {
   int unmaps = 0;
   bool cuts = false;  // an unmap takes exactly what it was asked for; `mappings` does not follow
   int nextError = 0;  // the errno of the next request
+
+  // Gives the answer of a request on a device or on one of `files`, or the negative errno.
+  std::function<int(unsigned long number, void* argument)> device;
+  std::set<int> files;  // real descriptors that count as well
 
   uint32_t limit = 4096;  // of routes and of slots
   std::map<uint32_t, nodevfio::uapi::KvmUserspaceMemoryRegion> slots;
