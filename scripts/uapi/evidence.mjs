@@ -13,10 +13,13 @@ const filesBelow = (folder, ending) =>
 
 const read = (path) => readFileSync(join(ROOT, path), 'utf8')
 
-const NUMBER = /(?<![\w.])(0x[0-9a-fA-F_]+|[0-9][0-9_]*)n?(?:\s*<<\s*([0-9]+)n?)?(?![\w.])/g
+const NUMBER = /(?<![\w.])(-?)(0x[0-9a-fA-F_]+|[0-9][0-9_]*)n?(?:\s*<<\s*([0-9]+)n?)?(?![\w.])/g
 
 const numbersIn = (line) =>
-  [...line.matchAll(NUMBER)].map(([, base, shift = '0']) => BigInt(base.replaceAll('_', '')) << BigInt(shift))
+  [...line.matchAll(NUMBER)].map(
+    ([, sign, base, shift = '0']) =>
+      (sign === '-' ? -1n : 1n) * (BigInt(base.replaceAll('_', '')) << BigInt(shift)),
+  )
 
 const bits = (value) => BigInt.asUintN(32, BigInt(value))
 
@@ -26,7 +29,7 @@ const REACH = 3
 /** The list that a comment introduces, as in `= ['intx', 'msi']`: what stands at a number's place there. */
 const entryAt = (lines, value) => {
   const text = lines.join('\n')
-  const open = /^[^;]*?= (?:\w+\()?\[/.exec(text)
+  const open = /^[^;=]*= (?:\w+\()?\[/.exec(text)
   if (open === null) return undefined
   const list = text.slice(open[0].length, text.indexOf(']', open[0].length))
   if (/[{(]/.test(list)) return undefined

@@ -47,8 +47,8 @@ export interface HotResetDevice {
 
 /** VFIO_PCI_HOT_RESET_FLAG_DEV_ID, VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED */
 const FLAG = { devId: 1, devIdOwned: 2 } as const
-const DEVID_OWNED = 0
-const DEVID_NOT_OWNED = -1
+const DEVID_OWNED = 0 // VFIO_PCI_DEVID_OWNED
+const DEVID_NOT_OWNED = -1 // VFIO_PCI_DEVID_NOT_OWNED
 const ENTRY_SIZE = 8
 
 function addressOf(view: DataView, at: number): string {

@@ -34,6 +34,7 @@ export interface MigrationCapabilities {
 }
 
 export function decodeCapabilities(flags: bigint): MigrationCapabilities {
+  // VFIO_MIGRATION_STOP_COPY, VFIO_MIGRATION_P2P, VFIO_MIGRATION_PRE_COPY
   return { stopCopy: (flags & 1n) !== 0n, p2p: (flags & 2n) !== 0n, preCopy: (flags & 4n) !== 0n }
 }
 

@@ -17,7 +17,7 @@ export interface PrecopyInfo {
   readonly reinit: boolean | undefined
 }
 
-const FLAG_REINIT = 1
+const FLAG_REINIT = 1 // VFIO_PRECOPY_INFO_REINIT
 
 /** The most that one read asks for, in bytes. */
 export const MOST_CHUNK = 64 << 20
