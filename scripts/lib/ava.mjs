@@ -55,6 +55,9 @@ export const onHost = async (results, files, { env = {}, options = [], quiet = t
 const RIG_TIMEOUT = 3600
 const IN_RIG = ['--serial', '--concurrency', '1', '--timeout', '5m']
 
+/** Programs that the tests in the rig compare with, and Debian's packages of them. */
+const PEERS = { lspci: 'pciutils', mdevctl: 'mdevctl', driverctl: 'driverctl' }
+
 /** In a guest with real VFIO, on one of the rig's machines. */
 export const onRig = async (results, files, { kernel, iommu, sriov, record }) => {
   if (files.length === 0) return
@@ -63,9 +66,13 @@ export const onRig = async (results, files, { kernel, iommu, sriov, record }) =>
     const reason = whyNotBuilt()
     if (reason !== undefined) return results.skip(`${files.length} test files on the built kernel`, reason)
   }
-  // The guest sees the host's programs; the config space tests compare with what lspci says there.
-  if (findProgram('lspci') === undefined) {
-    const problem = aptInstall(['pciutils'], 'the rig compares with what lspci says')
+  // The guest sees the host's programs.
+  const missing = Object.keys(PEERS).filter((program) => findProgram(program) === undefined)
+  if (missing.length > 0) {
+    const problem = aptInstall(
+      missing.map((program) => PEERS[program]),
+      'the rig compares with what they say and do',
+    )
     if (problem !== undefined) results.fail(problem)
   }
   const { runInRig } = await import('../../test/rig/index.mjs')

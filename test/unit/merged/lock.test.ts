@@ -2,9 +2,9 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { VfioError } from '../../../ts/errors.js'
 import { ChangeLock } from '../../../ts/merged/change/lock.js'
@@ -96,4 +96,15 @@ lockTest('of many that want it at once, one has it at any time', async (t) => {
   t.is(most, 1)
   t.true(taken > 0)
   t.is(readdirSync(path).length, 1)
+})
+
+lockTest('a state folder that cannot be is told', async (t) => {
+  const path = folder(t)
+  writeFileSync(dirname(path) + '/file', '')
+  const error = await t.throwsAsync(ChangeLock.take(dirname(path) + '/file'), { instanceOf: VfioError })
+  t.is(error.code, 'EEXIST')
+  t.is(error.subject, dirname(path) + '/file')
+  if (process.getuid?.() === 0) return
+  const denied = await t.throwsAsync(ChangeLock.take('/root/node-vfio'), { instanceOf: VfioError })
+  t.like(denied, { code: 'EACCES', reason: 'permission' })
 })

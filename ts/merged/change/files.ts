@@ -13,9 +13,21 @@ import {
   writeSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
+import { VfioError } from '../../errors.js'
 import type { HostStep, HostWrite, Look } from '../../host/step.js'
 
 const FOLDER = 'folder'
+
+/** What Node refuses, as a VfioError that says who may. Other errors are given back as they are. */
+export function explained(error: unknown, subject: string): unknown {
+  const { errno, syscall, code } = error instanceof Error ? (error as NodeJS.ErrnoException) : {}
+  if (errno === undefined || syscall === undefined) return error
+  const denied = code === 'EACCES' || code === 'EPERM'
+  return new VfioError(Math.abs(errno), syscall, {
+    subject,
+    ...(denied ? { reason: 'permission', remedy: 'The host is changed by root: run it as root.' } : {}),
+  })
+}
 
 function absent(error: unknown): boolean {
   return error instanceof Error && 'code' in error && ['ENOENT', 'ENOTDIR'].includes(String(error.code))

@@ -4,7 +4,7 @@
 import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { string } from '../../validate.js'
-import { syncFolder } from './files.js'
+import { explained, syncFolder } from './files.js'
 import type { ChangeOptions, Plan } from './types.js'
 
 /** A step that was begun. */
@@ -148,6 +148,7 @@ function readEntry(folder: string, id: number): JournalEntry | null {
 /**
  * Every change that can be taken back, the latest last.
  * @throws TypeError if an option is no text
+ * @throws VfioError EACCES for who may not see them
  */
 export function listChanges(options: ChangeOptions = {}): JournalEntry[] {
   const folder = stateRoot(options)
@@ -156,7 +157,7 @@ export function listChanges(options: ChangeOptions = {}): JournalEntry[] {
     names = readdirSync(folder)
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
-    throw error
+    throw explained(error, folder)
   }
   return names
     .map((name) => Number(PATTERN.exec(name)?.[1] ?? 0))

@@ -6,10 +6,11 @@
 // links its own socket to the number after the last, which only one can do, and only once the last one's socket is dead. The
 // last file is never taken away, so that a number is never used twice; earlier ones are, by the next holder.
 
-import { closeSync, linkSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
+import { accessSync, closeSync, constants, linkSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { EBUSY, EOPNOTSUPP, VfioError } from '../../errors.js'
+import { explained } from './files.js'
 
 const PATTERN = /^lock\.(\d+)$/
 /** How long a holder may take to say who it is. */
@@ -84,8 +85,14 @@ export class ChangeLock {
         subject: folder,
         remedy: 'The host is changed on Linux alone.',
       })
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-    const fd = openSync(folder, 'r')
+    let fd: number
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o700 })
+      accessSync(folder, constants.W_OK)
+      fd = openSync(folder, 'r')
+    } catch (error) {
+      throw explained(error, folder)
+    }
     const own = `socket.${process.pid}.${Math.random().toString(36).slice(2)}`
     let server: Server | undefined
     try {

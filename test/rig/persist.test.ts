@@ -1,0 +1,29 @@
+// What is kept for driverctl, read by driverctl itself: it binds the device as we did.
+import { execFileSync } from 'node:child_process'
+import test from 'ava'
+import { picture, vfio } from './changes.js'
+import { devices, driverOf, rig, writeSysfs } from './devices.js'
+
+// driverctl wants a module of the driver's name, or loads one: on the built kernel there are none.
+const withModules = rig.built ? test.skip : test.serial
+
+withModules('driverctl binds the device that was kept', async (t) => {
+  const { edu } = devices
+  const before = picture()
+  t.is((await vfio('unbind', edu, '--no-driver')).status, 0)
+  const bound = await vfio('bind', edu, '--persist')
+  t.is(bound.status, 0, bound.err)
+  // As after a reboot: the file is there, the override is not.
+  await writeSysfs('/sys/bus/pci/drivers/vfio-pci/unbind', edu)
+  await writeSysfs(`/sys/bus/pci/devices/${edu}/driver_override`, '')
+  t.is(driverOf('edu'), null)
+  execFileSync('driverctl', ['load-override', edu])
+  t.is(driverOf('edu'), 'vfio-pci')
+  t.regex(
+    execFileSync('driverctl', ['list-overrides'], { encoding: 'utf8' }),
+    new RegExp(`^${edu} vfio-pci$`, 'm'),
+  )
+  t.is((await vfio('undo')).status, 0)
+  t.is((await vfio('undo')).status, 0)
+  t.deepEqual(picture(), before)
+})
