@@ -1,5 +1,6 @@
 // The charts of a run, as options for echarts. Knows how rows look, and nothing of pages or files.
 import type { Row, Spread } from './harness.js'
+import type { Buckets } from './histogram.js'
 
 export interface Chart {
   /** Names the file and the place in the page. */
@@ -120,24 +121,80 @@ function seriesChart(name: string, points: { size: number; row: Row }[]): Chart 
   return { id: name.replaceAll('.', '-'), title: name, height: 340, option }
 }
 
+/** How many of a latency's times are over by when: ours and the limit's. */
+function distributionChart({ name, unit, distribution }: Row): Chart[] {
+  if (distribution === undefined) return []
+  const line = (label: string, color: string, buckets: Buckets): object => {
+    const total = buckets.reduce((sum, [, count]) => sum + count, 0)
+    let seen = 0
+    const points = buckets.map(([value, count]) => {
+      seen += count
+      return [value, Number(((100 * seen) / total).toPrecision(4))]
+    })
+    return { type: 'line', name: label, color, step: 'end', showSymbol: false, data: points }
+  }
+  const edges = [distribution.ours, distribution.limit].flatMap((buckets) => [
+    valueAt(buckets, 0.001),
+    valueAt(buckets, 0.999),
+  ])
+  const option = {
+    animation: false,
+    backgroundColor: '#ffffff',
+    title: { text: name, subtext: 'the share of all times that is over by then', left: 10, top: 8 },
+    tooltip: { trigger: 'axis' },
+    legend: { right: 20, top: 20 },
+    grid: { left: 70, right: 40, top: MARGIN.top, bottom: MARGIN.bottom },
+    xAxis: {
+      type: 'log',
+      name: unit,
+      nameLocation: 'middle',
+      nameGap: 30,
+      min: Math.min(...edges),
+      max: Math.max(...edges),
+    },
+    yAxis: { type: 'value', min: 0, max: 100, axisLabel: { formatter: '{value} %' } },
+    series: [line('node-vfio', '#4c78a8', distribution.ours), line('C++', '#f58518', distribution.limit)],
+  }
+  return [{ id: `${name.replaceAll('.', '-')}-distribution`, title: name, height: 320, option }]
+}
+
+function valueAt(buckets: Buckets, at: number): number {
+  const total = buckets.reduce((sum, [, count]) => sum + count, 0)
+  let seen = 0
+  return buckets.find(([, count]) => (seen += count) >= at * total)?.[0] ?? 1
+}
+
 /** The charts that a run has figures for. A rate's ratio is turned over, so that less is better everywhere. */
 export function chartsOf(rows: readonly Row[]): Chart[] {
   const costs = rows.map(asCost)
+  const typical = costs.filter((row) => !isTail(row))
   return [
     ...ratioChart(
       'ratio-to-limit',
       'Cost by the cost of the same work in C++',
       'medians of interleaved pairs, quartiles; 1 is no difference, less is better',
-      bars(costs, 'ratioToLimit'),
+      bars(typical, 'ratioToLimit'),
     ),
     ...ratioChart(
       'ratio-to-peer',
       'Cost by that of what would be used instead',
       'medians of interleaved pairs, quartiles; 1 is no difference, less is better',
-      bars(costs, 'ratioToPeer'),
+      bars(typical, 'ratioToPeer'),
+    ),
+    ...ratioChart(
+      'tail-to-limit',
+      'The slow ones, by those of C++',
+      'the 99th and the 99.9th percentile of the latencies; medians of interleaved pairs, quartiles',
+      bars(costs.filter(isTail), 'ratioToLimit'),
     ),
     ...[...series(rows)].map(([name, points]) => seriesChart(name, points)),
+    ...rows.flatMap(distributionChart),
   ]
+}
+
+/** A row of a latency's slow ones. */
+function isTail({ name }: Row): boolean {
+  return /\.p99(\.9)?$/.test(name)
 }
 
 function inverse({ min, q1, q3, max }: Spread): Spread {

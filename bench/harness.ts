@@ -2,6 +2,7 @@
 // both, and the row keeps medians and their spread.
 
 import { benchAddon } from './addon.js'
+import type { Distribution } from './latency.js'
 import { median, quantile } from './statistics.js'
 
 export { median }
@@ -44,6 +45,8 @@ export interface Row {
   }
   /** What the medians are of, in the order of the turns; none in a row that was not measured. */
   samples?: { ours: readonly number[]; limit: readonly number[] | null; peer: readonly number[] | null }
+  /** Of a latency: how all its times are spread. */
+  distribution?: Distribution
   /** Where it was measured. */
   machine?: string
   reason?: string
@@ -178,8 +181,11 @@ function summary(
   }
 }
 
+/** Its unit, and why. */
+export type Unmeasured = [unit: string, reason: string]
+
 /** A row that could not be measured. */
-export function unmeasured(name: string, unit: string, reason: string): Row {
+export function unmeasured(name: string, ...[unit, reason]: Unmeasured): Row {
   const spread = { ours: null, limit: null, peer: null, ratioToLimit: null, ratioToPeer: null }
   return {
     name,

@@ -16,6 +16,7 @@ const RIG_TIMEOUT = 1200
 const HELP = `npm run bench -- [options]
 
   --json              print the rows as a JSON array on stdout, every sample included, and nothing else there
+  --raw FILE          keep every single time that the latencies are made of: a line of JSON for each measurement
   --check             exit with status 1 when a figure is not what it must be
   --compare OLD.json  say of each row whether it is faster, slower or within noise, next to what --json printed once
   --report FILE.html  write a page with charts and a table, which needs nothing beside it
@@ -87,8 +88,11 @@ const measure = async (options, thresholds) => {
   const { hostRows } = await load('host')
   const inRig = (rows) =>
     rows.map((row) => (row.ours === null ? row : { ...row, machine: `the rig on ${machine}` }))
-  const { only = '' } = options
+  const { only = '', raw } = options
+  const { keepRawSamples, closeRawSamples } = await load('latency')
+  if (raw !== undefined) keepRawSamples(raw)
   const here = measuredHere(await hostRows(say, only))
+  closeRawSamples()
   const chosen = (rows) => rows.filter(({ name }) => name.startsWith(only))
   // The rig is not booted for nothing.
   if (chosen(thresholds.rigRowsWithout('')).length === 0) return here
@@ -100,7 +104,7 @@ const readFile = async (file) => (await load('compare')).readRows(readFileSync(f
 const parse = () => {
   const kinds = {
     boolean: ['json', 'check', 'rig', 'no-rig', 'help'],
-    string: ['compare', 'report', 'svg', 'from', 'only'],
+    string: ['compare', 'report', 'svg', 'from', 'only', 'raw'],
   }
   const { values } = parseArgs({
     options: Object.fromEntries(

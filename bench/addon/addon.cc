@@ -4,7 +4,9 @@
 #include <node_api.h>
 #include <sched.h>
 
+#include <cstring>
 #include <memory>
+#include <vector>
 
 #include "partner.h"
 
@@ -41,7 +43,8 @@ napi_value pin(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// partnerStart(ping, pong, cpu, rounds, spins): an opaque partner; finishing it gives nanoseconds per round trip.
+// partnerStart(ping, pong, cpu, rounds, spins): an opaque partner; finishing it gives the nanoseconds of each round
+// trip.
 napi_value partnerStart(napi_env env, napi_callback_info info) {
   napi_value values[5];
   arguments(env, info, values);
@@ -61,8 +64,11 @@ napi_value partnerFinish(napi_env env, napi_callback_info info) {
   void* data = nullptr;
   napi_get_value_external(env, values[0], &data);
   const std::unique_ptr<bench::Partner> partner(static_cast<bench::Partner*>(data));
+  const std::vector<double> samples = partner->finish();
+  void* bytes = nullptr;
   napi_value result = nullptr;
-  napi_create_double(env, partner->finish(), &result);
+  napi_create_arraybuffer(env, samples.size() * sizeof(double), &bytes, &result);
+  if (!samples.empty()) std::memcpy(bytes, samples.data(), samples.size() * sizeof(double));
   return result;
 }
 

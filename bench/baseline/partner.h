@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "measure.h"
@@ -18,39 +19,37 @@ enum class Waits : uint8_t { kAsleep, kSpinning };
 class Partner {
  public:
   Partner(int ping, int pong, int cpu, int64_t rounds, Waits waits = Waits::kAsleep)
-      : thread_([=, this] { nanoseconds_ = play(ping, pong, cpu, rounds, waits); }) {}
+      : thread_([=, this] { play(ping, pong, cpu, rounds, waits); }) {}
 
-  // Median nanoseconds of a round trip, or a negative errno.
-  double finish() {
+  // Nanoseconds of each round trip; fewer than asked for when the kernel refused something.
+  std::vector<double> finish() {
     thread_.join();
-    return nanoseconds_;
+    return std::move(samples_);
   }
 
  private:
-  static double play(int ping, int pong, int cpu, int64_t rounds, Waits waits) {
+  void play(int ping, int pong, int cpu, int64_t rounds, Waits waits) {
     pin(cpu);
     const int epollFd = epoll_create1(EPOLL_CLOEXEC);
     epoll_event event = {};
     event.events = EPOLLIN;
-    if (epollFd < 0 || epoll_ctl(epollFd, EPOLL_CTL_ADD, pong, &event) != 0) return -errno;
-    std::vector<double> samples;
-    samples.reserve(static_cast<size_t>(rounds));
+    if (epollFd < 0 || epoll_ctl(epollFd, EPOLL_CTL_ADD, pong, &event) != 0) return;
+    samples_.reserve(static_cast<size_t>(rounds));
     for (int64_t i = 0; i < rounds; ++i) {
       const int64_t start = now();
       uint64_t value = 1;
-      if (write(ping, &value, sizeof value) != sizeof value) return -errno;
+      if (write(ping, &value, sizeof value) != sizeof value) return;
       while (waits == Waits::kAsleep && epoll_wait(epollFd, &event, 1, -1) != 1) {
       }
       while (read(pong, &value, sizeof value) != sizeof value) {
-        if (errno != EAGAIN || waits == Waits::kAsleep) return -errno;
+        if (errno != EAGAIN || waits == Waits::kAsleep) return;
       }
-      samples.push_back(static_cast<double>(now() - start));
+      samples_.push_back(static_cast<double>(now() - start));
     }
     close(epollFd);
-    return median(samples);
   }
 
-  double nanoseconds_ = 0;
+  std::vector<double> samples_;
   std::thread thread_;
 };
 

@@ -21,5 +21,5 @@ int main(int argc, char** argv) {
     value = 1;
     if (write(pong, &value, sizeof value) != sizeof value) return bench::fail("write");
   }
-  return bench::report(partner.finish());
+  return bench::reportSamples(partner.finish());
 }

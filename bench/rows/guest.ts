@@ -4,8 +4,9 @@
 import { availableParallelism } from 'node:os'
 
 import { BenchGuest, guestForLimits } from '../guest/guest.js'
-import { type Row, compare, compareSeveral, unmeasured } from '../harness.js'
-import { runLimit, runLimitOfSeveral } from '../limits.js'
+import { type Row, compare, unmeasured } from '../harness.js'
+import { compareLatency, latencyNames } from '../latency.js'
+import { runLimit, runLimitForSamples } from '../limits.js'
 import { allowedCpus, pinMainThread } from '../machine.js'
 import { EventFd, SignalPoller, SignalWaiter } from '../../ts/index.js'
 import { Kvm } from '../../ts/kvm/index.js'
@@ -19,25 +20,15 @@ const SPIN_MICROS = 10_000
 const TIMEOUT_MS = 10_000
 
 const NO_PEER = { none: 'peer: no npm package does this work' }
-const UNITS = {
-  'guest.roundtrip.poller': 'us',
-  'guest.roundtrip.poller.p99': 'us',
-  'guest.roundtrip.waiter': 'us',
-  'guest.roundtrip.waiter.p99': 'us',
-  'guest.roundtrip.spin': 'us',
-  'guest.roundtrip.spin.p99': 'us',
-  'guest.roundtrip.kernel': 'us',
-  'guest.doorbell.rate': 'doorbells/s',
-}
-
-/** Median and 99th percentile, in microseconds. */
-type Figures = [p50: number, p99: number]
-
-function figures(milliseconds: Float64Array): Figures {
-  milliseconds.sort()
-  const micros = (at: number): number => milliseconds[at]! * 1000
-  return [micros(milliseconds.length >> 1), micros(Math.floor((milliseconds.length * 99) / 100))]
-}
+/** Every row of the group, for when there are none. */
+const ROWS: readonly [name: string, unit: string][] = [
+  ...['poller', 'waiter', 'spin'].flatMap((name) =>
+    latencyNames(`guest.roundtrip.${name}`).map((each): [string, string] => [each, 'us']),
+  ),
+  ['guest.roundtrip.kernel', 'us'],
+  ['guest.doorbell.rate', 'doorbells/s'],
+]
+const NANOSECONDS_PER_MILLISECOND = 1e6
 
 interface Place {
   /** The CPU that JavaScript runs on, and the one that the guest runs on. */
@@ -81,14 +72,14 @@ class RoundTrip {
 }
 
 /** Twice as many rounds as are kept: the first half warms up, as in the limit. */
-async function polled(trip: RoundTrip): Promise<Figures> {
+async function polled(trip: RoundTrip): Promise<Float64Array> {
   const samples = new Float64Array(ROUNDS)
   const poller = new SignalPoller()
   await new Promise<void>((resolve) => {
     let round = 0
     let start = 0
     poller.add(trip.doorbell, () => {
-      samples[round % ROUNDS] = performance.now() - start
+      samples[round % ROUNDS] = (performance.now() - start) * NANOSECONDS_PER_MILLISECOND
       if (++round < 2 * ROUNDS) start = trip.next()
       else resolve()
     })
@@ -96,18 +87,18 @@ async function polled(trip: RoundTrip): Promise<Figures> {
   })
   poller.close()
   trip.check()
-  return figures(samples)
+  return samples
 }
 
-function waited(trip: RoundTrip, waiter: SignalWaiter): Figures {
+function waited(trip: RoundTrip, waiter: SignalWaiter): Float64Array {
   const samples = new Float64Array(ROUNDS)
   for (let round = 0; round < 2 * ROUNDS; round++) {
     const start = trip.next()
     if (waiter.wait(TIMEOUT_MS) !== 1) throw new Error('no doorbell came')
-    samples[round % ROUNDS] = performance.now() - start
+    samples[round % ROUNDS] = (performance.now() - start) * NANOSECONDS_PER_MILLISECOND
   }
   trip.check()
-  return figures(samples)
+  return samples
 }
 
 async function roundTrip(
@@ -121,14 +112,11 @@ async function roundTrip(
     name === 'poller'
       ? undefined
       : new SignalWaiter([trip.doorbell], { spinMicros: name === 'spin' ? SPIN_MICROS : 0 })
-  const rows = await compareSeveral({
-    names: [`guest.roundtrip.${name}`, `guest.roundtrip.${name}.p99`],
+  const rows = await compareLatency({
+    name: `guest.roundtrip.${name}`,
     unit: 'us',
     ours: () => (waiter === undefined ? polled(trip) : waited(trip, waiter)),
-    limit: () => {
-      const args = [limit, ...guestForLimits(), cpu, guestCpu, ROUNDS]
-      return runLimitOfSeveral('guest-roundtrip', args).map((nanoseconds) => nanoseconds / 1000)
-    },
+    limit: () => runLimitForSamples('guest-roundtrip', [limit, ...guestForLimits(), cpu, guestCpu, ROUNDS]),
     peer: NO_PEER,
     runs: RUNS,
   })
@@ -237,7 +225,7 @@ function obstacle(): string | undefined {
 
 export async function guest(): Promise<Row[]> {
   const reason = obstacle()
-  if (reason !== undefined) return Object.entries(UNITS).map(([name, unit]) => unmeasured(name, unit, reason))
+  if (reason !== undefined) return ROWS.map(([name, unit]) => unmeasured(name, unit, reason))
   const cpus = allowedCpus()
   const place = { cpu: cpus[0]!, guestCpu: cpus.at(-1)! }
   pinMainThread([place.cpu])

@@ -2,9 +2,10 @@
 // handler of SignalPoller, from an epoll loop in C++, or from npm's epoll. On one core, then across two.
 import { readSync, writeSync } from 'node:fs'
 
-import { benchAddon } from '../addon.js'
-import { type Beside, type Measure, type Row, compare, unmeasured } from '../harness.js'
-import { runLimit } from '../limits.js'
+import { benchAddon, roundTripsOf } from '../addon.js'
+import type { Row } from '../harness.js'
+import { type Samples, compareLatency, unmeasuredLatency } from '../latency.js'
+import { runLimitForSamples } from '../limits.js'
 import { allowedCpus, pinMainThread, pinProcess } from '../machine.js'
 import { peer } from '../peers.js'
 import { EventFd, SignalPoller } from '../../ts/index.js'
@@ -18,15 +19,13 @@ async function play(
   cpu: number,
   rounds: number,
   finished: Promise<void>,
-): Promise<number> {
+): Promise<Float64Array> {
   const partner = benchAddon.partnerStart(ping.fd, pong.fd, cpu, rounds, false)
   await finished
-  const nanoseconds = benchAddon.partnerFinish(partner)
-  if (nanoseconds < 0) throw new Error(`the ping-pong's partner failed: errno ${-nanoseconds}`)
-  return nanoseconds
+  return roundTripsOf(partner, rounds)
 }
 
-function ours(cpu: number, rounds: number): Measure {
+function ours(cpu: number, rounds: number): Samples {
   return async () => {
     const [ping, pong] = [new EventFd(), new EventFd()]
     const poller = new SignalPoller()
@@ -36,15 +35,15 @@ function ours(cpu: number, rounds: number): Measure {
       pong.signal()
       if (--left === 0) resolve()
     })
-    const nanoseconds = await play(ping, pong, cpu, rounds, promise)
+    const times = await play(ping, pong, cpu, rounds, promise)
     poller.close()
     ping.close()
     pong.close()
-    return nanoseconds
+    return times
   }
 }
 
-function npmEpoll(cpu: number, rounds: number): Beside {
+function npmEpoll(cpu: number, rounds: number): Samples | { none: string } {
   const epoll = peer('epoll')
   if ('none' in epoll) return epoll
   const { Epoll } = epoll
@@ -61,12 +60,12 @@ function npmEpoll(cpu: number, rounds: number): Beside {
       if (--left === 0) resolve()
     })
     poller.add(pingFd, Epoll.EPOLLIN)
-    const nanoseconds = await play(ping, pong, cpu, rounds, promise)
+    const times = await play(ping, pong, cpu, rounds, promise)
     poller.remove(pingFd)
     poller.close()
     ping.close()
     pong.close()
-    return nanoseconds
+    return times
   }
 }
 
@@ -78,12 +77,12 @@ function withResolvers(): { promise: Promise<void>; resolve: () => void } {
   return { promise, resolve }
 }
 
-async function pingPong(name: string, cpu: number, partnerCpu: number, rounds: number): Promise<Row> {
-  return compare({
+async function pingPong(name: string, cpu: number, partnerCpu: number, rounds: number): Promise<Row[]> {
+  return compareLatency({
     name,
     unit: 'ns',
     ours: ours(partnerCpu, rounds),
-    limit: () => runLimit('poller-latency', [cpu, partnerCpu, rounds]),
+    limit: () => runLimitForSamples('poller-latency', [cpu, partnerCpu, rounds]),
     peer: npmEpoll(partnerCpu, rounds),
     peerName: 'epoll',
   })
@@ -96,14 +95,16 @@ export async function pollerLatency(): Promise<Row[]> {
   // Node's other threads come along: npm's epoll answers through one of its own.
   peer('epoll')
   pinProcess([last])
-  rows.push(await pingPong('eventfd.poller.latency.oneCore', last, last, ROUNDS.oneCore))
+  rows.push(...(await pingPong('eventfd.poller.latency.oneCore', last, last, ROUNDS.oneCore)))
   pinProcess(cpus)
   if (first === last) {
-    rows.push(unmeasured('eventfd.poller.latency.acrossCores', 'ns', 'this process may use one CPU only'))
+    rows.push(
+      ...unmeasuredLatency('eventfd.poller.latency.acrossCores', 'ns', 'this process may use one CPU only'),
+    )
     return rows
   }
   pinMainThread([first])
-  rows.push(await pingPong('eventfd.poller.latency.acrossCores', first, last, ROUNDS.acrossCores))
+  rows.push(...(await pingPong('eventfd.poller.latency.acrossCores', first, last, ROUNDS.acrossCores)))
   pinMainThread(cpus)
   return rows
 }

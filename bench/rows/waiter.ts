@@ -1,9 +1,10 @@
 // eventfd.waiter.latency: the ping-pong of eventfd.poller.latency, answered by a thread that blocks in SignalWaiter.
 // eventfd.waiter.spin.latency: both ends spin instead, beside the limit of the former and a C++ program that spins too.
 // eventfd.scale: one of many eventfds is signalled and waited for; at 4096 also beside the cost at 1.
-import { benchAddon } from '../addon.js'
+import { benchAddon, roundTripsOf } from '../addon.js'
 import { type Measure, type Row, compare, perTurn, unmeasured } from '../harness.js'
-import { runLimit } from '../limits.js'
+import { type Samples, compareLatency, unmeasuredLatency } from '../latency.js'
+import { runLimit, runLimitForSamples } from '../limits.js'
 import { allowedCpus, pinMainThread } from '../machine.js'
 import { EventFd, SignalWaiter, VfioError } from '../../ts/index.js'
 
@@ -13,7 +14,7 @@ const WATCHED = [1, 64, 1024, 4096] as const
 const TURNS = 40_000
 const NO_PEER = { none: 'no npm package blocks a thread for eventfds' }
 
-function ours(partnerCpu: number, rounds: number, spinMicros: number): Measure {
+function ours(partnerCpu: number, rounds: number, spinMicros: number): Samples {
   return () => {
     using ping = new EventFd()
     using pong = new EventFd()
@@ -23,9 +24,7 @@ function ours(partnerCpu: number, rounds: number, spinMicros: number): Measure {
       waiter.wait()
       pong.signal()
     }
-    const nanoseconds = benchAddon.partnerFinish(partner)
-    if (nanoseconds < 0) throw new Error(`the ping-pong's partner failed: errno ${-nanoseconds}`)
-    return nanoseconds
+    return roundTripsOf(partner, rounds)
   }
 }
 
@@ -36,31 +35,31 @@ export async function waiterLatency(): Promise<Row[]> {
   const row = async (name: string, cpu: number, rounds: number): Promise<void> => {
     pinMainThread([cpu])
     rows.push(
-      await compare({
+      ...(await compareLatency({
         name,
         unit: 'ns',
         ours: ours(last, rounds, 0),
-        limit: () => runLimit('poller-latency', [cpu, last, rounds]),
+        limit: () => runLimitForSamples('poller-latency', [cpu, last, rounds]),
         peer: NO_PEER,
-      }),
+      })),
     )
   }
   await row('eventfd.waiter.latency.oneCore', last, ROUNDS.oneCore)
   if (first === last) {
     const reason = 'this process may use one CPU only'
-    rows.push(unmeasured('eventfd.waiter.latency.acrossCores', 'ns', reason))
-    rows.push(unmeasured('eventfd.waiter.spin.latency', 'ns', reason))
+    rows.push(...unmeasuredLatency('eventfd.waiter.latency.acrossCores', 'ns', reason))
+    rows.push(...unmeasuredLatency('eventfd.waiter.spin.latency', 'ns', reason))
   } else {
     await row('eventfd.waiter.latency.acrossCores', first, ROUNDS.acrossCores)
     rows.push(
-      await compare({
+      ...(await compareLatency({
         name: 'eventfd.waiter.spin.latency',
         unit: 'ns',
         ours: ours(last, ROUNDS.acrossCores, SPIN_MICROS),
-        limit: () => runLimit('poller-latency', [first, last, ROUNDS.acrossCores]),
-        peer: () => runLimit('waiter-spin', [first, last, ROUNDS.acrossCores]),
+        limit: () => runLimitForSamples('poller-latency', [first, last, ROUNDS.acrossCores]),
+        peer: () => runLimitForSamples('waiter-spin', [first, last, ROUNDS.acrossCores]),
         peerName: 'C++, spinning',
-      }),
+      })),
     )
   }
   pinMainThread(cpus)

@@ -29,6 +29,21 @@ const ROWS = [
     ratioToLimit: 0.8,
     spread: { ...none, ratioToLimit: spread },
   }),
+  row('latency', {
+    ours: 10,
+    limit: 10,
+    distribution: {
+      ours: [
+        [10, 90],
+        [20, 10],
+      ],
+      limit: [
+        [10, 99],
+        [40, 1],
+      ],
+    },
+  }),
+  row('latency.p99', { ratioToLimit: 2, spread: { ...none, ratioToLimit: spread } }),
   row('scale.1', { ours: 10, limit: 5 }),
   row('scale.64', { ours: 12, limit: 5 }),
   row('absent', { runs: 0, reason: 'no <device>' }),
@@ -43,9 +58,23 @@ test('one chart for each kind of figure; a rate is turned into a cost', (t) => {
   const charts = chartsOf(ROWS)
   t.deepEqual(
     charts.map(({ id }) => id),
-    ['ratio-to-limit', 'ratio-to-peer', 'scale'],
+    ['ratio-to-limit', 'ratio-to-peer', 'tail-to-limit', 'scale', 'latency-distribution'],
   )
-  const [limit, peer, scale] = charts.map(({ option }) => option as Option)
+  const [limit, peer, tail, scale, latency] = charts.map(({ option }) => option as Option)
+  t.deepEqual(tail!.yAxis.data, ['latency.p99'])
+  t.deepEqual(
+    latency!.series.map(({ data }) => data),
+    [
+      [
+        [10, 90],
+        [20, 100],
+      ],
+      [
+        [10, 99],
+        [40, 100],
+      ],
+    ],
+  )
   // From below.
   t.deepEqual(limit!.yAxis.data, ['rate', 'signal'])
   t.deepEqual(limit!.series[0]!.data, [1.25, 1])
@@ -98,7 +127,7 @@ drawn(
     )
     t.regex(html, /^<!doctype html>/)
     t.notRegex(html.replace(/<script>[^]*?<\/script>/g, ''), /<[^>]+ (src|href)=/)
-    t.is(html.match(/<svg/g)?.length, 3)
+    t.is(html.match(/<svg/g)?.length, 5)
     t.true(html.includes('a processor &amp; more'))
     t.true(html.includes('<td>&lt;signal&gt;</td>'))
     t.true(html.includes('absent: no &lt;device&gt;'))
@@ -112,7 +141,7 @@ drawn('each chart as an SVG file (needs echarts, from `npm ci` in bench/)', (t) 
   const folder = mkdtempSync(join(tmpdir(), 'node-vfio-'))
   try {
     const files = writeSvgs(join(folder, 'new'), ROWS)
-    t.is(files.length, 3)
+    t.is(files.length, 5)
     for (const file of files) t.regex(readFileSync(file, 'utf8'), /^<svg [^]*<\/svg>\s*$/)
     t.regex(readFileSync(files[0]!, 'utf8'), />signal</)
   } finally {
