@@ -1,5 +1,5 @@
 // Machines of a few bytes, for tests on the host's own KVM.
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 
 import test, { type TestFn } from 'ava'
@@ -125,4 +125,31 @@ export async function runInWorker(vcpu: Vcpu): Promise<Runner> {
   })
   const ended = new Promise<string>((resolve) => worker.once('message', resolve))
   return { worker, ended, exited }
+}
+
+/** What the process holds that a machine is made of: descriptors by what they are, mappings, threads. */
+export interface Holdings {
+  descriptors: string[]
+  mappings: string[]
+  threads: number
+}
+
+export function holdings(): Holdings {
+  const descriptors = readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)]
+    } catch {
+      // The descriptor of the listing itself.
+      return []
+    }
+  })
+  const mappings = readFileSync('/proc/self/maps', 'utf8')
+    .split('\n')
+    .map((line) => line.split(/\s+/).slice(5).join(' '))
+  const ours = /kvm|memfd|eventfd|timerfd/
+  return {
+    descriptors: descriptors.filter((name) => ours.test(name)).sort(),
+    mappings: mappings.filter((name) => ours.test(name)).sort(),
+    threads: readdirSync('/proc/self/task').length,
+  }
 }

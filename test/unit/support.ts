@@ -10,10 +10,10 @@ import { Region } from '../../ts/device/region.js'
 import { type GuestMemory } from '../../ts/iommu/guest-memory.js'
 
 /**
- * Runs under AddressSanitizer, whose code is slower, whose freed memory stays, and whose look for leaks at the end of a
- * process takes seconds: bounds of time and memory are then what would still show a hang or a leak that grows.
+ * Runs under AddressSanitizer or ThreadSanitizer, whose code is slower, whose freed memory stays, and whose look for leaks at
+ * the end of a process takes seconds: bounds of time and memory are then what would still show a hang or a leak that grows.
  */
-export const SANITIZED = process.env.ASAN_OPTIONS !== undefined
+export const SANITIZED = process.env.ASAN_OPTIONS !== undefined || process.env.TSAN_OPTIONS !== undefined
 
 /** The compiled modules by name, for code that runs elsewhere. */
 const MODULES = {
