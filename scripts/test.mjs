@@ -9,6 +9,8 @@ import {
   prepareAddon,
   prepareBenchModules,
   PrepareError,
+  prepareExamples,
+  prepareLibrary,
   prepareModules,
   prepareTypeScript,
 } from './lib/prepare.mjs'
@@ -89,6 +91,11 @@ const prepare = (suites) => {
   if (!compiled) return
   if (process.env.NODE_VFIO_ADDON === undefined) prepareAddon()
   prepareTypeScript()
+  // The example VMM, which the tests start as its users do. In the rig it would take minutes to compile.
+  if (suites.some(({ folder }) => folder !== 'unit' && folder !== 'fuzz')) {
+    prepareLibrary()
+    prepareExamples()
+  }
   prepareRecord(suites)
   // The reports of benchmarks are drawn by a library that is installed there; without it their tests are skipped.
   if (!suites.some(({ folder }) => folder === 'unit')) return

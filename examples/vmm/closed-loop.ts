@@ -8,7 +8,7 @@ import { interruptMessage, type Machine } from './machine.js'
 import { Mailbox } from './mailbox.js'
 import { watch } from './watchdog.js'
 
-const STALLED_SECONDS = 20
+const STALLED_SECONDS = 60
 
 /** What one processor and the VMM have counted of each other. */
 export interface LoopCounts {
@@ -100,7 +100,8 @@ export async function runClosedLoop(machine: Machine, rounds: number): Promise<L
   })
   machine.bus.attach('port', CONTROL_PORT, CONTROL_LENGTH, control)
   const stopWatching = watch(
-    () => loops.reduce((sum, { progress }) => sum + progress, 0),
+    // Its exits too, by which it gets ready.
+    () => loops.reduce((sum, { progress }) => sum + progress, machine.exits.io),
     STALLED_SECONDS,
     () => {
       machine.stop()

@@ -8,7 +8,7 @@ import { type ExitCounts, interruptMessage, type Machine } from './machine.js'
 import { Mailbox } from './mailbox.js'
 import { watch } from './watchdog.js'
 
-const STALLED_SECONDS = 20
+const STALLED_SECONDS = 60
 
 export interface EduCounts {
   /** Times that the guest made the device interrupt, and interrupts that it took. */
@@ -56,7 +56,8 @@ export async function runEduLoop(machine: Machine, place: EduPlace, rounds: numb
   })
   machine.bus.attach('port', CONTROL_PORT, CONTROL_LENGTH, control)
   const stopWatching = watch(
-    () => mailbox.get('interrupts'),
+    // Its exits too, by which it gets ready.
+    () => mailbox.get('interrupts') + machine.exits.io,
     STALLED_SECONDS,
     () => {
       machine.stop()

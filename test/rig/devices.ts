@@ -17,6 +17,8 @@ if (described === undefined) throw new Error('these tests run in the rig: npm te
 export const rig = JSON.parse(described) as {
   kernel: string
   built: boolean
+  /** The file that the kernel was started from. */
+  image: string
   iommu: 'intel' | 'virtio' | 'none'
   devices: Record<DeviceName, string> & { sriov?: string }
 }

@@ -41,6 +41,7 @@ const environment = (kernel, machine, extra) => {
   const rig = JSON.stringify({
     kernel: kernel.release,
     built: kernel.modules === null,
+    image: kernel.image,
     iommu: machine.iommu,
     devices,
   })
