@@ -14,6 +14,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   nodevfio::registerVfio(env, exports);
   nodevfio::registerDeviceFeatures(env, exports);
   nodevfio::registerDeviceExtras(env, exports);
+  nodevfio::registerIommufd(env, exports);
   nodevfio::registerKvm(env, exports);
   return exports;
 }

@@ -16,6 +16,10 @@ export type VfioErrorReason =
   | 'no-vfio-module'
   | 'no-iommufd'
   | 'no-group-node'
+  | 'no-cdev'
+  | 'no-iommu'
+  | 'device-busy'
+  | 'unsafe-interrupts'
   | 'permission'
   | 'group-busy'
   | 'group-not-viable'
@@ -121,6 +125,27 @@ const KNOWN: Record<string, VfioErrorContext> = {
     remedy: 'The range cuts a mapping in two, which type1v2 refuses: unmap whole mappings.',
   },
   'VFIO_IOMMU_UNMAP_DMA ENOENT': { remedy: 'Nothing is mapped there.' },
+  'IOMMU_IOAS_MAP EEXIST': {
+    remedy: 'Part of the range is mapped already; unmap it or choose another iova.',
+  },
+  'IOMMU_IOAS_MAP EFAULT': {
+    remedy:
+      'The memory cannot be pinned: it may be read-only, its file truncated, or a BAR (export it as a dma-buf and use mapFile).',
+  },
+  'IOMMU_IOAS_MAP ENOSPC': { remedy: 'The kernel has no room for the mapping.' },
+  'IOMMU_IOAS_UNMAP EINVAL': {
+    remedy: 'The range cuts a mapping in two, which iommufd refuses: unmap whole mappings.',
+  },
+  'IOMMU_OPTION EBUSY': {
+    remedy: 'Something is in the iommufd already: set it on a new one, before the first address space.',
+  },
+  'IOMMU_OPTION EPERM': { reason: 'permission', remedy: 'Only with CAP_SYS_RESOURCE.' },
+  'IOMMU_IOAS_CHANGE_PROCESS EINVAL': {
+    remedy: 'Something is mapped by address: only what mapFile mapped can change its process.',
+  },
+  'IOMMU_IOAS_ALLOW_IOVAS EADDRINUSE': {
+    remedy: 'A mapping lies outside the new ranges, or a device keeps an address inside them for itself.',
+  },
   'VFIO_IOMMU_DIRTY_PAGES EACCES': { remedy: 'Dirty tracking needs type1v2; this address space is type1.' },
   'VFIO_DEVICE_RESET EINVAL': {
     remedy: 'The device has no reset of its own (info.resettable is false).',
@@ -211,7 +236,9 @@ export const {
   ENOENT,
   ENOSPC,
   ENOSYS,
+  ENOTTY,
   EOPNOTSUPP,
+  EPERM,
   ETIMEDOUT,
 } = constants.errno
 

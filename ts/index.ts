@@ -1,6 +1,6 @@
 // The public surface of node-vfio, and nothing else.
 export { VfioDevice, type DeviceEventHandler, type FromFdOptions } from './device/device.js'
-export type { OpenOptions } from './device/open.js'
+export type { OpenChoice, OpenOptions } from './device/open.js'
 export type {
   DeviceBus,
   DeviceCapability,
@@ -59,6 +59,7 @@ export {
   type Mappable,
   type PlaceOptions,
 } from './iommu/address-space.js'
+export { Iommufd, type IommufdOptions, type RlimitMode } from './iommu/iommufd.js'
 export { DirtyBitmap, type DirtyTracking } from './iommu/dirty-tracking.js'
 export { DmaBuffer } from './iommu/dma-buffer.js'
 export { DmaBufFile } from './iommu/dma-buf-file.js'

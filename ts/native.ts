@@ -8,6 +8,7 @@ import { debuglog } from 'node:util'
 
 import { ENOSYS, VfioError } from './errors.js'
 import type { DeviceNative } from './native/device.js'
+import type { IommufdFunctions } from './native/iommufd.js'
 
 /** An environment's hold on a native object. Opaque. */
 export interface NativeHandle {
@@ -43,7 +44,7 @@ export interface RegisterAccessors {
  * The addon. Every function does one thing and throws VfioError with the errno where the kernel refuses. Where a
  * function exists in two forms, the one whose name ends in Sync runs on the spot, the other on libuv's pool.
  */
-export interface NativeAddon extends DeviceNative {
+export interface NativeAddon extends DeviceNative, IommufdFunctions {
   // -- handles --
   setErrorFactory(factory: (errno: number, syscall: string) => Error): void
   /** Lets go of the object; with `wait`, after the calls that run for this handle. */
@@ -157,21 +158,8 @@ export interface NativeAddon extends DeviceNative {
   ): Promise<void>
   containerUnmapDmaSync(container: NativeHandle, iova: bigint, size: bigint, flags: number): bigint
   containerUnmapDma(container: NativeHandle, iova: bigint, size: bigint, flags: number): Promise<bigint>
-  /** The lowest free, aligned range of `size` bytes within [start, last], among what this process mapped. */
-  containerGap(
-    container: NativeHandle,
-    start: bigint,
-    last: bigint,
-    size: bigint,
-    alignment: bigint,
-  ): bigint | null
-  containerMappingCount(container: NativeHandle): number
   containerDirtyPages(container: NativeHandle, flags: number): void
   containerDirtyBitmap(container: NativeHandle, iova: bigint, size: bigint, pageSize: bigint): Uint8Array
-  /** A handle that unmaps the range when its last holder lets go. */
-  dmaMappingOwn(container: NativeHandle, iova: bigint, size: bigint): NativeHandle
-  dmaMappingUnmapSync(mapping: NativeHandle): bigint
-  dmaMappingUnmap(mapping: NativeHandle): Promise<bigint>
 
   // -- group --
   groupOpen(path: string): NativeHandle
@@ -305,9 +293,10 @@ const UNWATCHED = new Set([
   'registersPoll',
   'registersFaulted',
   'registersCounters',
-  'containerMappingCount',
+  'dmaMappingCount',
   'containerIommu',
   'containerChanges',
+  'ioasChanges',
   'guardIntact',
 ])
 

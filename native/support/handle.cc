@@ -146,12 +146,11 @@ Napi::Value holdersOf(const Napi::CallbackInfo& info) {
 Napi::Value fdOf(const Napi::CallbackInfo& info) {
   const Handle& handle = Handle::from(info[0], "handle");
   if (handle.released()) throw Failure(EBADF, kClosed);
-  const Kind kind = handle.kind();
-  if (kind == Kind::kRegisters || kind == Kind::kDmaMapping || kind == Kind::kPoller ||
-      kind == Kind::kDeviceIoeventfd || kind == Kind::kIrqfd || kind == Kind::kIoeventfd) {
-    throw Napi::TypeError::New(info.Env(), std::string("a ") + nameOf(kind) + " has no descriptor");
+  const int fd = handle.object()->descriptor();
+  if (fd < 0) {
+    throw Napi::TypeError::New(info.Env(), std::string("a ") + nameOf(handle.kind()) + " has no descriptor");
   }
-  return Napi::Number::New(info.Env(), static_cast<const File*>(handle.object().get())->fd());
+  return Napi::Number::New(info.Env(), fd);
 }
 
 Napi::Value kindOf(const Napi::CallbackInfo& info) {

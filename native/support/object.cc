@@ -60,6 +60,22 @@ const char* nameOf(Kind kind) {
       return "DmaBufFile";
     case Kind::kMigrationStream:
       return "MigrationStream";
+    case Kind::kIommufd:
+      return "Iommufd";
+    case Kind::kIoas:
+      return "Ioas";
+    case Kind::kHwpt:
+      return "Hwpt";
+    case Kind::kViommu:
+      return "Viommu";
+    case Kind::kVdevice:
+      return "Vdevice";
+    case Kind::kHwQueue:
+      return "HwQueue";
+    case Kind::kFaultQueue:
+      return "FaultQueue";
+    case Kind::kEventQueue:
+      return "EventQueue";
   }
   return "object";
 }

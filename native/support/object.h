@@ -26,6 +26,14 @@ enum class Kind : uint8_t {
   kWaiter,
   kDmaBufFile,
   kMigrationStream,
+  kIommufd,
+  kIoas,
+  kHwpt,
+  kViommu,
+  kVdevice,
+  kHwQueue,
+  kFaultQueue,
+  kEventQueue,
 };
 
 const char* nameOf(Kind kind);
@@ -38,6 +46,9 @@ class Object : public std::enable_shared_from_this<Object> {
   virtual ~Object() = default;
 
   Kind kind() const { return kind_; }
+
+  // Its open file; -1 for an object that is none.
+  virtual int descriptor() const { return -1; }
 
   // The environment that holds this object ends: give up what only its thread uses. Overridden where a handle's release
   // is not enough, because functions that JavaScript can no longer call hold the object too.
@@ -64,6 +75,7 @@ class File : public Object {
   ~File() override;
 
   int fd() const { return fd_; }
+  int descriptor() const override { return fd_; }
 
  protected:
   // For a destructor that must see the file closed before its own members go.

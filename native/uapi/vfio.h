@@ -37,6 +37,9 @@ inline constexpr unsigned long kDeviceIoeventfd = vfioRequest(16);
 inline constexpr unsigned long kDeviceFeature = vfioRequest(17);
 // Migration data
 inline constexpr unsigned long kMigGetPrecopyInfo = vfioRequest(21);
+inline constexpr unsigned long kDeviceBindIommufd = vfioRequest(18);
+inline constexpr unsigned long kDeviceAttachIommufdPt = vfioRequest(19);
+inline constexpr unsigned long kDeviceDetachIommufdPt = vfioRequest(20);
 
 inline constexpr int kApiVersion = 0;
 
@@ -202,6 +205,36 @@ struct GfxPlaneInfo {  // vfio_device_gfx_plane_info
   uint32_t reserved;
 };
 static_assert(sizeof(GfxPlaneInfo) == 64 && offsetof(GfxPlaneInfo, id) == 56);
+inline constexpr uint32_t kDeviceBindToken = 1U << 0;
+
+// Before Linux 6.18 the kernel knows it up to out_devid and takes a longer one whose rest is 0.
+struct DeviceBindIommufd {
+  uint32_t argsz;
+  uint32_t flags;
+  int32_t iommufd;
+  uint32_t out_devid;
+  uint64_t token_uuid_ptr;  // 16 bytes
+};
+static_assert(sizeof(DeviceBindIommufd) == 24 && offsetof(DeviceBindIommufd, token_uuid_ptr) == 16);
+
+inline constexpr uint32_t kDeviceAttachPasid = 1U << 0;
+
+struct DeviceAttachIommufdPt {
+  uint32_t argsz;
+  uint32_t flags;
+  uint32_t pt_id;  // comes back as the hardware page table that is used
+  uint32_t pasid;
+};
+static_assert(sizeof(DeviceAttachIommufdPt) == 16);
+
+inline constexpr uint32_t kDeviceDetachPasid = 1U << 0;
+
+struct DeviceDetachIommufdPt {
+  uint32_t argsz;
+  uint32_t flags;
+  uint32_t pasid;
+};
+static_assert(sizeof(DeviceDetachIommufdPt) == 12);
 
 struct Type1Info {
   uint32_t argsz;

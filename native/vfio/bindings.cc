@@ -163,23 +163,6 @@ class UnmapDma : public OperationOn<Container> {
   uint64_t unmapped_ = 0;
 };
 
-// containerGap(container, start, last, size, alignment): a free range's start, or null.
-Napi::Value containerGap(const Napi::CallbackInfo& info) {
-  const auto container = take<Container>(info[0], "container");
-  const uint64_t start = uint64Of(info[1], "start");
-  const uint64_t last = uint64Of(info[2], "last");
-  const uint64_t size = uint64Of(info[3], "size");
-  const uint64_t alignment = uint64Of(info[4], "alignment");
-  if (size == 0 || alignment == 0) throw Napi::RangeError::New(info.Env(), "size and alignment must not be 0");
-  const auto found = container->gap(start, last, size, alignment);
-  if (!found) return info.Env().Null();
-  return Napi::BigInt::New(info.Env(), *found);
-}
-
-Napi::Value containerMappingCount(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(take<Container>(info[0], "container")->mappingCount()));
-}
-
 // containerDirtyPages(container, flags): start or stop logging.
 Napi::Value containerDirtyPages(const Napi::CallbackInfo& info) {
   const auto container = take<Container>(info[0], "container");
@@ -212,26 +195,6 @@ Napi::Value containerDirtyBitmap(const Napi::CallbackInfo& info) {
   memcpy(result.Data(), bitmap.data(), result.ByteLength());
   return result;
 }
-
-// dmaMappingOwn(container, iova, size): a handle that unmaps the range when its last holder lets go.
-Napi::Value dmaMappingOwn(const Napi::CallbackInfo& info) {
-  return Handle::wrap(info.Env(), std::make_shared<DmaMapping>(take<Container>(info[0], "container"),
-                                                               uint64Of(info[1], "iova"), uint64Of(info[2], "size")));
-}
-
-// dmaMappingUnmap(mapping): unmaps now, whoever else holds it.
-class UnmapOwned : public OperationOn<DmaMapping> {
- public:
-  static constexpr const char* kSyscall = "VFIO_IOMMU_UNMAP_DMA";
-
-  explicit UnmapOwned(const Napi::CallbackInfo& info) : OperationOn(take<DmaMapping>(info[0], "mapping")) {}
-
-  int run() { return object_->unmap(unmapped_); }
-  Napi::Value result(Napi::Env env) { return Napi::BigInt::New(env, unmapped_); }
-
- private:
-  uint64_t unmapped_ = 0;
-};
 
 // -- group --
 
@@ -456,6 +419,8 @@ Napi::Value regionWindow(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void registerVfio(Napi::Env env, Napi::Object exports) {
+  registerCdev(env, exports);
+  registerDma(env, exports);
   define<containerOpen>(env, exports, "containerOpen");
   define<containerFromFd>(env, exports, "containerFromFd");
   define<containerGetApiVersion>(env, exports, "containerGetApiVersion");
@@ -468,13 +433,8 @@ void registerVfio(Napi::Env env, Napi::Object exports) {
   define<asynchronously<MapDma>>(env, exports, "containerMapDma");
   define<synchronously<UnmapDma>>(env, exports, "containerUnmapDmaSync");
   define<asynchronously<UnmapDma>>(env, exports, "containerUnmapDma");
-  define<containerGap>(env, exports, "containerGap");
-  define<containerMappingCount>(env, exports, "containerMappingCount");
   define<containerDirtyPages>(env, exports, "containerDirtyPages");
   define<containerDirtyBitmap>(env, exports, "containerDirtyBitmap");
-  define<dmaMappingOwn>(env, exports, "dmaMappingOwn");
-  define<synchronously<UnmapOwned>>(env, exports, "dmaMappingUnmapSync");
-  define<asynchronously<UnmapOwned>>(env, exports, "dmaMappingUnmap");
   define<groupOpen>(env, exports, "groupOpen");
   define<groupFromFd>(env, exports, "groupFromFd");
   define<groupGetStatus>(env, exports, "groupGetStatus");

@@ -6,6 +6,8 @@ namespace nodevfio {
 Device::~Device() {
   // Before the group is let go: the kernel frees a group when no device of it is open.
   closeFile();
+  // The kernel has detached it: the usable addresses of its spaces may be more now.
+  for (const auto& [pasid, attachment] : attachments_) attachment.ioas->changed();
 }
 
 std::shared_ptr<Group> Device::group() const {

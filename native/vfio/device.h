@@ -1,11 +1,15 @@
-// A VFIO device: its file, the group it came from, and the mappings of its regions that this process has.
+// A VFIO device: its file, what it came from (a group, or an iommufd that it is bound to), and the mappings of its
+// regions that this process has.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <utility>
 
+#include "iommufd/ioas.h"
 #include "memory/guard.h"
 #include "support/object.h"
 #include "vfio/group.h"
@@ -22,13 +26,41 @@ class Device : public File {
 
   // The group it came from; nullptr where it was opened without one.
   std::shared_ptr<Group> group() const;
+  // The cdev at `path`, not bound yet. nullptr and the errno otherwise.
+  static std::shared_ptr<Device> openCdev(const std::string& path, int& error);
+
+  // VFIO_DEVICE_BIND_IOMMUFD, which opens the device; `token` is a VF token's 16 bytes or nullptr.
+  int bind(std::shared_ptr<Iommufd> iommufd, const uint8_t* token);
+  // VFIO_DEVICE_ATTACH_IOMMUFD_PT: to an IOAS or a hardware page table over `ioas`, in place of what it was attached
+  // to. Without a PASID the device's own requests. `used` is the page table that the kernel uses.
+  int attach(std::shared_ptr<IommufdObject> pageTable, std::shared_ptr<Ioas> ioas, std::optional<uint32_t> pasid,
+             uint32_t& used);
+  // VFIO_DEVICE_DETACH_IOMMUFD_PT. Nothing when it is not attached.
+  int detach(std::optional<uint32_t> pasid);
+  // What it is bound to, and its number there; nullptr for a device of a group.
+  std::shared_ptr<Iommufd> iommufd(uint32_t& id);
+
+  // Notes the IOMMU group of a device that is attached: the kernel lets all of a group's devices be in one space only.
+  void inGroup(uint32_t group);
+  // The IOAS that the process has attached a device of the group to.
+  static std::shared_ptr<Ioas> ioasOfGroup(uint32_t group);
 
   // The guarded mapping of a range of the device's file, shared by every environment that asks for the same range.
   std::shared_ptr<GuardedMapping> mapping(uint64_t offset, uint64_t size, int protection, int& error);
 
  private:
+  struct Attachment {
+    std::shared_ptr<IommufdObject> pageTable;
+    std::shared_ptr<Ioas> ioas;
+  };
+  using Attachments = std::map<std::optional<uint32_t>, Attachment>;
+
   std::shared_ptr<Object> owner_;
   std::mutex mutex_;
+  std::shared_ptr<Iommufd> iommufd_;
+  uint32_t iommufdId_ = 0;
+  Attachments attachments_;  // by PASID
+  std::shared_ptr<Ioas> groupIoas_;
   std::map<std::pair<uint64_t, uint64_t>, std::weak_ptr<GuardedMapping>> mappings_;
 };
 

@@ -6,7 +6,11 @@ import test from 'ava'
 import { checkOutput } from '../unit/cli/schemas.js'
 import { run } from '../../ts/cli/program.js'
 
-const { devices } = JSON.parse(process.env.NODE_VFIO_RIG ?? '{}') as { devices: Record<string, string> }
+const rig = JSON.parse(process.env.NODE_VFIO_RIG ?? '{}') as {
+  built: boolean
+  devices: Record<string, string>
+}
+const { devices } = rig
 const MAIN = join(import.meta.dirname, '../../ts/cli/main.js')
 const edu = devices.edu!
 const nvme = devices.nvme!
@@ -50,12 +54,16 @@ test.serial('show gives regions, capabilities and interrupts', async (t) => {
   t.regex(out, /^ {2}bar0 +\d+ KiB +rw +mapped at 0x0-/m)
   t.regex(out, /^ {2}0x[0-9a-f]+ +MSI-X +65 vectors, table at 0x[0-9a-f]+ of bar0/m)
   t.regex(out, /^ {2}msix +65 vectors/m)
-  t.regex(out, /^ {2}type +type1v2/m)
+  t.regex(out, rig.built ? /^ {2}type +iommufd/m : /^ {2}type +type1v2/m)
   const shown = await vfio('show', edu, '--json')
   t.is(shown.status, 0, shown.err)
   t.like(JSON.parse(shown.out), {
     open: { possible: true },
-    device: { info: { bus: 'pci' }, capabilities: [{ name: 'msi' }], iommu: { type: 'type1v2' } },
+    device: {
+      info: { bus: 'pci' },
+      capabilities: [{ name: 'msi' }],
+      iommu: { type: rig.built ? 'iommufd' : 'type1v2' },
+    },
   })
 })
 

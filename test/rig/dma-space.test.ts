@@ -71,25 +71,29 @@ test.serial('a file of another making as memory', async (t) => {
 })
 
 test.serial('synchronous forms, and mappingsAvailable as it goes down and up', async (t) => {
-  await withDevice('edu', (device) => {
-    const space = device.addressSpace
-    const before = space.mappingsAvailable
-    if (before === null) return t.fail('the kernel of the rig says how many there are')
-    using memory = GuestMemory.create(8192)
-    const places = [1, 2, 3].map(() => space.mapSync(memory))
-    t.is(new Set(places).size, 3)
-    t.is(space.mappingsAvailable, before - 3)
-    t.is(space.mappingCount, 3)
-    for (const iova of places) t.is(space.unmapSync(iova, 8192), 8192n)
-    t.is(space.mappingsAvailable, before)
-    const none = space.unmapSync(places[0] as bigint, 8192)
-    t.is(none, 0n)
-    const buffer = space.allocateSync(4096, { below: EDU_MASK })
-    t.throws(() => space.mapSync(memory, { iova: buffer.iova }), { instanceOf: VfioError, code: 'EEXIST' })
-    buffer[Symbol.dispose]()
-    t.is(space.mapSync(memory, { iova: buffer.iova }), buffer.iova)
-    t.is(space.unmapAll(), 8192n)
-  })
+  await withDevice(
+    'edu',
+    (device) => {
+      const space = device.addressSpace
+      const before = space.mappingsAvailable
+      if (before === null) return t.fail('the kernel of the rig says how many there are')
+      using memory = GuestMemory.create(8192)
+      const places = [1, 2, 3].map(() => space.mapSync(memory))
+      t.is(new Set(places).size, 3)
+      t.is(space.mappingsAvailable, before - 3)
+      t.is(space.mappingCount, 3)
+      for (const iova of places) t.is(space.unmapSync(iova, 8192), 8192n)
+      t.is(space.mappingsAvailable, before)
+      const none = space.unmapSync(places[0] as bigint, 8192)
+      t.is(none, 0n)
+      const buffer = space.allocateSync(4096, { below: EDU_MASK })
+      t.throws(() => space.mapSync(memory, { iova: buffer.iova }), { instanceOf: VfioError, code: 'EEXIST' })
+      buffer[Symbol.dispose]()
+      t.is(space.mapSync(memory, { iova: buffer.iova }), buffer.iova)
+      t.is(space.unmapAll(), 8192n)
+    },
+    { iommu: 'type1v2' },
+  )
 })
 
 test.serial('a mapping for reading only, and one for writing only', async (t) => {
@@ -138,7 +142,7 @@ test.serial(
 
 test.serial('RLIMIT_MEMLOCK, in a process that lost its exemption', async (t) => {
   const other = new Companion(`const { execFileSync } = await import('node:child_process')
-    const device = await vfio.VfioDevice.open('${devices.edu}')
+    const device = await vfio.VfioDevice.open('${devices.edu}', { iommu: 'type1v2' })
     const space = device.addressSpace
     await (await space.allocate(1 << 20)).close()
     execFileSync('prlimit', ['--pid', String(process.pid), '--memlock=1048576:1048576'])

@@ -136,23 +136,27 @@ test('type1: the middle of a mapping unmaps nothing, and has no dirty tracking',
 })
 
 test('the dirty bitmap of type1v2', async (t) => {
-  await withDevice('edu', async (device) => {
-    const space = device.addressSpace
-    t.is(space.type, 'type1v2')
-    await using buffer = await space.allocate(16 * 4096)
-    space.dirtyTracking.start()
-    const bitmap = space.dirtyTracking.bitmap(buffer.iova, buffer.size, 4096)
-    t.is(bitmap.pages, 16)
-    // A device that pins all of its memory counts all of it as dirty.
-    t.is(bitmap.count, 16)
-    t.true(bitmap.has(15))
-    space.dirtyTracking.stop()
-    t.throws(() => space.dirtyTracking.bitmap(buffer.iova, 100, 4096), { instanceOf: RangeError })
-  })
+  await withDevice(
+    'edu',
+    async (device) => {
+      const space = device.addressSpace
+      t.is(space.type, 'type1v2')
+      await using buffer = await space.allocate(16 * 4096)
+      space.dirtyTracking.start()
+      const bitmap = space.dirtyTracking.bitmap(buffer.iova, buffer.size, 4096)
+      t.is(bitmap.pages, 16)
+      // A device that pins all of its memory counts all of it as dirty.
+      t.is(bitmap.count, 16)
+      t.true(bitmap.has(15))
+      space.dirtyTracking.stop()
+      t.throws(() => space.dirtyTracking.bitmap(buffer.iova, 100, 4096), { instanceOf: RangeError })
+    },
+    { iommu: 'type1v2' },
+  )
 })
 
 test('several devices in one AddressSpace see one buffer', async (t) => {
-  await using space = AddressSpace.open()
+  await using space = AddressSpace.open({ iommu: 'type1v2' })
   t.is(space.type, undefined)
   const early = t.throws(() => space.pageSizes, { instanceOf: VfioError })
   t.regex(early.remedy ?? '', /once a device is open/)
@@ -201,13 +205,17 @@ test('the limit of mapping entries is named', async (t) => {
   const before = readFileSync(ENTRY_LIMIT, 'utf8')
   writeFileSync(ENTRY_LIMIT, '2')
   try {
-    await withDevice('edu', async (device) => {
-      t.is(device.addressSpace.mappingsAvailable, 2)
-      await device.addressSpace.allocate(4096)
-      await device.addressSpace.allocate(4096)
-      const refused = await t.throwsAsync(device.addressSpace.allocate(4096), { instanceOf: VfioError })
-      t.is(refused.reason, 'mapping-limit')
-    })
+    await withDevice(
+      'edu',
+      async (device) => {
+        t.is(device.addressSpace.mappingsAvailable, 2)
+        await device.addressSpace.allocate(4096)
+        await device.addressSpace.allocate(4096)
+        const refused = await t.throwsAsync(device.addressSpace.allocate(4096), { instanceOf: VfioError })
+        t.is(refused.reason, 'mapping-limit')
+      },
+      { iommu: 'type1v2' },
+    )
   } finally {
     writeFileSync(ENTRY_LIMIT, before)
   }
@@ -217,7 +225,7 @@ test('RLIMIT_MEMLOCK is named with its figures', (t) => {
   const url = new URL('../../ts/index.js', import.meta.url).href
   const code = `
     const { VfioDevice } = await import(${JSON.stringify(url)});
-    const device = await VfioDevice.open(${JSON.stringify(devices.edu)});
+    const device = await VfioDevice.open(${JSON.stringify(devices.edu)}, { iommu: 'type1v2' });
     try { await device.addressSpace.allocate(64 << 20); console.log('mapped') }
     catch (error) { console.log(JSON.stringify({ code: error.code, reason: error.reason, remedy: error.remedy })) }
     await device.close()`

@@ -111,11 +111,13 @@ test.serial('a device that has no driver, and the same one with its driver back'
 })
 
 test.serial('another process drives the device through copies of its descriptors', async (t) => {
-  await withDevice('edu', async (device) => {
-    device.region('bar0').write32(4, 5)
-    const { fd, addressSpace } = device
-    const other = new Companion(
-      `const addressSpace = vfio.AddressSpace.fromFd(4, { type: 'type1v2' })
+  await withDevice(
+    'edu',
+    async (device) => {
+      device.region('bar0').write32(4, 5)
+      const { fd, addressSpace } = device
+      const other = new Companion(
+        `const addressSpace = vfio.AddressSpace.fromFd(4, { type: 'type1v2' })
       const device = vfio.VfioDevice.fromFd(3, { name: '${devices.edu}', addressSpace })
       const buffer = await addressSpace.allocate(4096)
       const bar0 = device.region('bar0')
@@ -123,14 +125,16 @@ test.serial('another process drives the device through copies of its descriptors
       await device.close()
       await addressSpace.close()
       say('closed')`,
-      [fd, addressSpace.fd],
-    )
-    try {
-      t.deepEqual(await other.said(), ['type1v2', devices.edu, EDU_ID, ~5 >>> 0, true])
-      t.is(await other.said(), 'closed')
-    } finally {
-      await other.end()
-    }
-    t.is(device.region('bar0').read32(4), ~5 >>> 0)
-  })
+        [fd, addressSpace.fd],
+      )
+      try {
+        t.deepEqual(await other.said(), ['type1v2', devices.edu, EDU_ID, ~5 >>> 0, true])
+        t.is(await other.said(), 'closed')
+      } finally {
+        await other.end()
+      }
+      t.is(device.region('bar0').read32(4), ~5 >>> 0)
+    },
+    { iommu: 'type1v2' },
+  )
 })

@@ -26,7 +26,7 @@ async function refusal(id: string, options?: Parameters<typeof VfioDevice.open>[
 /** A process that opens a device, says so, and holds it until its stdin ends. */
 async function holder(id: string): Promise<ChildProcess> {
   const code = `const { VfioDevice } = await import(${JSON.stringify(url)});
-    const device = await VfioDevice.open(${JSON.stringify(id)});
+    const device = await VfioDevice.open(${JSON.stringify(id)}, { iommu: 'type1v2' });
     console.log('open'); process.stdin.on('end', () => device.close()).resume()`
   const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -101,7 +101,7 @@ test.serial('each obstacle has its name', async (t) => {
 
 test.serial('a group that another process holds is busy, and free when it is done', async (t) => {
   const child = await holder(devices.edu)
-  const busy = await refusal(devices.edu)
+  const busy = await refusal(devices.edu, { iommu: 'type1v2' })
   t.is(busy.reason, 'group-busy')
   t.is(busy.code, 'EBUSY')
   const exit = once(child, 'exit')

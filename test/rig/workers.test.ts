@@ -69,7 +69,15 @@ test.serial('a device, its space, a buffer and an interrupt shared with a Worker
     bytes[0] = 0x11`,
     { device: device.share(), buffer: buffer.share(), space: device.addressSpace.share(), msi: msi.share() },
   )
-  t.deepEqual(await message(worker), [devices.edu, EDU_ID, buffer.iova, 8192, 0x5a, 'type1v2', 'pci'])
+  t.deepEqual(await message(worker), [
+    devices.edu,
+    EDU_ID,
+    buffer.iova,
+    8192,
+    0x5a,
+    device.addressSpace.type,
+    'pci',
+  ])
   worker.postMessage('raise')
   t.is(await message(worker), 'raised')
   t.is(await nextCount(msi), 1)

@@ -1,6 +1,7 @@
 // Whether a device can be opened, as far as can be told without opening it: the checks of VfioDevice.open, in words.
 import { accessSync, constants } from 'node:fs'
-import { checkOptions, findDevice, groupContext, groupNode, notViable } from '../device/open.js'
+import { type FoundDevice, checkOptions, findDevice, nodeToOpen } from '../device/open.js'
+import { notViable } from '../device/open-group.js'
 import { VfioError } from '../errors.js'
 import {
   groupViability,
@@ -19,8 +20,6 @@ export interface Openable {
   readonly reason: string | null
 }
 
-type Found = ResolvedDevice & { iommuGroup: number }
-
 const POSSIBLE: Openable = { possible: true, why: null, remedy: null, reason: null }
 const BRIDGE: Openable = {
   possible: false,
@@ -30,12 +29,12 @@ const BRIDGE: Openable = {
 }
 const CLASS_BRIDGE = 0x06
 
-function checkNode(path: string): void {
+function checkNode({ node, explain }: ReturnType<typeof nodeToOpen>): void {
   try {
-    accessSync(path, constants.R_OK | constants.W_OK)
+    accessSync(node, constants.R_OK | constants.W_OK)
   } catch (error) {
     const { code = 'EACCES', errno = 0 } = error as NodeJS.ErrnoException
-    throw new VfioError(Math.abs(errno), 'open', groupContext(path, { code }))
+    throw new VfioError(Math.abs(errno), 'open', explain({ code }))
   }
 }
 
@@ -53,6 +52,8 @@ function whyNot(
       return `driver ${device.driver ?? ''}`
     case 'no-vfio-module':
       return 'VFIO is not loaded'
+    case 'no-cdev':
+      return 'no node of its own'
     case 'no-group-node':
       return `no node for group ${device.iommuGroup ?? ''}`
     case 'permission':
@@ -83,10 +84,10 @@ export function openable(device: ResolvedDevice, host: HostOptions, classCode?: 
   }
   const options = checkOptions(host)
   try {
-    const found: Found = findDevice(device.sysfsPath, options)
+    const found: FoundDevice = findDevice(device.sysfsPath, options)
     const group = readIommuGroup(found.iommuGroup, host)
     if (group !== null && !groupViability(group).viable) throw notViable(found, options)
-    checkNode(groupNode(found.iommuGroup, options))
+    checkNode(nodeToOpen(found, options))
     return POSSIBLE
   } catch (error) {
     if (!(error instanceof VfioError)) throw error

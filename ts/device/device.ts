@@ -27,17 +27,14 @@ import {
 } from './names.js'
 import {
   type KvmOwner,
-  type OpenGroup,
+  type OpenChoice,
   type OpenOptions,
-  abandonGroup,
   checkOptions,
   findDevice,
-  getDevice,
-  getDeviceSync,
-  openGroup,
-  tellVm,
+  startOpening,
 } from './open.js'
 import { Region } from './region.js'
+import { type Route, abandon, enable, enableSync } from './route.js'
 
 export type DeviceEventHandler = (device: VfioDevice) => unknown
 
@@ -55,13 +52,14 @@ interface Identity {
   groupFd: number | null
   /** The virtual machine that was told of it, and is to be told when it goes. */
   vm?: KvmOwner | undefined
+  opened?: OpenChoice
 }
 
 /** What `fromFd` is told about a descriptor from elsewhere. */
 export interface FromFdOptions {
   /** What errors call it (default: its file descriptor). */
   name?: string
-  /** The address space that its group is in. */
+  /** The address space that it is in; for a node that is not bound yet, the space of iommufd that it is to be in. */
   addressSpace: AddressSpace
   /** As for `open`. */
   guard?: boolean
@@ -78,6 +76,8 @@ export class VfioDevice extends Handle {
   readonly sysfsPath: string | null
   /** What the device sees as memory. */
   readonly addressSpace: AddressSpace
+  /** Which way it was opened, and why; null for one made from a descriptor or a token. */
+  readonly opened: OpenChoice | null
   /** VFIO_DEVICE_GET_INFO, as at opening. */
   readonly info: DeviceInfo
   /** @internal */
@@ -98,11 +98,15 @@ export class VfioDevice extends Handle {
   readonly #groupFd: number | null
   readonly #vm: KvmOwner | undefined
 
-  private constructor(native: NativeHandle, { name, sysfsPath, space, guard, groupFd, vm }: Identity) {
+  private constructor(
+    native: NativeHandle,
+    { name, sysfsPath, space, guard, groupFd, vm, opened }: Identity,
+  ) {
     super(native, name)
     this.name = name
     this.sysfsPath = sysfsPath
     this.addressSpace = space
+    this.opened = opened ?? null
     this.#guard = guard
     this.#groupFd = groupFd
     this.#vm = vm
@@ -115,62 +119,41 @@ export class VfioDevice extends Handle {
    * Opens a device.
    * @param id a BDF (`0000:01:00.0`, `01:00.0`), the UUID of a mediated device, or a path in sysfs
    * @throws VfioError with `reason` `no-such-device`, `no-iommu-group`, `no-driver`, `wrong-driver`, `no-vfio-module`,
-   *   `permission`, `group-busy`, `group-not-viable` or `other-address-space`
+   *   `no-iommufd`, `no-cdev`, `permission`, `group-busy`, `device-busy`, `group-not-viable`, `unsafe-interrupts` or
+   *   `other-address-space`
    */
   static async open(id: string, options?: OpenOptions): Promise<VfioDevice> {
     const checked = checkOptions(options)
     const found = findDevice(id, checked)
-    const opened = openGroup(found, checked)
-    let native: NativeHandle
-    let told: KvmOwner | undefined
-    try {
-      tellVm(opened, checked)
-      told = checked.vm
-      native = await getDevice(opened.group, found.name, checked)
-    } catch (error) {
-      abandonGroup(opened, told)
-      throw error
-    }
-    return VfioDevice.#finish(native, opened, found, checked)
+    const route = startOpening(found, checked)
+    return VfioDevice.#finish(await enable(route, checked.vm), route, found, checked)
   }
 
   /** `open`, blocking: enabling and resetting the device may take long. */
   static openSync(id: string, options?: OpenOptions): VfioDevice {
     const checked = checkOptions(options)
     const found = findDevice(id, checked)
-    const opened = openGroup(found, checked)
-    let native: NativeHandle
-    let told: KvmOwner | undefined
-    try {
-      tellVm(opened, checked)
-      told = checked.vm
-      native = getDeviceSync(opened.group, found.name, checked)
-    } catch (error) {
-      abandonGroup(opened, told)
-      throw error
-    }
-    return VfioDevice.#finish(native, opened, found, checked)
+    const route = startOpening(found, checked)
+    return VfioDevice.#finish(enableSync(route, checked.vm), route, found, checked)
   }
 
   static #finish(
     native: NativeHandle,
-    opened: OpenGroup,
+    route: Route,
     { name, sysfsPath }: { name: string; sysfsPath: string },
     { guard, watch, vm }: { guard: boolean; watch: boolean; vm: KvmOwner | undefined },
   ): VfioDevice {
-    const { group, space } = opened
+    const { space, groupFd, choice } = route
     let device: VfioDevice | undefined
     try {
-      const groupFd = addon().handleFd(group)
-      device = new VfioDevice(native, { name, sysfsPath, space, guard, groupFd, vm })
-      // The native device holds the group from here on, and lets it go after itself.
-      addon().handleRelease(group, false)
+      device = new VfioDevice(native, { name, sysfsPath, space, guard, groupFd, vm, opened: choice })
+      route.done()
       if (watch) device.#watchEvents()
       return device
     } catch (error) {
       if (device === undefined) {
+        abandon(route, vm)
         addon().handleRelease(native, false)
-        abandonGroup(opened, vm)
       } else {
         device[Symbol.dispose]()
       }
@@ -180,14 +163,15 @@ export class VfioDevice extends Handle {
 
   /**
    * Takes ownership of a device's descriptor, from VFIO_GROUP_GET_DEVICE_FD in another program for example. Its group
-   * must stay open there.
+   * must stay open there. The descriptor of a device's own node is bound to the space's iommufd and attached, if it is not
+   * bound yet.
    */
   static fromFd(fd: number, options: FromFdOptions): VfioDevice {
     integer(fd, 'fd', 0, 0x7fff_ffff)
     const { name = `device fd ${String(fd)}`, addressSpace, guard = true } = optionsOf(options, 'options')
     string(name, 'name')
     const space = instance(addressSpace, AddressSpace, 'addressSpace')
-    const native = addon().deviceFromFd(fd, null)
+    const native = adopt(fd, space)
     const bdf = /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(name)
     const sysfsPath = bdf ? (resolveDevice(name)?.sysfsPath ?? null) : null
     return new VfioDevice(native, { name, sysfsPath, space, guard, groupFd: null })
@@ -557,6 +541,25 @@ function migrationOwner(device: VfioDevice, inFlight: MigrationOwner['inFlight']
     },
     inFlight,
     reset: () => device.reset(),
+  }
+}
+
+/** A device's descriptor as a native object, enabled. */
+function adopt(fd: number, space: AddressSpace): NativeHandle {
+  try {
+    return addon().deviceFromFd(fd, null)
+  } catch (error) {
+    // A node that is not bound refuses every question so.
+    if (!(error instanceof VfioError) || error.code !== 'EINVAL' || space.iommufd === null) throw error
+  }
+  const native = addon().cdevFromFd(fd)
+  try {
+    addon().deviceBindSync(native, space.iommufd.native, null)
+    addon().deviceAttachIoasSync(native, space.native, null)
+    return native
+  } catch (error) {
+    addon().handleRelease(native, false)
+    throw error
   }
 }
 

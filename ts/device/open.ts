@@ -1,33 +1,28 @@
-// Opening a device through its IOMMU group: what stands in the way is found out and named; what was opened on the way
-// is closed again.
+// Opening a device: what may be asked for, what sysfs says stands in the way, and which of the kernel's two ways is taken.
+// The ways themselves are in open-group.ts and open-cdev.ts.
+import { channel } from 'node:diagnostics_channel'
 import { existsSync } from 'node:fs'
+import { debuglog } from 'node:util'
 
-import {
-  EACCES,
-  EBUSY,
-  EINVAL,
-  ENODEV,
-  ENOENT,
-  VfioError,
-  type VfioErrorContext,
-  attempt,
-  attemptAsync,
-} from '../errors.js'
-import {
-  groupViability,
-  isVfioMember,
-  readIommuGroup,
-  resolveDevice,
-  type ResolvedDevice,
-} from '../host/index.js'
-import { AddressSpace, type IommuType } from '../iommu/address-space.js'
-import { addon, type NativeHandle } from '../native.js'
+import { EBUSY, ENODEV, VfioError, type VfioErrorContext } from '../errors.js'
+import { isVfioMember, resolveDevice, type ResolvedDevice } from '../host/index.js'
+import { AddressSpace } from '../iommu/address-space.js'
+import type { IommuType } from '../iommu/backend.js'
 import { instance, object, oneOf, options as optionsOf, string, boolean } from '../validate.js'
+import { nodeContext, openCdev } from './open-cdev.js'
+import { groupContext, groupNode, openGroup } from './open-group.js'
+import type { Route } from './route.js'
 
 export interface OpenOptions {
-  /** The IOMMU driver for a space of the device's own, or a space to share (default `auto`: type1v2, else type1). */
+  /**
+   * The IOMMU interface for a space of the device's own, or a space to share. Default `auto`: `iommufd` where the kernel has
+   * it and the device a node of its own, else the device's group with `type1v2` or `type1`; `device.opened` says which.
+   */
   iommu?: 'auto' | IommuType | AddressSpace
-  /** The VF token, a UUID, for a virtual function whose physical function is on vfio (Linux 5.7). */
+  /**
+   * The VF token, a UUID, for a virtual function whose physical function is on vfio (Linux 5.7; 6.18 where the device is opened
+   * by its own node).
+   */
   vfToken?: string
   /** Where sysfs is (default `/sys`). */
   sysfsRoot?: string
@@ -52,6 +47,22 @@ export interface KvmOwner {
   readonly vfio: { add(fd: number): void; remove(fd: number): void }
 }
 
+/** Which way a device was opened, and why. Also published on the diagnostics channel `node-vfio:open`. */
+export interface OpenChoice {
+  /** By its own node and an iommufd, or by its group and a container. */
+  readonly through: 'cdev' | 'group'
+  /** The node that was opened. */
+  readonly node: string
+  /**
+   * `asked`: the option `iommu` names it. `address-space`: the given space is of that kind. Of `auto`: `preferred`, or the group
+   * because there is `no-iommufd` (/dev/iommu) or `no-cdev` (no node of the device).
+   */
+  readonly why: 'asked' | 'address-space' | 'preferred' | 'no-iommufd' | 'no-cdev'
+}
+
+/** A device that is there. */
+export type FoundDevice = ResolvedDevice & { iommuGroup: number }
+
 export interface Checked {
   iommu: 'auto' | IommuType | AddressSpace
   vfToken: string | undefined
@@ -63,10 +74,9 @@ export interface Checked {
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
-const STATUS_VIABLE = 1
 
-/** Spaces of this environment by their native identity, so that two devices in one group get one object. */
-const spaces = new Map<number, WeakRef<AddressSpace>>()
+const openings = channel('node-vfio:open')
+const debug = debuglog('vfio')
 
 export function checkOptions(options: OpenOptions | undefined): Checked {
   const {
@@ -78,7 +88,7 @@ export function checkOptions(options: OpenOptions | undefined): Checked {
     watch = true,
     vm,
   } = optionsOf(options, 'options')
-  if (typeof iommu === 'string') oneOf(iommu, 'iommu', ['auto', 'type1v2', 'type1'])
+  if (typeof iommu === 'string') oneOf(iommu, 'iommu', ['auto', 'iommufd', 'type1v2', 'type1', 'noiommu'])
   else instance(iommu, AddressSpace, 'iommu')
   if (vfToken !== undefined && !UUID.test(string(vfToken, 'vfToken')))
     throw new RangeError('vfToken must be a UUID')
@@ -95,10 +105,7 @@ export function checkOptions(options: OpenOptions | undefined): Checked {
 }
 
 /** The device by name, with everything checked that sysfs can tell. */
-export function findDevice(
-  id: string,
-  { sysfsRoot, devRoot }: Checked,
-): ResolvedDevice & { iommuGroup: number } {
+export function findDevice(id: string, { sysfsRoot, devRoot }: Checked): FoundDevice {
   string(id, 'id')
   const found = resolveDevice(id, { sysfsRoot, devRoot })
   if (found === null) {
@@ -141,210 +148,35 @@ function checkDriver({ name, driver, vfioDev, sysfsPath }: ResolvedDevice): void
   })
 }
 
-/** A group that is in an address space. */
-export interface OpenGroup {
-  group: NativeHandle
-  space: AddressSpace
+/** Falls back to the group only where the other way is absent: what may not be used, or is in use, is an error. */
+function choose({ vfioDev }: FoundDevice, { iommu, devRoot }: Checked): Omit<OpenChoice, 'node'> {
+  if (iommu instanceof AddressSpace) {
+    return { through: iommu.takesNodes ? 'cdev' : 'group', why: 'address-space' }
+  }
+  if (iommu !== 'auto') return { through: iommu === 'iommufd' ? 'cdev' : 'group', why: 'asked' }
+  if (!existsSync(`${devRoot}/iommu`)) return { through: 'group', why: 'no-iommufd' }
+  if (vfioDev?.cdev === undefined || vfioDev.cdev === null) return { through: 'group', why: 'no-cdev' }
+  return { through: 'cdev', why: 'preferred' }
 }
 
-/**
- * The path of the group's node.
- * @throws VfioError `no-vfio-module`
- */
-export function groupNode(group: number, options: Checked): string {
-  const { devRoot } = options
-  const container = `${devRoot}/vfio/vfio`
-  // A space that is given is a container already, whoever answers behind it.
-  if (options.iommu instanceof AddressSpace || existsSync(container))
-    return `${devRoot}/vfio/${String(group)}`
-  throw new VfioError(ENOENT, 'open', {
-    subject: container,
-    reason: 'no-vfio-module',
-    remedy: 'VFIO is not loaded: modprobe vfio-pci vfio_iommu_type1.',
-  })
-}
-
-/** Opens the group and puts it in the space that the options ask for. */
-export function openGroup(device: ResolvedDevice & { iommuGroup: number }, options: Checked): OpenGroup {
-  const path = groupNode(device.iommuGroup, options)
-  const group = attempt(
-    (error) => groupContext(path, error),
-    () => addon().groupOpen(path),
-  )
-  try {
-    checkViable(group, device, options)
-    return { group, space: placeGroup(group, device, options) }
-  } catch (error) {
-    addon().handleRelease(group, false)
-    throw error
-  }
-}
-
-/** What the errno of opening a group means. */
-export function groupContext(path: string, { code }: Pick<VfioError, 'code'>): VfioErrorContext {
-  if (code === 'EBUSY') {
-    return {
-      subject: path,
-      reason: 'group-busy',
-      remedy: `Another process has the group open, and a group opens once: find it with \`fuser -v ${path}\`.`,
-    }
-  }
-  if (code === 'EACCES' || code === 'EPERM') {
-    return {
-      subject: path,
-      reason: 'permission',
-      remedy: `Run as root, or give yourself the group: chown $USER ${path}.`,
-    }
-  }
-  if (code === 'ENOENT' || code === 'ENXIO') {
-    return {
-      subject: path,
-      reason: 'no-group-node',
-      remedy:
-        'No device of the group is on a vfio driver (or udev made no node for it): bind the device to vfio-pci.',
-    }
-  }
-  return { subject: path }
-}
-
-function checkViable(
-  group: NativeHandle,
-  device: ResolvedDevice & { iommuGroup: number },
+/** The node that would be opened, and what an errno of opening it means. */
+export function nodeToOpen(
+  device: FoundDevice,
   options: Checked,
-): void {
-  const status = addon().groupGetStatus(group)
-  if ((status & STATUS_VIABLE) === 0) throw notViable(device, options)
+): { node: string; explain: (error: Pick<VfioError, 'code'>) => VfioErrorContext } {
+  const { cdev } = device.vfioDev ?? { cdev: null }
+  if (choose(device, options).through === 'cdev' && cdev !== null)
+    return { node: cdev, explain: (error) => nodeContext(cdev, error) }
+  const node = groupNode(device.iommuGroup, options)
+  return { node, explain: (error) => groupContext(node, error) }
 }
 
-/** The error that names who keeps a group from user space. */
-export function notViable(device: ResolvedDevice & { iommuGroup: number }, options: Checked): VfioError {
-  const members = readIommuGroup(device.iommuGroup, options)
-  const offenders = members === null ? [] : groupViability(members).offenders
-  const names = offenders.map(({ address, driver }) => `${address} (${driver})`).join(', ')
-  return new VfioError(EBUSY, 'VFIO_GROUP_GET_STATUS', {
-    subject: `group ${String(device.iommuGroup)} of ${device.name}`,
-    reason: 'group-not-viable',
-    remedy: `The group is given to user space as a whole; host drivers still hold ${names === '' ? 'a device in it' : names}: unbind them.`,
-  })
-}
-
-function placeGroup(group: NativeHandle, device: ResolvedDevice, options: Checked): AddressSpace {
-  const wanted = options.iommu
-  const present = addon().groupContainer(group)
-  if (present !== null) return placePresent(present, device, wanted)
-  if (wanted instanceof AddressSpace) {
-    attempt(
-      (error) => spaceContext(device, error),
-      () => {
-        wanted.attachGroup(group)
-      },
-    )
-    remember(wanted)
-    return wanted
-  }
-  const space = AddressSpace.open({ iommu: wanted, devRoot: options.devRoot }).closeWithMembers()
-  try {
-    attempt(
-      (error) => spaceContext(device, error),
-      () => {
-        space.attachGroup(group)
-      },
-    )
-  } catch (error) {
-    space[Symbol.dispose]()
-    throw error
-  }
-  remember(space)
-  return space
-}
-
-/** Another device of the group is open in this process, and a group is in one space: join it. */
-function placePresent(
-  container: NativeHandle,
-  device: ResolvedDevice,
-  wanted: Checked['iommu'],
-): AddressSpace {
-  const id = addon().handleShare(container)
-  const known = spaces.get(id)?.deref()
-  if (wanted instanceof AddressSpace && addon().handleShare(wanted.native) !== id) {
-    addon().handleRelease(container, false)
-    throw new VfioError(EBUSY, 'VFIO_GROUP_SET_CONTAINER', {
-      subject: device.name,
-      reason: 'other-address-space',
-      remedy:
-        'Another device of its group is open in a different AddressSpace: give that one, or close the device.',
-    })
-  }
-  if (wanted instanceof AddressSpace || (known !== undefined && !known.closed)) {
-    addon().handleRelease(container, false)
-    return wanted instanceof AddressSpace ? wanted : (known as AddressSpace)
-  }
-  const space = AddressSpace.over(container).closeWithMembers()
-  remember(space)
-  return space
-}
-
-function spaceContext(device: ResolvedDevice, { code }: VfioError): VfioErrorContext {
-  if (code === 'EINVAL' || code === 'EBUSY') {
-    return {
-      subject: device.name,
-      remedy:
-        'The IOMMUs of the devices in one AddressSpace must be compatible: open this one in a space of its own.',
-    }
-  }
-  return { subject: device.name }
-}
-
-function remember(space: AddressSpace): void {
-  for (const [id, ref] of spaces) if (ref.deref() === undefined) spaces.delete(id)
-  spaces.set(addon().handleShare(space.native), new WeakRef(space))
-}
-
-function deviceContext(name: string, vfToken: string | undefined, { errno }: VfioError): VfioErrorContext {
-  if (errno === EACCES) {
-    return {
-      subject: name,
-      reason: 'permission',
-      remedy:
-        vfToken === undefined
-          ? 'The physical function is on vfio: the virtual function needs its token (option vfToken).'
-          : 'The physical function does not know this vfToken.',
-    }
-  }
-  if (errno === EINVAL || errno === ENODEV)
-    return { subject: name, remedy: 'The device has left its vfio driver.' }
-  if (errno === EBUSY)
-    return { subject: name, remedy: 'The device is open already, here or as a cdev elsewhere.' }
-  return { subject: name }
-}
-
-function requestName(name: string, vfToken: string | undefined): string {
-  return vfToken === undefined ? name : `${name} vf_token=${vfToken}`
-}
-
-/** VFIO_GROUP_GET_DEVICE_FD, which enables and resets the device. */
-export function getDevice(group: NativeHandle, name: string, { vfToken }: Checked): Promise<NativeHandle> {
-  return attemptAsync(
-    (error) => deviceContext(name, vfToken, error),
-    () => addon().groupGetDeviceFd(group, requestName(name, vfToken)),
-  )
-}
-
-export function getDeviceSync(group: NativeHandle, name: string, { vfToken }: Checked): NativeHandle {
-  return attempt(
-    (error) => deviceContext(name, vfToken, error),
-    () => addon().groupGetDeviceFdSync(group, requestName(name, vfToken)),
-  )
-}
-
-/** Tells the virtual machine of the group, which it must know before the device is opened. */
-export function tellVm({ group }: OpenGroup, { vm }: Checked): void {
-  vm?.vfio.add(addon().handleFd(group))
-}
-
-/** Undoes openGroup, and tellVm where `told`. */
-export function abandonGroup({ group, space }: OpenGroup, told?: KvmOwner): void {
-  told?.vfio.remove(addon().handleFd(group))
-  addon().handleRelease(group, false)
-  if (space.unused) space[Symbol.dispose]()
+/** Starts to open the device, up to where the kernel enables it. */
+export function startOpening(device: FoundDevice, options: Checked): Route {
+  const choice = choose(device, options)
+  const route =
+    choice.through === 'cdev' ? openCdev(device, options, choice.why) : openGroup(device, options, choice.why)
+  debug('%s: opening %s (%s)', device.name, route.choice.node, route.choice.why)
+  if (openings.hasSubscribers) openings.publish({ device: device.name, ...route.choice })
+  return route
 }

@@ -1,72 +1,56 @@
-// AddressSpace: what devices see as memory, through a VFIO container with a type1 IOMMU. Decides where mappings go; the
-// list of what is mapped is native, because Workers share it.
-import { readFileSync } from 'node:fs'
+// AddressSpace: what devices see as memory, whichever kernel interface stands behind it (see backend.ts). Ties together its
+// mappings, buffers and devices; the list of what is mapped is native, because Workers share it.
+import { existsSync } from 'node:fs'
 
-import {
-  EBADF,
-  EEXIST,
-  ENOSPC,
-  EOPNOTSUPP,
-  VfioError,
-  type VfioErrorContext,
-  attempt,
-  attemptAsync,
-} from '../errors.js'
+import { EBADF, EEXIST, EOPNOTSUPP, VfioError, attempt, attemptAsync } from '../errors.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
-import { MAX_U64, bigint, boolean, integer, oneOf, options as optionsOf } from '../validate.js'
+import { MAX_U64, bigint, instance, integer, oneOf, options as optionsOf, string } from '../validate.js'
+import type { IommuType, SpaceBackend } from './backend.js'
 import { DmaBuffer } from './dma-buffer.js'
-import { type DirtyTracking, Type1DirtyTracking } from './dirty-tracking.js'
-import { GuestMemory, type MemoryOptions, originOf } from './guest-memory.js'
-import { type IovaRange, type Type1Info, decodeType1Info } from './type1-info.js'
+import type { DirtyTracking } from './dirty-tracking.js'
+import { GuestMemory, type MemoryOptions } from './guest-memory.js'
+import { IoasBackend } from './ioas.js'
+import { Iommufd } from './iommufd.js'
+import {
+  type MapOptions,
+  type Mappable,
+  type MemoryPiece,
+  type PlaceOptions,
+  type Placement,
+  candidates,
+  checkPlacement,
+  granuleOf,
+  mapContext,
+  pieceOf,
+  rangesOf,
+  span,
+} from './placement.js'
+import { ContainerBackend, type ContainerIommu, type ContainerKind, openContainer } from './type1.js'
+import type { IovaRange } from './type1-info.js'
 
-export type IommuType = 'type1v2' | 'type1'
-
-/** Who answers the container's calls. */
-export type ContainerKind = 'vfio' | 'iommufd'
-
-const CONTAINER_NODE: Record<ContainerKind, string> = { vfio: 'vfio/vfio', iommufd: 'iommu' }
-
-const EXTENSION: Record<IommuType, number> = { type1: 1, type1v2: 3 }
-const MAP_READ = 1
-const MAP_WRITE = 2
-const UNMAP_ALL = 2
-const EXTENSION_UNMAP_ALL = 9
-
-/** What may be mapped: memory of this package, or a page-aligned view of it. */
-export type Mappable = GuestMemory | DmaBuffer | ArrayBufferLike | ArrayBufferView
-
-export interface MapAccess {
-  /** The device may read it (default true). */
-  read?: boolean
-  /** The device may write it (default true). */
-  write?: boolean
-}
-
-export interface PlaceOptions extends MapAccess {
-  /** Where the device shall see it; a multiple of the page size. Picked inside the valid ranges when absent. */
-  iova?: bigint
-  /** For devices with narrow DMA masks: every byte lies below this address. */
-  below?: bigint
-}
-
-export interface MapOptions extends PlaceOptions {
-  /** Bytes into the memory, a multiple of the page size (default 0). */
-  offset?: number
-  /** Bytes, a multiple of the page size (default: the rest of the memory). */
-  size?: number
-}
+export type { IommuType } from './backend.js'
+export type { ContainerKind } from './type1.js'
+export type { MapAccess, MapOptions, Mappable, PlaceOptions } from './placement.js'
 
 export interface AllocateOptions extends PlaceOptions, MemoryOptions {}
 
 export interface AddressSpaceOptions {
-  /** The IOMMU driver (default: type1v2 where the kernel has it, else type1). */
+  /**
+   * The IOMMU interface: `iommufd` (Linux 6.2; devices then come by their own nodes, Linux 6.6), or a container with
+   * `type1v2` or `type1`. Default `auto`: iommufd where the kernel has it and nodes of devices, else a container, with type1v2
+   * where there is it.
+   */
   iommu?: 'auto' | IommuType
   /**
-   * What stands behind the container: VFIO's own (default), or iommufd's compatibility mode (Linux 6.2), which speaks the
-   * same protocol on `/dev/iommu`. There type1 cuts mappings in two, and neither type has dirty tracking.
+   * Asks for a container, and says what stands behind it: VFIO's own, or iommufd's compatibility mode (Linux 6.2), which
+   * speaks the same protocol on `/dev/iommu`. There type1 cuts mappings in two, and neither type has dirty tracking.
    */
   container?: ContainerKind
+  /** The iommufd that the space is to be in (default: the one of the process). */
+  iommufd?: Iommufd
+  /** An IOAS that is in `iommufd` already, by its id; the space takes it over. */
+  ioasId?: number
   /** Where device nodes are (default `/dev`). */
   devRoot?: string
 }
@@ -78,52 +62,7 @@ export interface SpaceMember {
   resumeDma(): void
 }
 
-interface Piece {
-  memory: GuestMemory
-  offset: number
-  size: number
-}
-
-interface Placement {
-  geometry: Type1Info
-  flags: number
-  iova: bigint | undefined
-  below: bigint
-}
-
-const BEYOND_U64 = MAX_U64 + 1n
-
-let page: number | undefined
-
-function pageSize(): number {
-  return (page ??= addon().pageSize())
-}
-
-function hex(value: bigint): string {
-  return `0x${value.toString(16)}`
-}
-
-/** Before Linux 5.4 the kernel names none. */
-function rangesOf({ iovaRanges }: Type1Info): IovaRange[] {
-  return iovaRanges.length > 0 ? iovaRanges : [{ start: 0n, last: MAX_U64 }]
-}
-
-/** RLIMIT_MEMLOCK and what is locked, in words, for the error that they cause. */
-function memlockContext(size: number): VfioErrorContext {
-  let limit = 'RLIMIT_MEMLOCK'
-  try {
-    const soft = /^Max locked memory\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
-    const locked = /^VmLck:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
-    const pinned = /^VmPin:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
-    limit = `RLIMIT_MEMLOCK (${soft ?? '?'} bytes; ${locked ?? '?'} KiB locked, ${pinned ?? '?'} KiB pinned)`
-  } catch {
-    // Without /proc the figures are missing, the advice stands.
-  }
-  return {
-    reason: 'memlock-limit',
-    remedy: `Mapped memory is pinned and counts against ${limit}; ${String(size)} bytes more do not fit: raise it (ulimit -l, LimitMEMLOCK=) or map less.`,
-  }
-}
+const IOMMU_TYPES: readonly IommuType[] = ['iommufd', 'type1v2', 'type1', 'noiommu']
 
 /**
  * An IOMMU address space: what devices see as memory, and which of it they may touch. One is made for a device that is
@@ -134,96 +73,121 @@ export class AddressSpace extends Handle {
   readonly #members = new Set<SpaceMember>()
   readonly #buffers = new Set<WeakRef<DmaBuffer>>()
   readonly #refs = new WeakMap<DmaBuffer, WeakRef<DmaBuffer>>()
-  readonly #wanted: 'auto' | IommuType
-  // What the caller of fromFd said of a container that another program set up.
-  readonly #told: IommuType | undefined
+  readonly #backend: SpaceBackend
   #automatic = false
-  #known: { changes: number; info: Type1Info } | undefined
   #pruneAt = 64
 
-  private constructor(native: NativeHandle, wanted: 'auto' | IommuType, told?: IommuType) {
+  private constructor(native: NativeHandle, backendOf: (native: () => NativeHandle) => SpaceBackend) {
     super(native, 'AddressSpace')
-    this.#wanted = wanted
-    this.#told = told
+    this.#backend = backendOf(() => this.native)
   }
 
   /**
-   * Opens an empty space (`/dev/vfio/vfio` or `/dev/iommu`).
+   * Opens an empty space (`/dev/iommu` or `/dev/vfio/vfio`).
    * @throws VfioError `no-vfio-module`, `no-iommufd`, `permission`
    */
   static open(options?: AddressSpaceOptions): AddressSpace {
-    const { iommu = 'auto', container = 'vfio', devRoot = '/dev' } = optionsOf(options, 'options')
-    oneOf(iommu, 'iommu', ['auto', 'type1v2', 'type1'])
-    oneOf(container, 'container', ['vfio', 'iommufd'])
-    const path = `${devRoot}/${CONTAINER_NODE[container]}`
+    const { iommu = 'auto', container, iommufd, ioasId, devRoot = '/dev' } = optionsOf(options, 'options')
+    oneOf(iommu, 'iommu', ['auto', ...IOMMU_TYPES])
+    string(devRoot, 'devRoot')
+    if (container !== undefined) oneOf(container, 'container', ['vfio', 'iommufd'])
+    if (iommufd !== undefined) instance(iommufd, Iommufd, 'iommufd')
+    if (container !== undefined && (iommu === 'iommufd' || iommufd !== undefined))
+      throw new TypeError('container and iommufd exclude each other: a space is in one of the two')
+    if (ioasId !== undefined) {
+      integer(ioasId, 'ioasId', 0, 0xffff_ffff)
+      if (iommufd === undefined) throw new TypeError('ioasId needs iommufd: ids are numbers of its own')
+    }
+    const container_ = container !== undefined || ['type1v2', 'type1', 'noiommu'].includes(iommu)
+    if (iommufd !== undefined && container_)
+      throw new TypeError(`iommu must be iommufd where an Iommufd is given, not ${iommu}`)
+    const newest = iommu === 'iommufd' || iommufd !== undefined
+    if (newest || (!container_ && hasDeviceNodes(devRoot))) return openIoas(iommufd, ioasId, devRoot)
     return new AddressSpace(
-      attempt(
-        (error) => containerContext(path, container, error),
-        () => addon().containerOpen(path),
-      ),
-      iommu,
+      openContainer(container ?? 'vfio', devRoot),
+      (native) => new ContainerBackend(native, iommu),
     )
   }
 
   /** Takes ownership of a container's descriptor. `type` says what IOMMU driver was set on it, if one was. */
-  static fromFd(fd: number, options?: { type?: IommuType }): AddressSpace {
+  static fromFd(fd: number, options?: { type?: 'type1v2' | 'type1' }): AddressSpace {
     integer(fd, 'fd', 0, 0x7fff_ffff)
     const { type } = optionsOf(options, 'options')
     if (type !== undefined) oneOf(type, 'type', ['type1v2', 'type1'])
-    return new AddressSpace(addon().containerFromFd(fd), type ?? 'auto', type)
+    return AddressSpace.over(addon().containerFromFd(fd), type)
   }
 
   /** The space behind a token, in this environment. */
   static claim(token: ShareToken): AddressSpace {
-    const { id, told } = readToken(token, 'AddressSpace')
-    const native = claimNative(id, 'AddressSpace')
-    return new AddressSpace(native, 'auto', told === 'type1' || told === 'type1v2' ? told : undefined)
+    const { id, told, backend } = readToken(token, 'AddressSpace')
+    if (backend === 'iommufd') return AddressSpace.overIoas(claimNative(id, 'Ioas'))
+    const type = told === 'type1' || told === 'type1v2' ? told : undefined
+    return AddressSpace.over(claimNative(id, 'AddressSpace'), type)
   }
 
-  /** A space over a container that a group of this process is in already. @internal */
-  static over(native: NativeHandle): AddressSpace {
-    return new AddressSpace(native, 'auto')
+  /** A space over a container that is there already. @internal */
+  static over(native: NativeHandle, told?: ContainerIommu): AddressSpace {
+    return new AddressSpace(native, (own) => new ContainerBackend(own, told ?? 'auto', told))
+  }
+
+  /** A space over an IOAS. @internal */
+  static overIoas(native: NativeHandle): AddressSpace {
+    return new AddressSpace(native, (own) => new IoasBackend(own))
   }
 
   /** A token for `AddressSpace.claim` in another Worker of this process. */
   share(): ShareToken<'AddressSpace'> {
-    return { vfio: 'AddressSpace', id: addon().handleShare(this.native), told: this.#told }
+    const id = addon().handleShare(this.native)
+    if (this.#backend instanceof ContainerBackend)
+      return { vfio: 'AddressSpace', id, told: this.#backend.told }
+    return { vfio: 'AddressSpace', id, backend: 'iommufd' }
   }
 
-  /** The container's descriptor number. It stays this object's. */
+  /** The descriptor number of the container, or of the iommufd that the space is in. It stays this object's. */
   get fd(): number {
-    return addon().handleFd(this.native)
+    return this.#backend.fd
   }
 
-  /** The IOMMU driver in use; undefined until a device is opened in the space. */
+  /** The IOMMU interface in use; undefined for a container until a device is opened in it. */
   get type(): IommuType | undefined {
-    const set = addon().containerIommu(this.native)
-    return set === EXTENSION.type1v2 ? 'type1v2' : set === EXTENSION.type1 ? 'type1' : this.#told
+    return this.#backend.type
+  }
+
+  /** The iommufd that the space is in; null for a container. Closes with the space. */
+  get iommufd(): Iommufd | null {
+    return this.#ioas?.iommufd ?? null
+  }
+
+  /** The number of the IOAS in its iommufd, for programs that share the descriptor; null for a container. */
+  get ioasId(): number | null {
+    return this.#ioas?.id ?? null
   }
 
   /** The usable IOVAs, ascending, without what the IOMMU reserves. One range of everything before Linux 5.4. */
   get iovaRanges(): IovaRange[] {
-    return rangesOf(this.#info())
+    return rangesOf(this.#backend.info())
   }
 
-  /** The page sizes of mappings in bytes, ascending. The first is the granule of every IOVA and size. */
+  /**
+   * The page sizes of mappings in bytes, ascending. The first is the granule of every IOVA and size; iommufd names no other.
+   */
   get pageSizes(): bigint[] {
-    return this.#info().pageSizes
+    return [...this.#backend.info().pageSizes]
   }
 
-  /** How many mappings can still be made; null when the kernel does not say (before Linux 5.10). */
+  /** How many mappings can still be made; null when the kernel does not say (before Linux 5.10) or sets no limit (iommufd). */
   get mappingsAvailable(): number | null {
-    return this.#info().mappingsAvailable
+    return this.#backend.info().mappingsAvailable
   }
 
   /** How many mappings this process made here. */
   get mappingCount(): number {
-    return addon().containerMappingCount(this.native)
+    return addon().dmaMappingCount(this.native)
   }
 
   /** Which pages devices wrote to (VFIO_IOMMU_DIRTY_PAGES, type1v2 only, Linux 5.8). */
   get dirtyTracking(): DirtyTracking {
-    return new Type1DirtyTracking(() => this.native)
+    return this.#backend.dirtyTracking()
   }
 
   /**
@@ -235,7 +199,7 @@ export class AddressSpace extends Handle {
     const place = this.#placement(options)
     const memory = GuestMemory.create(size, options)
     try {
-      const piece = { memory, offset: 0, size: memory.size }
+      const piece = pieceOf(memory)
       // One call in flight until the mapping has its owner: a close in between must find it.
       return await this.running(async () => this.#own(memory, await this.#placeAsync(piece, place)))
     } catch (error) {
@@ -249,7 +213,7 @@ export class AddressSpace extends Handle {
     const place = this.#placement(options)
     const memory = GuestMemory.create(size, options)
     try {
-      const iova = this.#placeSync({ memory, offset: 0, size: memory.size }, place)
+      const iova = this.#placeSync(pieceOf(memory), place)
       return this.#own(memory, iova)
     } catch (error) {
       memory.close()
@@ -258,32 +222,33 @@ export class AddressSpace extends Handle {
   }
 
   /**
-   * Lets devices reach memory at an address of theirs (VFIO_IOMMU_MAP_DMA). The memory is pinned until `unmap`.
+   * Lets devices reach memory at an address of theirs (VFIO_IOMMU_MAP_DMA, IOMMU_IOAS_MAP). The memory is pinned until `unmap`.
    * @param memory GuestMemory, a DmaBuffer, or a page-aligned view of either's ArrayBuffer
    * @returns the IOVA
    * @throws RangeError for other memory: an ordinary ArrayBuffer is not page-aligned; use `allocate`
    */
   async map(memory: Mappable, options?: MapOptions): Promise<bigint> {
-    const piece = this.#piece(memory, options)
+    const piece = pieceOf(memory, options)
     return this.#placeAsync(piece, this.#placement(options))
   }
 
   /** `map`, blocking. */
   mapSync(memory: Mappable, options?: MapOptions): bigint {
-    const piece = this.#piece(memory, options)
+    const piece = pieceOf(memory, options)
     return this.#placeSync(piece, this.#placement(options))
   }
 
   /**
-   * Takes mappings back (VFIO_IOMMU_UNMAP_DMA): every one that lies in the range.
-   * @returns the bytes unmapped. On type1 (v1) that may be 0 (the middle of a mapping) or more than asked.
+   * Takes mappings back (VFIO_IOMMU_UNMAP_DMA, IOMMU_IOAS_UNMAP): every one that lies in the range.
+   * @returns the bytes unmapped, 0 where nothing was mapped. On type1 (v1) that may be 0 (the middle of a mapping) or more
+   *   than asked.
    */
   async unmap(iova: bigint, size: number | bigint): Promise<bigint> {
     const bytes = this.#range(iova, size)
     return this.running(() =>
       attemptAsync(
         () => ({ subject: span(iova, bytes) }),
-        () => addon().containerUnmapDma(this.native, iova, bytes, 0),
+        () => this.#backend.unmap(iova, bytes),
       ),
     )
   }
@@ -293,21 +258,13 @@ export class AddressSpace extends Handle {
     const bytes = this.#range(iova, size)
     return attempt(
       () => ({ subject: span(iova, bytes) }),
-      () => addon().containerUnmapDmaSync(this.native, iova, bytes, 0),
+      () => this.#backend.unmapSync(iova, bytes),
     )
   }
 
   /** Takes every mapping back, those of DmaBuffers too. Returns the bytes unmapped. */
   unmapAll(): bigint {
-    if (addon().containerCheckExtension(this.native, EXTENSION_UNMAP_ALL) > 0) {
-      return addon().containerUnmapDmaSync(this.native, 0n, 0n, UNMAP_ALL)
-    }
-    let total = 0n
-    for (const { start, last } of this.iovaRanges) {
-      const size = last - start + 1n
-      total += addon().containerUnmapDmaSync(this.native, start, size > MAX_U64 ? MAX_U64 : size, 0)
-    }
-    return total
+    return this.#backend.unmapAll()
   }
 
   /**
@@ -329,20 +286,24 @@ export class AddressSpace extends Handle {
     for (const member of this.#members) member.stopDma()
     for (const ref of this.#buffers) ref.deref()?.[Symbol.dispose]()
     this.#buffers.clear()
+    this.#backend.close()
   }
 
   // -- for devices --
 
   /** Puts a group in and sets the IOMMU driver if it is the first. @internal */
   attachGroup(group: NativeHandle): void {
-    addon().groupSetContainer(group, this.native)
-    if (this.type !== undefined) return
-    try {
-      this.#setIommu()
-    } catch (error) {
-      addon().groupUnsetContainer(group)
-      throw error
+    if (!(this.#backend instanceof ContainerBackend)) {
+      throw new VfioError(EOPNOTSUPP, 'VFIO_GROUP_SET_CONTAINER', {
+        remedy: 'A group needs a container, and this space is an IOAS: open the device by its own node.',
+      })
     }
+    this.#backend.attachGroup(group)
+  }
+
+  /** Whether devices come in by their own nodes, not by their groups. @internal */
+  get takesNodes(): boolean {
+    return this.#ioas !== undefined
   }
 
   /** @internal */
@@ -381,135 +342,43 @@ export class AddressSpace extends Handle {
     if (ref !== undefined) this.#buffers.delete(ref)
   }
 
-  #setIommu(): void {
-    const wanted: IommuType[] = this.#wanted === 'auto' ? ['type1v2', 'type1'] : [this.#wanted]
-    for (const type of wanted) {
-      if (addon().containerCheckExtension(this.native, EXTENSION[type]) <= 0) continue
-      attempt(iommuContext, () => {
-        addon().containerSetIommu(this.native, EXTENSION[type])
-      })
-      return
-    }
-    throw new VfioError(EOPNOTSUPP, 'VFIO_SET_IOMMU', {
-      subject: wanted.join(' or '),
-      reason: 'no-iommu-type',
-      remedy: 'Load the module vfio_iommu_type1.',
-    })
-  }
-
-  #info(): Type1Info {
-    return decodeType1Info(attempt(unattached, () => addon().containerGetInfo(this.native)))
-  }
-
-  /** What lasts as long as the groups in the space do: asking and decoding take as long as mapping a megabyte. */
-  #geometry(): Type1Info {
-    const changes = addon().containerChanges(this.native)
-    // Another program set the space up and may go on doing so.
-    if (changes === 0) return this.#info()
-    if (this.#known?.changes !== changes) this.#known = { changes, info: this.#info() }
-    return this.#known.info
+  get #ioas(): IoasBackend | undefined {
+    return this.#backend instanceof IoasBackend ? this.#backend : undefined
   }
 
   #placement(options: PlaceOptions | undefined): Placement {
-    const { read = true, write = true, iova, below } = optionsOf(options, 'options')
-    boolean(read, 'read')
-    boolean(write, 'write')
-    if (!read && !write) throw new RangeError('read and write must not both be false')
-    const geometry = this.#geometry()
-    if (iova !== undefined) {
-      bigint(iova, 'iova', 0n, MAX_U64)
-      const granule = granuleOf(geometry)
-      if (iova % granule !== 0n)
-        throw new RangeError(`iova must be a multiple of ${String(granule)}, not ${hex(iova)}`)
-    }
-    if (below !== undefined) bigint(below, 'below', 1n, BEYOND_U64)
-    const flags = (read ? MAP_READ : 0) | (write ? MAP_WRITE : 0)
-    return { geometry, flags, iova, below: below ?? BEYOND_U64 }
-  }
-
-  #piece(memory: Mappable, options: MapOptions | undefined): Piece {
-    const whole = pieceOf(memory)
-    const page = pageSize()
-    const given = optionsOf(options, 'options')
-    const offset = integer(given.offset ?? 0, 'offset', 0, whole.size - 1)
-    const { size = whole.size - offset } = given
-    integer(size, 'size', 1, whole.size - offset)
-    const start = whole.offset + offset
-    if (start % page !== 0 || size % page !== 0) {
-      throw new RangeError(
-        `memory must start and end on a page (${String(page)} bytes); offset ${String(start)}, size ${String(size)} do not: use allocate() for memory that fits`,
-      )
-    }
-    return { memory: whole.memory, offset: start, size }
+    return checkPlacement(options, this.#backend)
   }
 
   #range(iova: bigint, size: number | bigint): bigint {
     bigint(iova, 'iova', 0n, MAX_U64)
     if (typeof size === 'number') integer(size, 'size', 1, Number.MAX_SAFE_INTEGER)
     const bytes = bigint(typeof size === 'number' ? BigInt(size) : size, 'size', 1n, MAX_U64)
-    const granule = granuleOf(this.#geometry())
+    const granule = granuleOf(this.#backend.geometry())
     if (iova % granule !== 0n || bytes % granule !== 0n) {
       throw new RangeError(`iova and size must be multiples of ${String(granule)}`)
     }
     return bytes
   }
 
-  /** Where a piece may go, in the order to try; each try starts behind the one before. */
-  *#candidates(piece: Piece, { geometry, iova, below }: Placement): Generator<bigint> {
-    const size = BigInt(piece.size)
-    if (iova !== undefined) {
-      if (iova + size > below) throw new RangeError(`iova + size must not exceed below (${hex(below)})`)
-      checkRange(geometry, iova, size)
-      yield iova
-      return
-    }
-    // Aligned as the memory's pages are, so that the IOMMU can use large ones.
-    const granule = granuleOf(geometry)
-    const alignment = BigInt(piece.memory.pageSize) > granule ? BigInt(piece.memory.pageSize) : granule
-    for (const range of rangesOf(geometry)) {
-      // Address 0 is where a device ends up that was told nothing: leave it unmapped, so that its mistakes fault.
-      let start = range.start === 0n ? granule : range.start
-      const last = range.last < below ? range.last : below - 1n
-      while (start <= last) {
-        const found = addon().containerGap(this.native, start, last, size, alignment)
-        if (found === null) break
-        yield found
-        start = found + alignment
-      }
-    }
-    throw new VfioError(ENOSPC, 'VFIO_IOMMU_MAP_DMA', {
-      subject: `${String(piece.size)} bytes${below > MAX_U64 ? '' : ` below ${hex(below)}`}`,
-      reason: 'no-iova',
-      remedy: 'No free range of that size in iovaRanges: unmap something, or allow higher addresses.',
-    })
+  #candidates(piece: MemoryPiece, place: Placement): Generator<bigint> {
+    return candidates(this.#backend, piece, place, (start, last, size, alignment) =>
+      addon().dmaGap(this.native, start, last, size, alignment),
+    )
   }
 
-  #mapContext(piece: Piece, iova: bigint, error: VfioError): VfioErrorContext {
-    const context: VfioErrorContext = { subject: span(iova, BigInt(piece.size)) }
-    if (error.code === 'ENOMEM') return { ...context, ...memlockContext(piece.size) }
-    if (error.code === 'ENOTTY' || error.code === 'EINVAL') return { ...context, ...unattached(error) }
-    return context
-  }
-
-  /** True when another owner of the container has the range, which only the kernel knows: try the next. */
+  /** True when another owner of the space has the range, which only the kernel knows: try the next. */
   #taken(error: unknown, place: Placement): boolean {
     return place.iova === undefined && error instanceof VfioError && error.errno === EEXIST
   }
 
-  #placeSync(piece: Piece, place: Placement): bigint {
+  #placeSync(piece: MemoryPiece, place: Placement): bigint {
     for (const iova of this.#candidates(piece, place)) {
       try {
         attempt(
-          (error) => this.#mapContext(piece, iova, error),
+          (error) => mapContext(this.#backend, piece.size, iova, error),
           () => {
-            addon().containerMapDmaSync(
-              this.native,
-              piece.memory.native,
-              piece.offset,
-              piece.size,
-              iova,
-              place.flags,
-            )
+            this.#backend.mapSync({ ...piece, memory: piece.memory.native }, iova, place.flags)
           },
         )
         return iova
@@ -517,31 +386,23 @@ export class AddressSpace extends Handle {
         if (!this.#taken(error, place)) throw error
       }
     }
-    throw new VfioError(EEXIST, 'VFIO_IOMMU_MAP_DMA')
+    throw new VfioError(EEXIST, this.#backend.mapCall)
   }
 
-  async #placeAsync(piece: Piece, place: Placement): Promise<bigint> {
+  async #placeAsync(piece: MemoryPiece, place: Placement): Promise<bigint> {
     return this.running(async () => {
       for (const iova of this.#candidates(piece, place)) {
         try {
           await attemptAsync(
-            (error) => this.#mapContext(piece, iova, error),
-            () =>
-              addon().containerMapDma(
-                this.native,
-                piece.memory.native,
-                piece.offset,
-                piece.size,
-                iova,
-                place.flags,
-              ),
+            (error) => mapContext(this.#backend, piece.size, iova, error),
+            () => this.#backend.map({ ...piece, memory: piece.memory.native }, iova, place.flags),
           )
           return iova
         } catch (error) {
           if (!this.#taken(error, place)) throw error
         }
       }
-      throw new VfioError(EEXIST, 'VFIO_IOMMU_MAP_DMA')
+      throw new VfioError(EEXIST, this.#backend.mapCall)
     })
   }
 
@@ -563,87 +424,19 @@ export class AddressSpace extends Handle {
   }
 }
 
-/** The smallest page of a mapping, in bytes. */
-function granuleOf({ pageSizes: [least] }: Type1Info): bigint {
-  return least ?? BigInt(pageSize())
+/** Whether devices can be opened by their own nodes: iommufd is there, and so is a node. */
+function hasDeviceNodes(devRoot: string): boolean {
+  return existsSync(`${devRoot}/iommu`) && existsSync(`${devRoot}/vfio/devices`)
 }
 
-function checkRange(geometry: Type1Info, iova: bigint, size: bigint): void {
-  const end = iova + size - 1n
-  const ranges = rangesOf(geometry)
-  for (const { start, last } of ranges) if (iova >= start && end <= last) return
-  const shown = ranges.map(({ start, last }) => `${hex(start)}-${hex(last)}`).join(', ')
-  throw new RangeError(
-    `iova must lie inside one of the valid ranges (${shown}); ${span(iova, size)} does not`,
-  )
-}
-
-function span(iova: bigint, size: bigint): string {
-  return `IOVA ${hex(iova)}-${hex(iova + size - 1n)}`
-}
-
-function pieceOf(memory: Mappable): Piece {
-  if (memory instanceof GuestMemory) return { memory, offset: 0, size: memory.size }
-  if (memory instanceof DmaBuffer) return { memory: memory.memory, offset: 0, size: memory.size }
-  const view = ArrayBuffer.isView(memory) ? memory : undefined
-  const buffer = view === undefined ? memory : view.buffer
-  if (!(buffer instanceof ArrayBuffer) && !(buffer instanceof SharedArrayBuffer)) {
-    throw new TypeError('memory must be GuestMemory, a DmaBuffer, or a view of the ArrayBuffer of either')
-  }
-  const origin = originOf(buffer)
-  if (origin === undefined) {
-    throw new RangeError(
-      'memory must be page-aligned memory of this package: an ordinary ArrayBuffer is not; use allocate() or GuestMemory',
+function openIoas(given: Iommufd | undefined, ioasId: number | undefined, devRoot: string): AddressSpace {
+  const iommufd = given ?? Iommufd.open({ devRoot, shared: true })
+  try {
+    const native = iommufd.native
+    return AddressSpace.overIoas(
+      ioasId === undefined ? addon().ioasAlloc(native) : addon().ioasFromId(native, ioasId),
     )
-  }
-  return {
-    memory: origin.memory,
-    offset: origin.offset + (view?.byteOffset ?? 0),
-    size: view?.byteLength ?? buffer.byteLength,
-  }
-}
-
-function containerContext(path: string, container: ContainerKind, error: VfioError): VfioErrorContext {
-  if (error.code === 'ENOENT' || error.code === 'ENODEV' || error.code === 'ENXIO') {
-    if (container === 'iommufd') {
-      return {
-        subject: path,
-        reason: 'no-iommufd',
-        remedy:
-          "This kernel has no iommufd (Linux 6.2, CONFIG_IOMMUFD): modprobe iommufd, or use VFIO's container.",
-      }
-    }
-    return {
-      subject: path,
-      reason: 'no-vfio-module',
-      remedy: 'Load the modules: modprobe vfio-pci vfio_iommu_type1.',
-    }
-  }
-  if (error.code === 'EACCES' || error.code === 'EPERM') {
-    return {
-      subject: path,
-      reason: 'permission',
-      remedy: `Run as root, or give yourself access to ${path}.`,
-    }
-  }
-  return { subject: path }
-}
-
-function iommuContext(error: VfioError): VfioErrorContext {
-  if (error.code === 'EPERM') {
-    return {
-      remedy:
-        'The IOMMU does not isolate interrupts: interrupt remapping is off. vfio_iommu_type1.allow_unsafe_interrupts=1 accepts that risk.',
-    }
-  }
-  return {}
-}
-
-function unattached(error: VfioError): VfioErrorContext {
-  // A container without an IOMMU driver knows none of type1's calls.
-  if (error.code !== 'ENOTTY' && error.code !== 'EINVAL') return {}
-  return {
-    remedy:
-      'The address space is usable once a device is open in it; check too that the range is page-aligned.',
+  } finally {
+    if (given === undefined) iommufd.close()
   }
 }

@@ -1,0 +1,305 @@
+// The functions of /dev/iommu and its IO address spaces for JavaScript: one per kernel call. Page tables and what hangs
+// on them are in objects.cc.
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "areas.h"
+#include "iommufd/ioas.h"
+#include "iommufd/iommufd.h"
+#include "memory/memory.h"
+#include "support/arguments.h"
+#include "support/operation.h"
+
+namespace nodevfio {
+
+namespace {
+
+Napi::Value undefined(const Napi::CallbackInfo& info) { return info.Env().Undefined(); }
+
+// iommufdOpen(path, shared): with `shared` the one that the process has at that path, if it has one.
+Napi::Value iommufdOpen(const Napi::CallbackInfo& info) {
+  const std::string path = stringOf(info[0], "path");
+  int error = 0;
+  auto iommufd = booleanOf(info[1], "shared") ? Iommufd::shared(path, error) : Iommufd::open(path, error);
+  if (iommufd == nullptr) throw Failure(error, "open");
+  return Handle::wrap(info.Env(), std::move(iommufd));
+}
+
+Napi::Value iommufdFromFd(const Napi::CallbackInfo& info) {
+  const int32_t fd = int32Of(info[0], "fd");
+  // Answers only on an iommufd, and changes nothing.
+  uapi::IommuOption request = {sizeof request, uapi::kOptionRlimitMode, uapi::kOptionGet, 0, 0, 0};
+  if (ioctl(fd, uapi::kIommuOption, &request) != 0) throw Failure(errno, "IOMMU_OPTION");
+  return Handle::wrap(info.Env(), std::make_shared<Iommufd>(fd));
+}
+
+// iommufdOption(iommufd, option, objectId, value | null): sets it, or with null only asks; the value that holds.
+Napi::Value iommufdOption(const Napi::CallbackInfo& info) {
+  const auto iommufd = take<Iommufd>(info[0], "iommufd");
+  uapi::IommuOption request = {};
+  request.option_id = uint32Of(info[1], "option");
+  request.object_id = uint32Of(info[2], "objectId");
+  request.op = info[3].IsNull() ? uapi::kOptionGet : uapi::kOptionSet;
+  if (!info[3].IsNull()) request.val64 = uint64Of(info[3], "value");
+  const int error = iommufd->call(uapi::kIommuOption, request);
+  if (error != 0) throw Failure(error, "IOMMU_OPTION");
+  return Napi::BigInt::New(info.Env(), request.val64);
+}
+
+// iommufdVfioIoas(iommufd, op, id): IOMMU_VFIO_IOAS; the id of the IOAS that VFIO's compatibility mode uses.
+Napi::Value iommufdVfioIoas(const Napi::CallbackInfo& info) {
+  const auto iommufd = take<Iommufd>(info[0], "iommufd");
+  uapi::IommuVfioIoas request = {};
+  const uint32_t op = uint32Of(info[1], "op");
+  if (op > uapi::kVfioIoasClear) throw Napi::RangeError::New(info.Env(), "op must be get, set or clear");
+  request.op = static_cast<uint16_t>(op);
+  request.ioas_id = uint32Of(info[2], "id");
+  const int error = iommufd->call(uapi::kIommuVfioIoas, request);
+  if (error != 0) throw Failure(error, "IOMMU_VFIO_IOAS");
+  return Napi::Number::New(info.Env(), request.ioas_id);
+}
+
+// iommufdChangeProcess(iommufd): what is mapped from files counts against this process from now on.
+Napi::Value iommufdChangeProcess(const Napi::CallbackInfo& info) {
+  uapi::IoasChangeProcess request = {};
+  const int error = take<Iommufd>(info[0], "iommufd")->call(uapi::kIoasChangeProcess, request);
+  if (error != 0) throw Failure(error, "IOMMU_IOAS_CHANGE_PROCESS");
+  return undefined(info);
+}
+
+// iommufdCall(iommufd, command, bytes): a command that has no function here, with its structure in `bytes`; the kernel
+// writes its answer there. What the structure points to must be filled in already.
+Napi::Value iommufdCall(const Napi::CallbackInfo& info) {
+  const auto iommufd = take<Iommufd>(info[0], "iommufd");
+  const uint32_t command = uint32Of(info[1], "command");
+  if (command < 0x80 || command > 0xff) throw Napi::RangeError::New(info.Env(), "command must be from 0x80 to 0xff");
+  const auto bytes = bytesOf(info[2], "bytes");
+  const int result = ioctl(iommufd->fd(), uapi::iommufdRequest(command), bytes.data());
+  if (result < 0) throw Failure(errno, "iommufd");
+  return Napi::Number::New(info.Env(), result);
+}
+
+// -- IOAS --
+
+Napi::Value ioasAlloc(const Napi::CallbackInfo& info) {
+  int error = 0;
+  auto ioas = Ioas::allocate(take<Iommufd>(info[0], "iommufd"), error);
+  if (ioas == nullptr) throw Failure(error, "IOMMU_IOAS_ALLOC");
+  return Handle::wrap(info.Env(), std::move(ioas));
+}
+
+// ioasFromId(iommufd, id): takes over an IOAS that is in the iommufd already.
+Napi::Value ioasFromId(const Napi::CallbackInfo& info) {
+  auto ioas = std::make_shared<Ioas>(take<Iommufd>(info[0], "iommufd"), uint32Of(info[1], "id"));
+  std::vector<uapi::IovaRange> ranges;
+  uint64_t alignment = 0;
+  const int error = ioas->iovaRanges(ranges, alignment);
+  if (error != 0) throw Failure(error, "IOMMU_IOAS_IOVA_RANGES");
+  return Handle::wrap(info.Env(), std::move(ioas));
+}
+
+Napi::Value ioasId(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), take<Ioas>(info[0], "ioas")->id());
+}
+
+// ioasIommufd(ioas): the iommufd that it is in, as a handle of this environment.
+Napi::Value ioasIommufd(const Napi::CallbackInfo& info) {
+  return Handle::wrap(info.Env(), take<Ioas>(info[0], "ioas")->iommufd());
+}
+
+Napi::Value ioasChanges(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), take<Ioas>(info[0], "ioas")->changes());
+}
+
+// ioasIovaRanges(ioas): the alignment of every IOVA, then the start and the last address of each range.
+Napi::Value ioasIovaRanges(const Napi::CallbackInfo& info) {
+  std::vector<uapi::IovaRange> ranges;
+  uint64_t alignment = 0;
+  const int error = take<Ioas>(info[0], "ioas")->iovaRanges(ranges, alignment);
+  if (error != 0) throw Failure(error, "IOMMU_IOAS_IOVA_RANGES");
+  auto result = Napi::Array::New(info.Env(), 1 + 2 * ranges.size());
+  result.Set(uint32_t{0}, Napi::BigInt::New(info.Env(), alignment));
+  uint32_t at = 1;
+  for (const auto& range : ranges) {
+    result.Set(at++, Napi::BigInt::New(info.Env(), range.start));
+    result.Set(at++, Napi::BigInt::New(info.Env(), range.last));
+  }
+  return result;
+}
+
+// ioasAllowIovas(ioas, ranges): `ranges` is flat, a start and a last address each; they replace what was allowed.
+Napi::Value ioasAllowIovas(const Napi::CallbackInfo& info) {
+  const auto ioas = take<Ioas>(info[0], "ioas");
+  if (!info[1].IsArray()) throw Napi::TypeError::New(info.Env(), "ranges must be an array");
+  const auto flat = info[1].As<Napi::Array>();
+  std::vector<uapi::IovaRange> ranges;
+  for (uint32_t i = 0; i + 1 < flat.Length(); i += 2) {
+    ranges.push_back({uint64Of(flat.Get(i), "start"), uint64Of(flat.Get(i + 1), "last")});
+  }
+  uapi::IoasAllowIovas request = {0, ioas->id(), static_cast<uint32_t>(ranges.size()), 0,
+                                  reinterpret_cast<uint64_t>(ranges.data())};
+  const int error = ioas->iommufd()->call(uapi::kIoasAllowIovas, request);
+  if (error != 0) throw Failure(error, "IOMMU_IOAS_ALLOW_IOVAS");
+  ioas->changed();
+  return undefined(info);
+}
+
+// ioasMap(ioas, memory, offset, size, iova, flags)
+class Map : public OperationOn<Ioas> {
+ public:
+  static constexpr const char* kSyscall = "IOMMU_IOAS_MAP";
+
+  explicit Map(const Napi::CallbackInfo& info)
+      : OperationOn(take<Ioas>(info[0], "ioas")),
+        memory_(take<Memory>(info[1], "memory")),
+        offset_(static_cast<uint64_t>(safeInteger(info[2], "offset"))),
+        size_(static_cast<uint64_t>(safeInteger(info[3], "size"))),
+        iova_(uint64Of(info[4], "iova")),
+        flags_(uint32Of(info[5], "flags")) {
+    if (size_ == 0 || size_ > memory_->size() || offset_ > memory_->size() - size_) {
+      throw Napi::RangeError::New(info.Env(), "offset and size must lie inside the memory");
+    }
+  }
+
+  int run() {
+    int error = 0;
+    auto mapping = memory_->home((flags_ & uapi::kIoasMapWriteable) != 0, error);
+    if (mapping == nullptr) return error;
+    const auto address = reinterpret_cast<uint64_t>(mapping->address()) + offset_;
+    return object_->map(std::move(mapping), address, size_, iova_, flags_);
+  }
+  void letGo() {
+    OperationOn::letGo();
+    memory_.reset();
+  }
+  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+
+ private:
+  std::shared_ptr<Memory> memory_;
+  const uint64_t offset_;
+  const uint64_t size_;
+  const uint64_t iova_;
+  const uint32_t flags_;
+};
+
+// An object with a descriptor, by its handle or by its number. A number is duplicated: by the time that the call runs
+// it may stand for another file.
+std::shared_ptr<Object> fileOf(const Napi::Value& value) {
+  if (value.IsNumber()) {
+    const int fd = fcntl(int32Of(value, "file"), F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) throw Failure(errno, "fcntl");
+    return std::make_shared<File>(Kind::kMemory, fd);
+  }
+  const Handle& handle = Handle::from(value, "file");
+  if (handle.released()) throw Failure(EBADF, kClosed);
+  if (handle.object()->descriptor() < 0) throw Napi::TypeError::New(value.Env(), "file has no descriptor");
+  return handle.object();
+}
+
+// ioasMapFile(ioas, file, start, size, iova, flags)
+class MapFile : public OperationOn<Ioas> {
+ public:
+  static constexpr const char* kSyscall = "IOMMU_IOAS_MAP_FILE";
+
+  explicit MapFile(const Napi::CallbackInfo& info)
+      : OperationOn(take<Ioas>(info[0], "ioas")),
+        file_(fileOf(info[1])),
+        start_(static_cast<uint64_t>(safeInteger(info[2], "start"))),
+        size_(static_cast<uint64_t>(safeInteger(info[3], "size"))),
+        iova_(uint64Of(info[4], "iova")),
+        flags_(uint32Of(info[5], "flags")) {
+    if (size_ == 0) throw Napi::RangeError::New(info.Env(), "size must not be 0");
+  }
+
+  int run() { return object_->mapFile(file_->descriptor(), start_, size_, iova_, flags_); }
+  void letGo() {
+    OperationOn::letGo();
+    file_.reset();
+  }
+  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+
+ private:
+  std::shared_ptr<Object> file_;
+  const uint64_t start_;
+  const uint64_t size_;
+  const uint64_t iova_;
+  const uint32_t flags_;
+};
+
+// ioasCopy(ioas, source, from, size, iova, flags)
+class Copy : public OperationOn<Ioas> {
+ public:
+  static constexpr const char* kSyscall = "IOMMU_IOAS_COPY";
+
+  explicit Copy(const Napi::CallbackInfo& info)
+      : OperationOn(take<Ioas>(info[0], "ioas")),
+        source_(take<Ioas>(info[1], "source")),
+        from_(uint64Of(info[2], "from")),
+        size_(uint64Of(info[3], "size")),
+        iova_(uint64Of(info[4], "iova")),
+        flags_(uint32Of(info[5], "flags")) {
+    if (size_ == 0) throw Napi::RangeError::New(info.Env(), "size must not be 0");
+  }
+
+  int run() { return object_->copy(*source_, from_, size_, iova_, flags_); }
+  void letGo() {
+    OperationOn::letGo();
+    source_.reset();
+  }
+  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+
+ private:
+  std::shared_ptr<Ioas> source_;
+  const uint64_t from_;
+  const uint64_t size_;
+  const uint64_t iova_;
+  const uint32_t flags_;
+};
+
+// ioasUnmap(ioas, iova, size): the number of bytes that were unmapped.
+class Unmap : public OperationOn<Ioas> {
+ public:
+  static constexpr const char* kSyscall = "IOMMU_IOAS_UNMAP";
+
+  explicit Unmap(const Napi::CallbackInfo& info)
+      : OperationOn(take<Ioas>(info[0], "ioas")), iova_(uint64Of(info[1], "iova")), size_(uint64Of(info[2], "size")) {}
+
+  int run() { return object_->unmapRange(iova_, size_, unmapped_); }
+  Napi::Value result(Napi::Env env) { return Napi::BigInt::New(env, unmapped_); }
+
+ private:
+  const uint64_t iova_;
+  const uint64_t size_;
+  uint64_t unmapped_ = 0;
+};
+
+}  // namespace
+
+void registerIommufd(Napi::Env env, Napi::Object exports) {
+  define<iommufdOpen>(env, exports, "iommufdOpen");
+  define<iommufdFromFd>(env, exports, "iommufdFromFd");
+  define<iommufdOption>(env, exports, "iommufdOption");
+  define<iommufdVfioIoas>(env, exports, "iommufdVfioIoas");
+  define<iommufdChangeProcess>(env, exports, "iommufdChangeProcess");
+  define<iommufdCall>(env, exports, "iommufdCall");
+  define<ioasAlloc>(env, exports, "ioasAlloc");
+  define<ioasFromId>(env, exports, "ioasFromId");
+  define<ioasId>(env, exports, "ioasId");
+  define<ioasIommufd>(env, exports, "ioasIommufd");
+  define<ioasChanges>(env, exports, "ioasChanges");
+  define<ioasIovaRanges>(env, exports, "ioasIovaRanges");
+  define<ioasAllowIovas>(env, exports, "ioasAllowIovas");
+  define<synchronously<Map>>(env, exports, "ioasMapSync");
+  define<asynchronously<Map>>(env, exports, "ioasMap");
+  define<synchronously<MapFile>>(env, exports, "ioasMapFileSync");
+  define<asynchronously<MapFile>>(env, exports, "ioasMapFile");
+  define<synchronously<Copy>>(env, exports, "ioasCopySync");
+  define<asynchronously<Copy>>(env, exports, "ioasCopy");
+  define<synchronously<Unmap>>(env, exports, "ioasUnmapSync");
+  define<asynchronously<Unmap>>(env, exports, "ioasUnmap");
+}
+
+}  // namespace nodevfio

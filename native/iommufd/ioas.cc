@@ -1,0 +1,70 @@
+// DMA mapping through an IOAS.
+#include "iommufd/ioas.h"
+
+namespace nodevfio {
+
+std::shared_ptr<Ioas> Ioas::allocate(std::shared_ptr<Iommufd> iommufd, int& error) {
+  uapi::IoasAlloc request = {};
+  error = iommufd->call(uapi::kIoasAlloc, request);
+  return error != 0 ? nullptr : std::make_shared<Ioas>(std::move(iommufd), request.out_ioas_id);
+}
+
+int Ioas::map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
+  uapi::IoasMap request = {0, flags | uapi::kIoasMapFixedIova, id(), 0, address, size, iova};
+  const int error = iommufd()->call(uapi::kIoasMap, request);
+  if (error == 0) record(iova, size, std::move(mapping));
+  return error;
+}
+
+int Ioas::mapFile(int fd, uint64_t start, uint64_t size, uint64_t iova, uint32_t flags) {
+  uapi::IoasMapFile request = {0, flags | uapi::kIoasMapFixedIova, id(), fd, start, size, iova};
+  const int error = iommufd()->call(uapi::kIoasMapFile, request);
+  if (error == 0) record(iova, size, nullptr);
+  return error;
+}
+
+int Ioas::copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32_t flags) {
+  uapi::IoasCopy request = {0, flags | uapi::kIoasMapFixedIova, id(), source.id(), size, iova, from};
+  // Taken first, since the source may unmap at any time. The kernel pins anew, by the process's addresses, when a
+  // device joins later: the memory must stay mapped there for as long as any copy of it lives.
+  const auto held = source.pieces(from, size);
+  const int error = iommufd()->call(uapi::kIoasCopy, request);
+  if (error != 0) return error;
+  for (const Piece& piece : held) record(iova + piece.offset, piece.size, piece.mapping);
+  return 0;
+}
+
+int Ioas::unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) {
+  uapi::IoasUnmap request = {0, id(), iova, size};
+  return forgetting([&](Forget& forget) {
+    const int error = iommufd()->call(uapi::kIoasUnmap, request);
+    unmapped = error == 0 ? request.length : 0;
+    if (error != 0) return error;
+    // Mappings are never cut: each one in the range has gone.
+    if (size == UINT64_MAX) {
+      forget.all();
+    } else {
+      forget.range(iova, iova + (size - 1));
+    }
+    return 0;
+  });
+}
+
+int Ioas::iovaRanges(std::vector<uapi::IovaRange>& ranges, uint64_t& alignment) const {
+  uint32_t room = 16;
+  for (;;) {
+    ranges.assign(room, {});
+    uapi::IoasIovaRanges request = {0, id(), room, 0, reinterpret_cast<uint64_t>(ranges.data()), 0};
+    const int error = iommufd()->call(uapi::kIoasIovaRanges, request);
+    if (error == EMSGSIZE && request.num_iovas > room) {
+      room = request.num_iovas;
+      continue;
+    }
+    if (error != 0) return error;
+    ranges.resize(request.num_iovas);
+    alignment = request.out_iova_alignment;
+    return 0;
+  }
+}
+
+}  // namespace nodevfio

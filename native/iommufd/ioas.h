@@ -1,0 +1,46 @@
+// An IO address space of iommufd: numbers of its own for the memory that devices see, with the records of what is
+// mapped.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "iommufd/iommufd.h"
+#include "memory/dma_space.h"
+#include "uapi/iommufd.h"
+
+namespace nodevfio {
+
+class Ioas : public IommufdObject, public DmaSpace {
+ public:
+  static constexpr Kind kKind = Kind::kIoas;
+
+  Ioas(std::shared_ptr<Iommufd> iommufd, uint32_t id) : IommufdObject(kKind, std::move(iommufd), id) {}
+
+  // IOMMU_IOAS_ALLOC. nullptr and the errno otherwise.
+  static std::shared_ptr<Ioas> allocate(std::shared_ptr<Iommufd> iommufd, int& error);
+
+  // IOMMU_IOAS_MAP of `size` bytes at `address` to `iova`. The mapping is held until it is unmapped.
+  int map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags);
+  // IOMMU_IOAS_MAP_FILE: the kernel holds the file itself.
+  int mapFile(int fd, uint64_t start, uint64_t size, uint64_t iova, uint32_t flags);
+  // IOMMU_IOAS_COPY of what `source` has mapped at `from`.
+  int copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32_t flags);
+  // IOMMU_IOAS_UNMAP; 0 to 2^64 - 1 stands for everything.
+  int unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) override;
+
+  // IOMMU_IOAS_IOVA_RANGES, whatever number there is of them.
+  int iovaRanges(std::vector<uapi::IovaRange>& ranges, uint64_t& alignment) const;
+
+  // How often, through this process, a device came or left, or the allowed ranges were set: what may change the usable
+  // addresses.
+  uint32_t changes() const { return changes_.load(std::memory_order_acquire); }
+  void changed() { changes_.fetch_add(1, std::memory_order_release); }
+
+ private:
+  std::atomic<uint32_t> changes_{0};
+};
+
+}  // namespace nodevfio

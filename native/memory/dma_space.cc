@@ -1,0 +1,79 @@
+// The records of an address space.
+#include "memory/dma_space.h"
+
+#include <algorithm>
+
+namespace nodevfio {
+
+void DmaSpace::record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping) {
+  const std::lock_guard lock(mutex_);
+  records_.insert_or_assign(iova, Record{size, std::move(mapping)});
+  // What another holder of the space unmapped may still be noted here.
+  taken_.remove(iova, iova + (size - 1));
+  taken_.add(iova, iova + (size - 1));
+}
+
+std::vector<DmaSpace::Piece> DmaSpace::pieces(uint64_t first, uint64_t size) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t last = first + (size - 1);
+  std::vector<Piece> found;
+  auto record = records_.upper_bound(first);
+  if (record != records_.begin()) --record;
+  for (; record != records_.end() && record->first <= last; ++record) {
+    const uint64_t start = std::max(record->first, first);
+    const uint64_t end = std::min(record->first + (record->second.size - 1), last);
+    if (end >= start) found.push_back({start - first, end - start + 1, record->second.mapping});
+  }
+  return found;
+}
+
+void DmaSpace::Forget::all() {
+  space_.records_.clear();
+  space_.taken_.clear();
+}
+
+void DmaSpace::Forget::range(uint64_t first, uint64_t last) {
+  space_.taken_.remove(first, last);
+  auto& records = space_.records_;
+  auto record = records.upper_bound(first);
+  if (record != records.begin()) --record;
+  while (record != records.end() && record->first <= last) {
+    const uint64_t start = record->first;
+    const uint64_t end = start + (record->second.size - 1);
+    if (end < first) {
+      ++record;
+      continue;
+    }
+    // iommufd's form of type1 cuts mappings: what is left on either side keeps its memory.
+    const auto mapping = std::move(record->second.mapping);
+    record = records.erase(record);
+    if (start < first) records.emplace(start, Record{first - start, mapping});
+    if (end > last) records.emplace(last + 1, Record{end - last, mapping});
+  }
+}
+
+std::optional<uint64_t> DmaSpace::gap(uint64_t start, uint64_t last, uint64_t size, uint64_t alignment) {
+  const std::lock_guard lock(mutex_);
+  return taken_.gap(start, last, size, alignment);
+}
+
+size_t DmaSpace::mappingCount() {
+  const std::lock_guard lock(mutex_);
+  return records_.size();
+}
+
+DmaMapping::~DmaMapping() {
+  uint64_t unmapped = 0;
+  unmap(unmapped);
+}
+
+int DmaMapping::unmap(uint64_t& unmapped) {
+  const std::lock_guard lock(mutex_);
+  unmapped = 0;
+  if (space_ == nullptr) return 0;
+  const auto space = std::move(space_);
+  space_ = nullptr;
+  return space->unmapRange(iova_, size_, unmapped);
+}
+
+}  // namespace nodevfio

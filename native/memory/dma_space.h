@@ -1,0 +1,95 @@
+// What is mapped where in an IOMMU address space, whichever kernel interface stands behind it. The records belong to
+// the process, not to one environment: Workers that share the space must not pick the same addresses.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "memory/mapping.h"
+#include "support/object.h"
+#include "support/ranges.h"
+
+namespace nodevfio {
+
+class DmaSpace {
+ public:
+  DmaSpace() = default;
+  DmaSpace(const DmaSpace&) = delete;
+  DmaSpace& operator=(const DmaSpace&) = delete;
+  virtual ~DmaSpace() = default;
+
+  // Unmaps what lies in the range. Returns an errno; `unmapped` is what the kernel says it did.
+  virtual int unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) = 0;
+
+  // The lowest free range of `size` bytes, aligned, within [start, last].
+  std::optional<uint64_t> gap(uint64_t start, uint64_t last, uint64_t size, uint64_t alignment);
+  size_t mappingCount();
+
+ protected:
+  // Removes records, for who holds the lock.
+  class Forget {
+   public:
+    explicit Forget(DmaSpace& space) : space_(space) {}
+    void range(uint64_t first, uint64_t last);
+    void all();
+
+   private:
+    DmaSpace& space_;
+  };
+
+  // After the kernel has mapped it. The kernel refuses overlaps (EEXIST): it is the arbiter between threads, so the
+  // lock need not span its call. `mapping` is held until the range is unmapped.
+  void record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping);
+
+  // What is recorded in [first, first + size), cut to that range, with offsets from its start.
+  struct Piece {
+    uint64_t offset;
+    uint64_t size;
+    std::shared_ptr<Mapping> mapping;
+  };
+  std::vector<Piece> pieces(uint64_t first, uint64_t size);
+
+  // Runs an unmapping under the lock: between the kernel's part and the record's removal another thread may map the
+  // same address again.
+  template <class Call>
+  int forgetting(Call call) {
+    const std::lock_guard lock(mutex_);
+    Forget forget(*this);
+    return call(forget);
+  }
+
+ private:
+  struct Record {
+    uint64_t size;
+    std::shared_ptr<Mapping> mapping;
+  };
+
+  std::mutex mutex_;
+  std::map<uint64_t, Record> records_;
+  Ranges taken_;
+};
+
+// One mapping owned by a DmaBuffer: unmapped when the last holder lets go.
+class DmaMapping : public Object {
+ public:
+  static constexpr Kind kKind = Kind::kDmaMapping;
+
+  DmaMapping(std::shared_ptr<DmaSpace> space, uint64_t iova, uint64_t size)
+      : Object(kKind), space_(std::move(space)), iova_(iova), size_(size) {}
+  ~DmaMapping() override;
+
+  // Unmaps now. Returns an errno; a second call does nothing.
+  int unmap(uint64_t& unmapped);
+
+ private:
+  std::mutex mutex_;
+  std::shared_ptr<DmaSpace> space_;
+  const uint64_t iova_;
+  const uint64_t size_;
+};
+
+}  // namespace nodevfio

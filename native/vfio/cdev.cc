@@ -1,0 +1,115 @@
+// A device opened by its own node: binding it to an iommufd and attaching it to page tables.
+#include <fcntl.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+
+#include "uapi/vfio.h"
+#include "vfio/device.h"
+
+namespace nodevfio {
+
+namespace {
+
+struct Groups {
+  std::mutex mutex;
+  std::map<uint32_t, std::weak_ptr<Ioas>> ioas;
+};
+
+// Never destroyed: objects of a Worker may outlive the static destructors of the main thread.
+Groups& groups() {
+  static auto* table = new Groups;
+  return *table;
+}
+
+}  // namespace
+
+std::shared_ptr<Device> Device::openCdev(const std::string& path, int& error) {
+  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  error = fd < 0 ? errno : 0;
+  return fd < 0 ? nullptr : std::make_shared<Device>(fd, nullptr);
+}
+
+int Device::bind(std::shared_ptr<Iommufd> iommufd, const uint8_t* token) {
+  const std::lock_guard lock(mutex_);
+  uapi::DeviceBindIommufd request = {};
+  // Kernels that know no token know the structure without it.
+  request.argsz = token == nullptr ? offsetof(uapi::DeviceBindIommufd, token_uuid_ptr) : sizeof request;
+  request.flags = token == nullptr ? 0 : uapi::kDeviceBindToken;
+  request.iommufd = iommufd->fd();
+  request.token_uuid_ptr = reinterpret_cast<uint64_t>(token);
+  if (ioctl(fd(), uapi::kDeviceBindIommufd, &request) != 0) return errno;
+  iommufd_ = std::move(iommufd);
+  iommufdId_ = request.out_devid;
+  return 0;
+}
+
+int Device::attach(std::shared_ptr<IommufdObject> pageTable, std::shared_ptr<Ioas> ioas, std::optional<uint32_t> pasid,
+                   uint32_t& used) {
+  const std::lock_guard lock(mutex_);
+  uapi::DeviceAttachIommufdPt request = {};
+  // Before Linux 6.16 the structure ends where the PASID begins.
+  request.argsz = pasid ? sizeof request : offsetof(uapi::DeviceAttachIommufdPt, pasid);
+  request.flags = pasid ? uapi::kDeviceAttachPasid : 0;
+  request.pt_id = pageTable->id();
+  request.pasid = pasid.value_or(0);
+  if (ioctl(fd(), uapi::kDeviceAttachIommufdPt, &request) != 0) return errno;
+  used = request.pt_id;
+  ioas->changed();
+  auto& attachment = attachments_[pasid];
+  if (attachment.ioas != nullptr && attachment.ioas != ioas) attachment.ioas->changed();
+  attachment = {std::move(pageTable), std::move(ioas)};
+  return 0;
+}
+
+int Device::detach(std::optional<uint32_t> pasid) {
+  const std::lock_guard lock(mutex_);
+  uapi::DeviceDetachIommufdPt request = {};
+  request.argsz = pasid ? sizeof request : offsetof(uapi::DeviceDetachIommufdPt, pasid);
+  request.flags = pasid ? uapi::kDeviceDetachPasid : 0;
+  request.pasid = pasid.value_or(0);
+  if (ioctl(fd(), uapi::kDeviceDetachIommufdPt, &request) != 0) return errno;
+  const auto found = attachments_.find(pasid);
+  if (found == attachments_.end()) return 0;
+  found->second.ioas->changed();
+  attachments_.erase(found);
+  if (!pasid) groupIoas_ = nullptr;
+  return 0;
+}
+
+std::shared_ptr<Iommufd> Device::iommufd(uint32_t& id) {
+  const std::lock_guard lock(mutex_);
+  id = iommufdId_;
+  return iommufd_;
+}
+
+void Device::inGroup(uint32_t group) {
+  const std::lock_guard lock(mutex_);
+  const auto attached = attachments_.find(std::nullopt);
+  if (attached == attachments_.end()) return;
+  // A pointer of its own: the entry in the table is good for as long as devices of the group are attached, however long
+  // the space itself lives.
+  const std::lock_guard tableLock(groups().mutex);
+  auto& entry = groups().ioas[group];
+  groupIoas_ = entry.lock();
+  if (groupIoas_ == nullptr || groupIoas_.get() != attached->second.ioas.get()) {
+    const auto ioas = attached->second.ioas;
+    groupIoas_ = std::shared_ptr<Ioas>(ioas.get(), [ioas](Ioas*) {});
+    entry = groupIoas_;
+  }
+}
+
+std::shared_ptr<Ioas> Device::ioasOfGroup(uint32_t group) {
+  const std::lock_guard lock(groups().mutex);
+  const auto found = groups().ioas.find(group);
+  if (found == groups().ioas.end()) return nullptr;
+  const auto held = found->second.lock();
+  if (held == nullptr) {
+    groups().ioas.erase(found);
+    return nullptr;
+  }
+  // The object's own pointer, not the one that stands for the devices.
+  return std::static_pointer_cast<Ioas>(held->shared_from_this());
+}
+
+}  // namespace nodevfio

@@ -1,0 +1,50 @@
+// What is the same for every address space, whichever kernel interface stands behind it: its records, and the mappings
+// that buffers own.
+#include "areas.h"
+#include "iommufd/ioas.h"
+#include "memory/dma_space.h"
+#include "support/arguments.h"
+#include "support/operation.h"
+#include "vfio/container.h"
+
+namespace nodevfio {
+
+namespace {
+
+std::shared_ptr<DmaSpace> dmaSpaceOf(const Napi::Value& value) {
+  if (Handle::from(value, "space").kind() == Kind::kIoas) return take<Ioas>(value, "space");
+  return take<Container>(value, "space");
+}
+
+// dmaGap(space, start, last, size, alignment): a free range's start, or null.
+Napi::Value dmaGap(const Napi::CallbackInfo& info) {
+  const auto space = dmaSpaceOf(info[0]);
+  const uint64_t start = uint64Of(info[1], "start");
+  const uint64_t last = uint64Of(info[2], "last");
+  const uint64_t size = uint64Of(info[3], "size");
+  const uint64_t alignment = uint64Of(info[4], "alignment");
+  if (size == 0 || alignment == 0) throw Napi::RangeError::New(info.Env(), "size and alignment must not be 0");
+  const auto found = space->gap(start, last, size, alignment);
+  if (!found) return info.Env().Null();
+  return Napi::BigInt::New(info.Env(), *found);
+}
+
+Napi::Value dmaMappingCount(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(dmaSpaceOf(info[0])->mappingCount()));
+}
+
+// dmaMappingOwn(space, iova, size): a handle that unmaps the range when its last holder lets go.
+Napi::Value dmaMappingOwn(const Napi::CallbackInfo& info) {
+  return Handle::wrap(info.Env(), std::make_shared<DmaMapping>(dmaSpaceOf(info[0]), uint64Of(info[1], "iova"),
+                                                               uint64Of(info[2], "size")));
+}
+
+}  // namespace
+
+void registerDma(Napi::Env env, Napi::Object exports) {
+  define<dmaGap>(env, exports, "dmaGap");
+  define<dmaMappingCount>(env, exports, "dmaMappingCount");
+  define<dmaMappingOwn>(env, exports, "dmaMappingOwn");
+}
+
+}  // namespace nodevfio

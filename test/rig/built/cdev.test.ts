@@ -1,0 +1,231 @@
+// Opening a device by its own node: the same VfioDevice, which way was taken and why, every obstacle by its name, and nothing
+// left behind.
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { spawnSync } from 'node:child_process'
+
+import test from 'ava'
+
+import { AddressSpace, Iommufd, VfioDevice, VfioError } from '../../../ts/index.js'
+import { Kvm } from '../../../ts/kvm/index.js'
+import { packageUrl } from '../../unit/support.js'
+import {
+  Companion,
+  EDU_ID,
+  EDU_MASK,
+  Edu,
+  devices,
+  groupOf,
+  holdings,
+  nextCount,
+  pattern,
+  rebind,
+  throughEdu,
+  withDevice,
+} from '../devices.js'
+
+async function refusal(id: string, options?: Parameters<typeof VfioDevice.open>[1]): Promise<VfioError> {
+  try {
+    const device = await VfioDevice.open(id, options)
+    await device.close()
+  } catch (error) {
+    if (error instanceof VfioError) return error
+    throw error
+  }
+  throw new Error(`${id} was opened`)
+}
+
+test.serial('auto prefers the node, and says so; DMA, interrupts and reset are the same', async (t) => {
+  const published: unknown[] = []
+  const listener = (message: unknown): void => {
+    published.push(message)
+  }
+  subscribe('node-vfio:open', listener)
+  const edu = await Edu.open('edu')
+  unsubscribe('node-vfio:open', listener)
+  const { device, bar0 } = edu
+  try {
+    t.like(device.opened, { through: 'cdev', why: 'preferred' })
+    t.regex(device.opened?.node ?? '', /^\/dev\/vfio\/devices\/vfio\d+$/)
+    t.deepEqual(published, [{ device: devices.edu, ...device.opened }])
+    const space = device.addressSpace
+    t.is(space.type, 'iommufd')
+    t.is(space.iommufd?.fd, space.fd)
+    device.config.command.busMaster = true
+    await using buffer = await space.allocate(4096, { below: EDU_MASK })
+    t.deepEqual(throughEdu(bar0, buffer, pattern(4096, 1)), pattern(4096, 1))
+    const [signal] = device.irq('msi').enable(1)
+    edu.raise()
+    t.is(await nextCount(signal as NonNullable<typeof signal>), 1)
+    edu.acknowledge()
+  } finally {
+    await device.close()
+  }
+  await withDevice('e1000e', async (other) => {
+    t.is(other.opened?.through, 'cdev')
+    await other.reset()
+  })
+})
+
+test.serial('what is asked for is taken: the node, or the group', async (t) => {
+  await withDevice(
+    'edu',
+    (device) => {
+      t.like(device.opened, { through: 'cdev', why: 'asked' })
+    },
+    { iommu: 'iommufd' },
+  )
+  for (const iommu of ['type1v2', 'type1'] as const) {
+    await withDevice(
+      'edu',
+      (device) => {
+        t.deepEqual(device.opened, { through: 'group', node: `/dev/vfio/${groupOf('edu')}`, why: 'asked' })
+        t.is(device.addressSpace.type, iommu)
+        t.is(device.addressSpace.iommufd, null)
+      },
+      { iommu },
+    )
+  }
+})
+
+test.serial('a space decides the way; blocking, and descriptors are all given back', (t) => {
+  const round = (): void => {
+    using space = AddressSpace.open({ iommu: 'iommufd' })
+    const device = VfioDevice.openSync(devices.edu, { iommu: space })
+    t.like(device.opened, { through: 'cdev', why: 'address-space' })
+    const second = VfioDevice.openSync(devices.edu2, { iommu: space })
+    t.is(second.region('bar0').read32(0), EDU_ID)
+    second[Symbol.dispose]()
+    t.is(device.region('bar0').read32(0), EDU_ID)
+    device[Symbol.dispose]()
+    t.false(space.closed)
+    using container = AddressSpace.open({ iommu: 'type1v2' })
+    const grouped = VfioDevice.openSync(devices.edu, { iommu: container })
+    t.like(grouped.opened, { through: 'group', why: 'address-space' })
+    grouped[Symbol.dispose]()
+  }
+  round()
+  const before = holdings()
+  round()
+  t.deepEqual(holdings(), before)
+})
+
+test.serial('devices of one group come into one space, and into no other', async (t) => {
+  await rebind('bridgedRng', null)
+  try {
+    const first = await VfioDevice.open(devices.bridgedEdu1)
+    const second = await VfioDevice.open(devices.bridgedEdu2)
+    t.is(first.addressSpace, second.addressSpace)
+    await using other = AddressSpace.open({ iommu: 'iommufd' })
+    t.is((await refusal(devices.bridgedEdu2, { iommu: other })).reason, 'other-address-space')
+    await first.close()
+    t.false(second.addressSpace.closed)
+    t.is(second.region('bar0').read32(0), EDU_ID)
+    await second.close()
+    t.true(second.addressSpace.closed)
+  } finally {
+    await rebind('bridgedRng', 'virtio-pci')
+  }
+})
+
+test.serial('each obstacle has its name', async (t) => {
+  const unviable = await refusal(devices.bridgedEdu1)
+  t.is(unviable.reason, 'group-not-viable')
+  t.is(unviable.syscall, 'VFIO_DEVICE_BIND_IOMMUFD')
+  t.regex(unviable.remedy ?? '', new RegExp(`${devices.bridgedRng} \\(virtio-pci\\)`))
+  t.is((await refusal(devices.edu, { iommu: 'iommufd', devRoot: '/nonexistent' })).code, 'ENOENT')
+  t.is((await refusal(devices.edu, { vfToken: '00112233-4455-6677-8899-aabbccddeeff' })).code, 'EINVAL')
+
+  // One open of a node at a time, and a node or a group.
+  await withDevice('edu', async (device) => {
+    t.is((await refusal(devices.edu)).reason, 'device-busy')
+    t.is((await refusal(devices.edu, { iommu: 'type1v2' })).code, 'EBUSY')
+    t.is(device.region('bar0').read32(0), EDU_ID)
+  })
+  await withDevice(
+    'edu',
+    async () => {
+      const busy = await refusal(devices.edu)
+      t.is(busy.code, 'EBUSY')
+      t.is(busy.reason, 'group-busy')
+    },
+    { iommu: 'type1v2' },
+  )
+  // And after all that it opens.
+  await withDevice('edu', (device) => {
+    t.is(device.opened?.through, 'cdev')
+  })
+})
+
+test.serial('auto falls back where iommufd is absent, never for want of permission', async (t) => {
+  const code = (
+    devRoot: string,
+  ): string => `const { VfioDevice } = await import(${JSON.stringify(packageUrl)});
+    await VfioDevice.open(${JSON.stringify(devices.edu)}, { devRoot: '${devRoot}' })
+      .then(async (device) => { console.log(JSON.stringify(device.opened)); await device.close() },
+            (error) => console.log(JSON.stringify({ reason: error.reason, subject: error.subject })))`
+  const run = (devRoot: string, options = {}): unknown => {
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code(devRoot)], {
+      encoding: 'utf8',
+      ...options,
+    })
+    t.not(stdout, '', stderr)
+    return JSON.parse(stdout)
+  }
+  t.like(run('/dev', { uid: 65534, gid: 65534 }), { reason: 'permission' })
+  // A /dev without iommufd, as a container of Docker may have it.
+  const group = groupOf('edu')
+  const root = '/run/dev-without-iommufd'
+  spawnSync('/bin/sh', [
+    '-c',
+    `mkdir -p ${root}/vfio && cp -a /dev/vfio/vfio /dev/vfio/${group} ${root}/vfio/`,
+  ])
+  t.deepEqual(run(root), { through: 'group', node: `${root}/vfio/${group}`, why: 'no-iommufd' })
+})
+
+test.serial(
+  'a virtual machine is told of the node before the device is enabled, and when it goes',
+  async (t) => {
+    using kvm = Kvm.open()
+    using vm = kvm.createVm({ irqchip: 'split' })
+    for (let round = 0; round < 2; round++) {
+      await withDevice(
+        'edu',
+        (device) => {
+          t.is(device.opened?.through, 'cdev')
+          t.is(device.vfioFileFd, device.fd)
+        },
+        { vm },
+      )
+    }
+  },
+)
+
+test.serial('from a descriptor that is not bound yet, and shared with another environment', async (t) => {
+  const other = new Companion(
+    `const iommufd = vfio.Iommufd.fromFd(3)
+    const addressSpace = vfio.AddressSpace.open({ iommufd })
+    const device = vfio.VfioDevice.fromFd(4, { addressSpace, name: '${devices.edu}' })
+    const buffer = await addressSpace.allocate(4096)
+    say([device.region('bar0').read32(0), addressSpace.type, buffer.size])
+    const claimed = vfio.VfioDevice.claim(device.share())
+    await device.close()
+    say([claimed.region('bar0').read32(0), claimed.addressSpace.type])
+    await claimed.close()
+    say(device.closed)`,
+    await (async () => {
+      const { openSync } = await import('node:fs')
+      const { resolveDevice } = await import('../../../ts/host/index.js')
+      const node = resolveDevice(devices.edu)?.vfioDev?.cdev ?? ''
+      return [openSync('/dev/iommu', 'r+'), openSync(node, 'r+')]
+    })(),
+  )
+  try {
+    t.deepEqual(await other.said(), [EDU_ID, 'iommufd', 4096])
+    t.deepEqual(await other.said(), [EDU_ID, 'iommufd'])
+    t.true(await other.said())
+  } finally {
+    await other.end()
+  }
+  t.throws(() => Iommufd.fromFd(1), { instanceOf: VfioError })
+  t.throws(() => Iommufd.open({ devRoot: '/nonexistent' }), { instanceOf: VfioError, message: /6\.2/ })
+})

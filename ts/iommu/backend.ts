@@ -1,0 +1,50 @@
+// The seam under an AddressSpace: what each kernel interface must be able to do. Where mappings go is decided above it.
+import type { VfioErrorContext, VfioError } from '../errors.js'
+import type { NativeHandle } from '../native.js'
+import type { DirtyTracking } from './dirty-tracking.js'
+import type { IovaRange } from './type1-info.js'
+
+/** The IOMMU interface of an address space. `noiommu` is none: devices use physical addresses. */
+export type IommuType = 'iommufd' | 'type1v2' | 'type1' | 'noiommu'
+
+/** What a space says of itself. */
+export interface Geometry {
+  /** The page sizes of mappings in bytes, ascending; the first is the granule. */
+  readonly pageSizes: readonly bigint[]
+  /** Empty where the kernel names none. */
+  readonly iovaRanges: readonly IovaRange[]
+  /** Mappings that can still be made; null when the kernel does not say. */
+  readonly mappingsAvailable: number | null
+}
+
+/** Part of a memory, as the kernel is to map it. */
+export interface Piece {
+  readonly memory: NativeHandle
+  readonly offset: number
+  readonly size: number
+}
+
+export interface SpaceBackend {
+  /** Undefined while there is no device in the space that decides. */
+  readonly type: IommuType | undefined
+  /** Where it is shown as a descriptor. */
+  readonly fd: number
+  /** The uAPI name of mapping, for errors that this package makes itself. */
+  readonly mapCall: string
+  /** What lasts until a device comes or leaves: asking and decoding take as long as mapping a megabyte. */
+  geometry(): Geometry
+  /** As of now. */
+  info(): Geometry
+  mapFlags(read: boolean, write: boolean): number
+  map(piece: Piece, iova: bigint, flags: number): Promise<void>
+  mapSync(piece: Piece, iova: bigint, flags: number): void
+  /** The bytes unmapped. */
+  unmap(iova: bigint, size: bigint): Promise<bigint>
+  unmapSync(iova: bigint, size: bigint): bigint
+  unmapAll(): bigint
+  dirtyTracking(): DirtyTracking
+  /** What a refusal to map means here. */
+  explainMap(error: VfioError): VfioErrorContext
+  /** Lets go of what it holds beside the space's native object. */
+  close(): void
+}

@@ -1,0 +1,118 @@
+// The iommufd backend of an AddressSpace: an IOAS.
+import { EOPNOTSUPP, VfioError, type VfioErrorContext } from '../errors.js'
+import { addon, type NativeHandle } from '../native.js'
+import { MAX_U64 } from '../validate.js'
+import type { Geometry, Piece, SpaceBackend } from './backend.js'
+import type { DirtyTracking } from './dirty-tracking.js'
+import { Iommufd } from './iommufd.js'
+
+const MAP_WRITE = 2
+const MAP_READ = 4
+const OPTION_HUGE_PAGES = 1
+
+export class IoasBackend implements SpaceBackend {
+  readonly type = 'iommufd'
+  readonly mapCall = 'IOMMU_IOAS_MAP'
+  readonly #native: () => NativeHandle
+  #iommufd: Iommufd | undefined
+  #known: { changes: number; geometry: Geometry } | undefined
+
+  constructor(native: () => NativeHandle) {
+    this.#native = native
+  }
+
+  get native(): NativeHandle {
+    return this.#native()
+  }
+
+  get iommufd(): Iommufd {
+    return (this.#iommufd ??= Iommufd.over(addon().ioasIommufd(this.#native())))
+  }
+
+  get id(): number {
+    return addon().ioasId(this.#native())
+  }
+
+  get fd(): number {
+    return this.iommufd.fd
+  }
+
+  info(): Geometry {
+    const [alignment = 1n, ...flat] = addon().ioasIovaRanges(this.#native())
+    const iovaRanges = []
+    for (let at = 0; at + 1 < flat.length; at += 2) {
+      iovaRanges.push({ start: flat[at] ?? 0n, last: flat[at + 1] ?? 0n })
+    }
+    // Without a device any byte is as good as another; memory comes in pages all the same.
+    const page = BigInt(addon().pageSize())
+    return { pageSizes: [alignment > page ? alignment : page], iovaRanges, mappingsAvailable: null }
+  }
+
+  geometry(): Geometry {
+    const changes = addon().ioasChanges(this.#native())
+    if (this.#known?.changes !== changes) this.#known = { changes, geometry: this.info() }
+    return this.#known.geometry
+  }
+
+  mapFlags(read: boolean, write: boolean): number {
+    return (read ? MAP_READ : 0) | (write ? MAP_WRITE : 0)
+  }
+
+  map({ memory, offset, size }: Piece, iova: bigint, flags: number): Promise<void> {
+    return addon().ioasMap(this.#native(), memory, offset, size, iova, flags)
+  }
+
+  mapSync({ memory, offset, size }: Piece, iova: bigint, flags: number): void {
+    addon().ioasMapSync(this.#native(), memory, offset, size, iova, flags)
+  }
+
+  async unmap(iova: bigint, size: bigint): Promise<bigint> {
+    try {
+      return await addon().ioasUnmap(this.#native(), iova, size)
+    } catch (error) {
+      return nothingThere(error)
+    }
+  }
+
+  unmapSync(iova: bigint, size: bigint): bigint {
+    try {
+      return addon().ioasUnmapSync(this.#native(), iova, size)
+    } catch (error) {
+      return nothingThere(error)
+    }
+  }
+
+  unmapAll(): bigint {
+    return this.unmapSync(0n, MAX_U64)
+  }
+
+  get hugePages(): boolean {
+    return addon().iommufdOption(this.iommufd.native, OPTION_HUGE_PAGES, this.id, null) === 1n
+  }
+  set hugePages(combine: boolean) {
+    addon().iommufdOption(this.iommufd.native, OPTION_HUGE_PAGES, this.id, combine ? 1n : 0n)
+  }
+
+  dirtyTracking(): DirtyTracking {
+    throw new VfioError(EOPNOTSUPP, 'IOMMU_HWPT_SET_DIRTY_TRACKING', {
+      remedy: 'Dirty tracking of iommufd is that of a hardware page table.',
+    })
+  }
+
+  explainMap(error: VfioError): VfioErrorContext {
+    if (error.code === 'EINVAL') {
+      return { remedy: 'Check that the range is page-aligned and among iovaRanges.' }
+    }
+    return {}
+  }
+
+  close(): void {
+    this.#iommufd?.close()
+  }
+}
+
+/** type1 says 0 where iommufd has an error. */
+function nothingThere(error: unknown): bigint {
+  if (error instanceof VfioError && error.code === 'ENOENT') return 0n
+  throw error
+}

@@ -1,0 +1,194 @@
+// The container backend of an AddressSpace: VFIO's own type1, its form in iommufd's compatibility mode, and no-IOMMU.
+import { EOPNOTSUPP, VfioError, type VfioErrorContext, attempt } from '../errors.js'
+import { addon, type NativeHandle } from '../native.js'
+import { MAX_U64 } from '../validate.js'
+import type { Geometry, IommuType, Piece, SpaceBackend } from './backend.js'
+import { type DirtyTracking, Type1DirtyTracking } from './dirty-tracking.js'
+import { type Type1Info, decodeType1Info } from './type1-info.js'
+
+/** What can be set on a container. */
+export type ContainerIommu = Exclude<IommuType, 'iommufd'>
+
+/** Who answers the container's calls. */
+export type ContainerKind = 'vfio' | 'iommufd'
+
+const CONTAINER_NODE: Record<ContainerKind, string> = { vfio: 'vfio/vfio', iommufd: 'iommu' }
+const EXTENSION: Record<ContainerIommu, number> = { type1: 1, type1v2: 3, noiommu: 8 }
+const MAP_READ = 1
+const MAP_WRITE = 2
+const UNMAP_ALL = 2
+const EXTENSION_UNMAP_ALL = 9
+
+/** Opens a container. */
+export function openContainer(container: ContainerKind, devRoot: string): NativeHandle {
+  const path = `${devRoot}/${CONTAINER_NODE[container]}`
+  return attempt(
+    (error) => containerContext(path, container, error),
+    () => addon().containerOpen(path),
+  )
+}
+
+export class ContainerBackend implements SpaceBackend {
+  readonly mapCall = 'VFIO_IOMMU_MAP_DMA'
+  readonly #native: () => NativeHandle
+  readonly #wanted: 'auto' | ContainerIommu
+  // What the caller of fromFd said of a container that another program set up.
+  readonly told: ContainerIommu | undefined
+  #known: { changes: number; info: Type1Info } | undefined
+
+  constructor(native: () => NativeHandle, wanted: 'auto' | ContainerIommu, told?: ContainerIommu) {
+    this.#native = native
+    this.#wanted = wanted
+    this.told = told
+  }
+
+  get type(): ContainerIommu | undefined {
+    const set = addon().containerIommu(this.#native())
+    const found = (Object.keys(EXTENSION) as ContainerIommu[]).find((type) => EXTENSION[type] === set)
+    return found ?? this.told
+  }
+
+  get fd(): number {
+    return addon().handleFd(this.#native())
+  }
+
+  info(): Type1Info {
+    return decodeType1Info(attempt(unattached, () => addon().containerGetInfo(this.#native())))
+  }
+
+  geometry(): Geometry {
+    const changes = addon().containerChanges(this.#native())
+    // Another program set the space up and may go on doing so.
+    if (changes === 0) return this.info()
+    if (this.#known?.changes !== changes) this.#known = { changes, info: this.info() }
+    return this.#known.info
+  }
+
+  mapFlags(read: boolean, write: boolean): number {
+    return (read ? MAP_READ : 0) | (write ? MAP_WRITE : 0)
+  }
+
+  map({ memory, offset, size }: Piece, iova: bigint, flags: number): Promise<void> {
+    return addon().containerMapDma(this.#native(), memory, offset, size, iova, flags)
+  }
+
+  mapSync({ memory, offset, size }: Piece, iova: bigint, flags: number): void {
+    addon().containerMapDmaSync(this.#native(), memory, offset, size, iova, flags)
+  }
+
+  unmap(iova: bigint, size: bigint): Promise<bigint> {
+    return addon().containerUnmapDma(this.#native(), iova, size, 0)
+  }
+
+  unmapSync(iova: bigint, size: bigint): bigint {
+    return addon().containerUnmapDmaSync(this.#native(), iova, size, 0)
+  }
+
+  unmapAll(): bigint {
+    if (addon().containerCheckExtension(this.#native(), EXTENSION_UNMAP_ALL) > 0) {
+      return addon().containerUnmapDmaSync(this.#native(), 0n, 0n, UNMAP_ALL)
+    }
+    let total = 0n
+    for (const { start, last } of this.info().iovaRanges) {
+      const size = last - start + 1n
+      total += this.unmapSync(start, size > MAX_U64 ? MAX_U64 : size)
+    }
+    return total
+  }
+
+  dirtyTracking(): DirtyTracking {
+    return new Type1DirtyTracking(this.#native)
+  }
+
+  explainMap(error: VfioError): VfioErrorContext {
+    return unattached(error)
+  }
+
+  close(): void {
+    // A container is all there is.
+  }
+
+  /** Puts a group in and sets the IOMMU driver if it is the first. */
+  attachGroup(group: NativeHandle): void {
+    addon().groupSetContainer(group, this.#native())
+    if (this.type !== undefined) return
+    try {
+      this.#setIommu()
+    } catch (error) {
+      addon().groupUnsetContainer(group)
+      throw error
+    }
+  }
+
+  #setIommu(): void {
+    const wanted: ContainerIommu[] = this.#wanted === 'auto' ? ['type1v2', 'type1'] : [this.#wanted]
+    for (const type of wanted) {
+      if (addon().containerCheckExtension(this.#native(), EXTENSION[type]) <= 0) continue
+      attempt(iommuContext, () => {
+        addon().containerSetIommu(this.#native(), EXTENSION[type])
+      })
+      return
+    }
+    throw new VfioError(EOPNOTSUPP, 'VFIO_SET_IOMMU', {
+      subject: wanted.join(' or '),
+      reason: 'no-iommu-type',
+      remedy: 'Load the module vfio_iommu_type1.',
+    })
+  }
+}
+
+function containerContext(path: string, container: ContainerKind, error: VfioError): VfioErrorContext {
+  if (container === 'iommufd') return iommufdContext(path, error)
+  if (error.code === 'ENOENT' || error.code === 'ENODEV' || error.code === 'ENXIO') {
+    return {
+      subject: path,
+      reason: 'no-vfio-module',
+      remedy: 'Load the modules: modprobe vfio-pci vfio_iommu_type1.',
+    }
+  }
+  return permissionContext(path, error)
+}
+
+/** What the errno of opening /dev/iommu means. */
+export function iommufdContext(path: string, error: VfioError): VfioErrorContext {
+  if (error.code === 'ENOENT' || error.code === 'ENODEV' || error.code === 'ENXIO') {
+    return {
+      subject: path,
+      reason: 'no-iommufd',
+      remedy:
+        "This kernel has no iommufd (Linux 6.2, CONFIG_IOMMUFD): modprobe iommufd, or use VFIO's container.",
+    }
+  }
+  return permissionContext(path, error)
+}
+
+function permissionContext(path: string, error: VfioError): VfioErrorContext {
+  if (error.code === 'EACCES' || error.code === 'EPERM') {
+    return {
+      subject: path,
+      reason: 'permission',
+      remedy: `Run as root, or give yourself access to ${path}.`,
+    }
+  }
+  return { subject: path }
+}
+
+function iommuContext(error: VfioError): VfioErrorContext {
+  if (error.code === 'EPERM') {
+    return {
+      reason: 'unsafe-interrupts',
+      remedy:
+        'The IOMMU does not isolate interrupts: interrupt remapping is off. vfio_iommu_type1.allow_unsafe_interrupts=1 accepts that risk.',
+    }
+  }
+  return {}
+}
+
+function unattached(error: VfioError): VfioErrorContext {
+  // A container without an IOMMU driver knows none of type1's calls.
+  if (error.code !== 'ENOTTY' && error.code !== 'EINVAL') return {}
+  return {
+    remedy:
+      'The address space is usable once a device is open in it; check too that the range is page-aligned.',
+  }
+}

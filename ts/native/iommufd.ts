@@ -1,0 +1,107 @@
+// The addon's functions for /dev/iommu, its objects, and devices that are opened by their own nodes.
+import type { NativeHandle } from '../native.js'
+
+export interface IommufdFunctions {
+  // -- every address space --
+  /** The lowest free, aligned range of `size` bytes within [start, last], among what this process mapped. */
+  dmaGap(space: NativeHandle, start: bigint, last: bigint, size: bigint, alignment: bigint): bigint | null
+  dmaMappingCount(space: NativeHandle): number
+  /** A handle that unmaps the range when its last holder lets go. */
+  dmaMappingOwn(space: NativeHandle, iova: bigint, size: bigint): NativeHandle
+
+  // -- iommufd --
+  /** With `shared` the one that the process has at that path, if it has one. */
+  iommufdOpen(path: string, shared: boolean): NativeHandle
+  iommufdFromFd(fd: number): NativeHandle
+  /** Sets an option, or with null only asks; the value that holds. */
+  iommufdOption(iommufd: NativeHandle, option: number, objectId: number, value: bigint | null): bigint
+  /** `op` is 0 get, 1 set, 2 clear; the id of the IOAS that VFIO's compatibility mode uses. */
+  iommufdVfioIoas(iommufd: NativeHandle, op: number, id: number): number
+  iommufdChangeProcess(iommufd: NativeHandle): void
+  /** A command that has no function here; the kernel writes its answer into `bytes`. */
+  iommufdCall(iommufd: NativeHandle, command: number, bytes: Uint8Array): number
+
+  // -- IOAS --
+  ioasAlloc(iommufd: NativeHandle): NativeHandle
+  /** Takes over an IOAS that is in the iommufd already. */
+  ioasFromId(iommufd: NativeHandle, id: number): NativeHandle
+  ioasId(ioas: NativeHandle): number
+  /** The iommufd that it is in, as a handle of this environment. */
+  ioasIommufd(ioas: NativeHandle): NativeHandle
+  /** How often, through this process, a device came or left or the allowed ranges were set. */
+  ioasChanges(ioas: NativeHandle): number
+  /** The alignment of every IOVA, then the start and the last address of each range. */
+  ioasIovaRanges(ioas: NativeHandle): bigint[]
+  /** `ranges` is flat: a start and a last address each. */
+  ioasAllowIovas(ioas: NativeHandle, ranges: readonly bigint[]): void
+  ioasMapSync(
+    ioas: NativeHandle,
+    memory: NativeHandle,
+    offset: number,
+    size: number,
+    iova: bigint,
+    flags: number,
+  ): void
+  ioasMap(
+    ioas: NativeHandle,
+    memory: NativeHandle,
+    offset: number,
+    size: number,
+    iova: bigint,
+    flags: number,
+  ): Promise<void>
+  /** `file` is the handle of an object with a descriptor, or a descriptor, which is duplicated for the call. */
+  ioasMapFileSync(
+    ioas: NativeHandle,
+    file: NativeHandle | number,
+    start: number,
+    size: number,
+    iova: bigint,
+    flags: number,
+  ): void
+  ioasMapFile(
+    ioas: NativeHandle,
+    file: NativeHandle | number,
+    start: number,
+    size: number,
+    iova: bigint,
+    flags: number,
+  ): Promise<void>
+  ioasCopySync(
+    ioas: NativeHandle,
+    source: NativeHandle,
+    from: bigint,
+    size: bigint,
+    iova: bigint,
+    flags: number,
+  ): void
+  ioasCopy(
+    ioas: NativeHandle,
+    source: NativeHandle,
+    from: bigint,
+    size: bigint,
+    iova: bigint,
+    flags: number,
+  ): Promise<void>
+  ioasUnmapSync(ioas: NativeHandle, iova: bigint, size: bigint): bigint
+  ioasUnmap(ioas: NativeHandle, iova: bigint, size: bigint): Promise<bigint>
+
+  // -- a device's own node --
+  /** The device's file, of which nothing can be asked before it is bound. */
+  cdevOpen(path: string): NativeHandle
+  cdevFromFd(fd: number): NativeHandle
+  /** Opens the device; `token` is the 16 bytes of a VF token. */
+  deviceBindSync(device: NativeHandle, iommufd: NativeHandle, token: Uint8Array | null): void
+  deviceBind(device: NativeHandle, iommufd: NativeHandle, token: Uint8Array | null): Promise<void>
+  /** The number of the hardware page table that is used. */
+  deviceAttachIoasSync(device: NativeHandle, ioas: NativeHandle, pasid: number | null): number
+  deviceAttachIoas(device: NativeHandle, ioas: NativeHandle, pasid: number | null): Promise<number>
+  deviceDetachSync(device: NativeHandle, pasid: number | null): void
+  deviceDetach(device: NativeHandle, pasid: number | null): Promise<void>
+  /** Its number in the iommufd that it is bound to; null for a device of a group. */
+  deviceIommufdId(device: NativeHandle): number | null
+  /** Notes the IOMMU group of an attached device. */
+  deviceInGroup(device: NativeHandle, group: number): void
+  /** The space that this process has attached a device of the group to. */
+  ioasOfGroup(group: number): NativeHandle | null
+}
