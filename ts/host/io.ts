@@ -86,10 +86,13 @@ class Writer {
   #waiting: ((answer: Answer | null) => void) | null = null
 
   constructor(keep: number | undefined) {
+    // What else this process is started with (an --import, a debugger) is not for that one.
+    const env = { ...process.env }
+    delete env.NODE_OPTIONS
     // A group of its own: an interrupt from the terminal must not end a write between its two halves.
     this.#child = spawn(process.execPath, ['-e', PROGRAM], {
       detached: true,
-      env: {},
+      env,
       stdio: ['pipe', 'pipe', 'ignore', keep ?? 'ignore'],
     })
     this.#child.unref()

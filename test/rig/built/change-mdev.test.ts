@@ -3,7 +3,7 @@
 import test from 'ava'
 import { VfioDevice } from '../../../ts/index.js'
 import { listMdevs, listMdevTypes } from '../../../ts/host/index.js'
-import { mergedReport } from '../../../ts/merged/index.js'
+import { type MergedReport, mergedReport } from '../../../ts/merged/index.js'
 import { killedAt, picture, vfio } from '../changes.js'
 
 const UUID = '83b8f4f2-509f-382f-3c1e-e6bfe0fa1001'
@@ -17,16 +17,23 @@ test.serial('the types of the three sample drivers are listed', (t) => {
   }
 })
 
-for (const [parent, type] of [
-  ['mtty', 'mtty-2'],
-  ['mdpy', 'mdpy-vga'],
-  ['mbochs', 'mbochs-small'],
+for (const [parent, type, hooks] of [
+  ['mtty', 'mtty-2', ['yes', 'no', 'yes']],
+  ['mdpy', 'mdpy-vga', ['no', 'no', 'no']],
+  ['mbochs', 'mbochs-small', ['no', 'no', 'no']],
 ] as const) {
   test.serial(`${parent}: made, opened, removed and taken back`, async (t) => {
     const before = picture()
     const made = await vfio('mdev', 'create', parent, type, '--uuid', UUID)
     t.is(made.status, 0, made.err)
     t.like(listMdevs(), [{ uuid: UUID, parent, type }])
+    const asked = await vfio('merged', '--hooks', '--json')
+    const shared = (JSON.parse(asked.out) as MergedReport).devices.find(({ name }) => name === parent)
+    t.deepEqual(
+      shared?.hooks.map(({ answer }) => answer),
+      [...hooks],
+    )
+    for (const { why } of shared?.hooks ?? []) t.true(why.endsWith(`read from ${UUID}`), why)
     const device = await VfioDevice.open(UUID)
     t.true(device.info.numRegions > 0)
     const refused = await vfio('mdev', 'rm', UUID)

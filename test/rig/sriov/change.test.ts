@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename } from 'node:path'
 import test from 'ava'
 import { VfioDevice } from '../../../ts/index.js'
-import { mergedReport } from '../../../ts/merged/index.js'
+import { type MergedReport, mergedReport } from '../../../ts/merged/index.js'
 import { killedAt, picture, vfio } from '../changes.js'
 import { rig, until, writeSysfs } from '../devices.js'
 
@@ -50,6 +50,21 @@ test.serial(
     t.false(existsSync(`/sys/bus/pci/devices/${vf}/driver`))
     const bound = await vfio('bind', vf)
     t.is(bound.status, 0, bound.err)
+
+    const asked = await vfio('merged', '--hooks', '--json')
+    t.is(asked.status, 0, asked.err)
+    const { devices } = JSON.parse(asked.out) as MergedReport
+    const shared = devices.find(({ name }) => name === pf)
+    t.is(shared?.merged.state, 'merged')
+    t.deepEqual(
+      shared?.hooks.map(({ hook, answer }) => [hook, answer]),
+      [
+        ['irqfd', 'yes'],
+        ['ioeventfd', 'yes'],
+        ['level', 'no'],
+      ],
+    )
+    for (const { why } of shared?.hooks ?? []) t.true(why.endsWith(`read from ${vf}`), why)
 
     const device = await VfioDevice.open(vf)
     t.is(device.info.bus, 'pci')

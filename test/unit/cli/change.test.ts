@@ -151,6 +151,12 @@ changeCliTest(
     t.is(left.status, 4)
     t.regex(left.err, /vfio undo \d+\n$/)
     faults({})
+    // Whatever is done next names it.
+    t.regex(
+      (await vfio('bind', EDU)).err,
+      /^an earlier change was cut short \(give .* to vfio-pci\): vfio undo \d+\n$/,
+    )
+    t.is((await vfio('undo')).status, 0)
     t.is((await vfio('undo')).status, 0)
     t.deepEqual(photograph(), before)
     t.is((await vfio('bind', EDU)).status, 0)

@@ -113,6 +113,7 @@ async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Pro
     if (!(await confirmed())) throw new CliError('nothing was changed', STATUS.unconfirmed)
   }
   if (!quiet) {
+    tellInterrupted(context, options)
     out(`${planned.summary}\n`)
     for (const note of planned.notes) out(`note     ${note}\n`)
     if (steps.length === 0) out('nothing to do: it is so already\n')
@@ -135,6 +136,12 @@ async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Pro
     }
     throw failure(error)
   }
+}
+
+/** What was cut short is named before anything else is done, whatever device it was about. */
+function tellInterrupted({ err }: CliContext, options: ChangeOptions): void {
+  for (const { id, state, plan: cut } of listChanges(options))
+    if (state === 'interrupted') err(`an earlier change was cut short (${cut.summary}): vfio undo ${id}\n`)
 }
 
 /** `vfio bind`, `unbind`, `sriov set`, ...: plans and, unless it is a dry run, makes. */
