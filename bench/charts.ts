@@ -21,6 +21,13 @@ interface Bar {
   spread: Spread
 }
 
+/** Where an axis from 0 ends that has to show a value: the next of 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8 and their tens. */
+function axisEnd(value: number): number {
+  const ten = 10 ** Math.floor(Math.log10(value))
+  const step = [1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8].find((each) => each * ten >= value * 1.02)
+  return (step ?? 10) * ten
+}
+
 /** One bar per row, with the quartiles as a whisker and a line where the two sides are equal. */
 function ratioChart(id: string, title: string, subtext: string, bars: readonly Bar[]): Chart[] {
   if (bars.length === 0) return []
@@ -40,16 +47,38 @@ function ratioChart(id: string, title: string, subtext: string, bars: readonly B
     backgroundColor: '#ffffff',
     title: { text: title, subtext, left: 10, top: 8 },
     tooltip: { trigger: 'axis', axisPointer: { type: 'shadow' } },
-    grid: { left: 260, right: 60, top: MARGIN.top, bottom: MARGIN.bottom },
-    xAxis: { type: 'value', name: 'ratio', nameLocation: 'middle', nameGap: 30, min: 0 },
-    yAxis: { type: 'category', data: order.map(({ name }) => name), axisLabel: { interval: 0 } },
+    grid: { left: 300, right: 80, top: MARGIN.top, bottom: MARGIN.bottom },
+    xAxis: {
+      type: 'value',
+      name: 'ratio',
+      nameLocation: 'middle',
+      nameGap: 30,
+      min: 0,
+      max: axisEnd(Math.max(1, ...order.flatMap(({ value, spread }) => [value, spread.q3]))),
+    },
+    yAxis: [
+      {
+        type: 'category',
+        data: order.map(({ name }) => name),
+        axisLabel: { interval: 0 },
+        axisTick: { show: false },
+      },
+      // The figures, where no bar and no whisker hides them.
+      {
+        type: 'category',
+        position: 'right',
+        data: order.map(({ value }) => value.toPrecision(3)),
+        axisLabel: { interval: 0, color: '#222222' },
+        axisTick: { show: false },
+        axisLine: { show: false },
+      },
+    ],
     series: [
       {
         type: 'bar',
         name: 'median',
         barWidth: 12,
         itemStyle: { color: '#4c78a8' },
-        label: { show: true, position: 'insideLeft', color: '#ffffff', fontSize: 10 },
         data: order.map(({ value }) => Number(value.toPrecision(3))),
         markLine: {
           silent: true,
@@ -64,8 +93,8 @@ function ratioChart(id: string, title: string, subtext: string, bars: readonly B
         type: 'lines',
         coordinateSystem: 'cartesian2d',
         silent: true,
-        symbol: ['rect', 'rect'],
-        lineStyle: { color: '#333333', width: 2, opacity: 1 },
+        symbol: ['none', 'none'],
+        lineStyle: { color: '#222222', width: 3, opacity: 0.75 },
         data: whiskers,
       },
     ],
@@ -135,7 +164,7 @@ function distributionChart({ name, unit, distribution }: Row): Chart[] {
   }
   const edges = [distribution.ours, distribution.limit].flatMap((buckets) => [
     valueAt(buckets, 0.001),
-    valueAt(buckets, 0.999),
+    valueAt(buckets, 0.995),
   ])
   const option = {
     animation: false,
@@ -149,13 +178,19 @@ function distributionChart({ name, unit, distribution }: Row): Chart[] {
       name: unit,
       nameLocation: 'middle',
       nameGap: 30,
-      min: Math.min(...edges),
-      max: Math.max(...edges),
+      min: roundDown(Math.min(...edges)),
+      max: axisEnd(Math.max(...edges)),
     },
     yAxis: { type: 'value', min: 0, max: 100, axisLabel: { formatter: '{value} %' } },
     series: [line('node-vfio', '#4c78a8', distribution.ours), line('C++', '#f58518', distribution.limit)],
   }
   return [{ id: `${name.replaceAll('.', '-')}-distribution`, title: name, height: 320, option }]
+}
+
+/** To one digit, for the start of a logarithmic axis. */
+function roundDown(value: number): number {
+  const ten = 10 ** Math.floor(Math.log10(value))
+  return Math.floor(value / ten) * ten
 }
 
 function valueAt(buckets: Buckets, at: number): number {

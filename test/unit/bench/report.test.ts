@@ -50,7 +50,7 @@ const ROWS = [
 ]
 
 interface Option {
-  yAxis: { data: string[] }
+  yAxis: { data: string[] }[]
   series: { name?: string; data: unknown[] }[]
 }
 
@@ -61,7 +61,7 @@ test('one chart for each kind of figure; a rate is turned into a cost', (t) => {
     ['ratio-to-limit', 'ratio-to-peer', 'tail-to-limit', 'scale', 'latency-distribution'],
   )
   const [limit, peer, tail, scale, latency] = charts.map(({ option }) => option as Option)
-  t.deepEqual(tail!.yAxis.data, ['latency.p99'])
+  t.deepEqual(tail!.yAxis[0]!.data, ['latency.p99'])
   t.deepEqual(
     latency!.series.map(({ data }) => data),
     [
@@ -76,7 +76,7 @@ test('one chart for each kind of figure; a rate is turned into a cost', (t) => {
     ],
   )
   // From below.
-  t.deepEqual(limit!.yAxis.data, ['rate', 'signal'])
+  t.deepEqual(limit!.yAxis[0]!.data, ['rate', 'signal'])
   t.deepEqual(limit!.series[0]!.data, [1.25, 1])
   t.deepEqual(limit!.series[1]!.data[0], {
     coords: [
@@ -90,7 +90,7 @@ test('one chart for each kind of figure; a rate is turned into a cost', (t) => {
       [1.25, 1],
     ],
   })
-  t.deepEqual(peer!.yAxis.data, ['signal (node:fs)'])
+  t.deepEqual(peer!.yAxis[0]!.data, ['signal (node:fs)'])
   t.deepEqual(scale!.series[0]!.data, [
     [1, 1],
     [64, 1.2],
