@@ -189,7 +189,7 @@ function probeGroups(attempts: Attempts, options: HostOptions): ProbedGroup[] {
           viability: groupViability(group),
           node: node(devRoot(options), 'vfio', name),
           deviceNodes: group.members.flatMap(({ vfioDev }) =>
-            vfioDev === null || vfioDev.cdev === null ? [] : [node(vfioDev.cdev)],
+            typeof vfioDev?.cdev === 'string' ? [node(vfioDev.cdev)] : [],
           ),
         }
       }

@@ -43,12 +43,11 @@ class Driver {
     // Stands for the call of the kernel: none of these changes begins a session.
     inFlight: <T>() => {
       this.changes++
-      try {
+      // What next() throws is the promise's, as it is the kernel's.
+      return new Promise<T>((resolve) => {
         this.next()
-        return Promise.resolve(null as T)
-      } catch (error) {
-        return Promise.reject(error)
-      }
+        resolve(null as T)
+      })
     },
     reset: () => {
       this.resets++
