@@ -8,6 +8,8 @@ import { killedAt, picture, vfio } from './changes.js'
 import { Companion, devices, driverOf, Edu, groupOf, until, writeSysfs } from './devices.js'
 
 const { edu, edu2, e1000e, bridgedEdu1, bridgedRng } = devices
+/** For another process to come up in an emulated processor that others use too. */
+const PATIENCE = 240_000
 
 test.serial('a device goes from vfio-pci and comes back, byte for byte', async (t) => {
   const before = picture()
@@ -51,7 +53,8 @@ test.serial('a device that is open is refused, here and elsewhere, and nothing i
     const device = await vfio.VfioDevice.open(${JSON.stringify(edu)}, { watch: false })
     say('open')
     setTimeout(() => device.close(), 600_000)`)
-  t.is(await other.said(), 'open')
+  t.teardown(() => other.end())
+  t.is(await other.said(PATIENCE), 'open')
   const theirs = await vfio('unbind', edu)
   t.is(theirs.status, 1)
   t.regex(theirs.err, /process \d+ \(.+\) has .*vfio.* open/)
@@ -67,7 +70,8 @@ test.serial('a write that sleeps in the kernel holds nobody but its own process'
     const device = await vfio.VfioDevice.open(${JSON.stringify(edu2)}, { watch: false })
     say('open')
     setTimeout(() => device.close(), 600_000)`)
-  await holder.said()
+  t.teardown(() => holder.end())
+  await holder.said(PATIENCE)
   const io = new KernelIo({ timeout: 2_000 })
   let ticks = 0
   const clock = setInterval(() => ticks++, 50)
