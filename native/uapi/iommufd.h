@@ -118,8 +118,8 @@ static_assert(sizeof(IoasUnmap) == 24);
 
 inline constexpr uint32_t kOptionRlimitMode = 0;
 inline constexpr uint32_t kOptionHugePages = 1;
-inline constexpr uint16_t kOptionSet = 0;
-inline constexpr uint16_t kOptionGet = 1;
+inline constexpr uint16_t kOptionSet = 0;  // IOMMU_OPTION_OP_SET
+inline constexpr uint16_t kOptionGet = 1;  // IOMMU_OPTION_OP_GET
 
 struct IommuOption {
   uint32_t size;
@@ -163,7 +163,7 @@ struct HwptAlloc {
 };
 static_assert(sizeof(HwptAlloc) == 48 && offsetof(HwptAlloc, fault_id) == 40);
 
-inline constexpr uint32_t kHwInfoInputType = 1U << 0;
+inline constexpr uint32_t kHwInfoInputType = 1U << 0;  // IOMMU_HW_INFO_FLAG_INPUT_TYPE
 
 struct HwInfo {
   uint32_t size;

@@ -105,12 +105,12 @@ struct DeviceFeature {
 static_assert(sizeof(DeviceFeature) == 8);
 
 // The low 16 bits of DeviceFeature::flags name the feature.
-inline constexpr uint32_t kFeatureGet = 1U << 16;  // VFIO_DEVICE_FEATURE_GET
-inline constexpr uint32_t kFeatureSet = 1U << 17;  // VFIO_DEVICE_FEATURE_SET
-inline constexpr uint32_t kFeatureMigDeviceState = 2;  // VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE
-inline constexpr uint32_t kFeatureDmaLoggingStart = 6;  // VFIO_DEVICE_FEATURE_DMA_LOGGING_START
+inline constexpr uint32_t kFeatureGet = 1U << 16;        // VFIO_DEVICE_FEATURE_GET
+inline constexpr uint32_t kFeatureSet = 1U << 17;        // VFIO_DEVICE_FEATURE_SET
+inline constexpr uint32_t kFeatureMigDeviceState = 2;    // VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE
+inline constexpr uint32_t kFeatureDmaLoggingStart = 6;   // VFIO_DEVICE_FEATURE_DMA_LOGGING_START
 inline constexpr uint32_t kFeatureDmaLoggingReport = 8;  // VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT
-inline constexpr uint32_t kFeatureDmaBuf = 11;  // VFIO_DEVICE_FEATURE_DMA_BUF
+inline constexpr uint32_t kFeatureDmaBuf = 11;           // VFIO_DEVICE_FEATURE_DMA_BUF
 
 struct FeatureMigState {  // vfio_device_feature_mig_state
   uint32_t device_state;
@@ -172,7 +172,7 @@ struct PciHotResetInfo {  // vfio_pci_hot_reset_info
 static_assert(sizeof(PciHotResetInfo) == 12);
 
 struct PciDependentDevice {  // vfio_pci_dependent_device
-  uint32_t id;  // of its group, or its id in the iommufd
+  uint32_t id;               // of its group, or its id in the iommufd
   uint16_t segment;
   uint8_t bus;
   uint8_t devfn;
@@ -205,7 +205,7 @@ struct GfxPlaneInfo {  // vfio_device_gfx_plane_info
   uint32_t reserved;
 };
 static_assert(sizeof(GfxPlaneInfo) == 64 && offsetof(GfxPlaneInfo, id) == 56);
-inline constexpr uint32_t kDeviceBindToken = 1U << 0;
+inline constexpr uint32_t kDeviceBindToken = 1U << 0;  // VFIO_DEVICE_BIND_FLAG_TOKEN
 
 // Before Linux 6.18 the kernel knows it up to out_devid and takes a longer one whose rest is 0.
 struct DeviceBindIommufd {

@@ -11,11 +11,18 @@ function importsOf(file: string): string[] {
   return [...text.matchAll(/\bfrom '([^']+)'/g)].map(([, specifier = '']) => specifier)
 }
 
-test('ts/host imports only itself, the checks of arguments and Node.js', (t) => {
+test('ts/host imports only itself, the checks of arguments, the errors and Node.js', (t) => {
   const folder = join(sources, 'host')
   const files = readdirSync(folder).filter((name) => name.endsWith('.js'))
   t.true(files.length > 5)
-  const others = new Set(['../validate.js', 'node:fs', 'node:path'])
+  const others = new Set([
+    '../validate.js',
+    '../errors.js',
+    'node:child_process',
+    'node:fs',
+    'node:os',
+    'node:path',
+  ])
   for (const file of files) {
     for (const specifier of importsOf(join(folder, file))) {
       t.true(specifier.startsWith('./') || others.has(specifier), `${file}: ${specifier}`)
@@ -23,6 +30,7 @@ test('ts/host imports only itself, the checks of arguments and Node.js', (t) => 
   }
 })
 
-test('the checks of arguments import nothing', (t) => {
+test('the checks of arguments import nothing, the errors Node.js alone', (t) => {
   t.deepEqual(importsOf(join(sources, 'validate.js')), [])
+  t.true(importsOf(join(sources, 'errors.js')).every((specifier) => specifier.startsWith('node:')))
 })
