@@ -93,8 +93,9 @@ void Device::inGroup(uint32_t group) {
   auto& entry = groups().ioas[group];
   groupIoas_ = entry.lock();
   if (groupIoas_ == nullptr || groupIoas_.get() != attached->second.ioas.get()) {
-    const auto ioas = attached->second.ioas;
-    groupIoas_ = std::shared_ptr<Ioas>(ioas.get(), [ioas](Ioas*) {});
+    // Let go by hand: the table's weak pointer keeps the deleter, and what it captured, past the last device.
+    auto letGo = [ioas = attached->second.ioas](Ioas*) mutable { ioas.reset(); };
+    groupIoas_ = std::shared_ptr<Ioas>(attached->second.ioas.get(), std::move(letGo));
     entry = groupIoas_;
   }
 }

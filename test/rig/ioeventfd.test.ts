@@ -135,3 +135,14 @@ test.serial('8 bytes: taken, or refused with the reason', async (t) => {
     }
   })
 })
+
+test.serial('widths: the kernel takes 1, 2 and 4 bytes', async (t) => {
+  await withDevice('edu', (device) => {
+    const bar0 = device.region('bar0')
+    for (const width of [1, 2, 4] as const) {
+      const doorbell = bar0.ioeventfd(EDU.dmaLength, { width, data: 1 })
+      t.false(doorbell.eventfd.closed)
+      doorbell.close()
+    }
+  })
+})
