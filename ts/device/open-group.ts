@@ -19,7 +19,7 @@ import { addon, type NativeHandle } from '../native.js'
 import type { Checked, FoundDevice, OpenChoice } from './open.js'
 import type { Route } from './route.js'
 
-const STATUS_VIABLE = 1
+const STATUS_VIABLE = 1 // VFIO_GROUP_FLAGS_VIABLE
 
 /** Spaces of this environment by their native identity, so that two devices in one group get one object. */
 const spaces = new Map<number, WeakRef<AddressSpace>>()

@@ -6,9 +6,9 @@ import type { Geometry, Piece, SpaceBackend } from './backend.js'
 import type { DirtyTracking } from './dirty-tracking.js'
 import { Iommufd } from './iommufd.js'
 
-const MAP_WRITE = 2
-const MAP_READ = 4
-const OPTION_HUGE_PAGES = 1
+const MAP_WRITE = 2 // IOMMU_IOAS_MAP_WRITEABLE
+const MAP_READ = 4 // IOMMU_IOAS_MAP_READABLE
+const OPTION_HUGE_PAGES = 1 // IOMMU_OPTION_HUGE_PAGES
 
 export class IoasBackend implements SpaceBackend {
   readonly type = 'iommufd'

@@ -19,7 +19,8 @@ export interface IommufdOptions {
 /** Whose RLIMIT_MEMLOCK pinned memory counts against: the user's, all processes together, or the process's own. */
 export type RlimitMode = 'user' | 'process'
 
-const OPTION_RLIMIT_MODE = 0
+const OPTION_RLIMIT_MODE = 0 // IOMMU_OPTION_RLIMIT_MODE
+// IOMMU_VFIO_IOAS_GET, IOMMU_VFIO_IOAS_SET, IOMMU_VFIO_IOAS_CLEAR
 const VFIO_IOAS = { get: 0, set: 1, clear: 2 } as const
 
 /**

@@ -17,11 +17,11 @@ export interface Type1Info {
   migration: { pageSizes: bigint[]; maxBitmapSize: bigint } | null
 }
 
-const FLAG_PGSIZES = 1
-const FLAG_CAPS = 2
-const CAP_IOVA_RANGE = 1
-const CAP_MIGRATION = 2
-const CAP_DMA_AVAIL = 3
+const FLAG_PGSIZES = 1 // VFIO_IOMMU_INFO_PGSIZES
+const FLAG_CAPS = 2 // VFIO_IOMMU_INFO_CAPS
+const CAP_IOVA_RANGE = 1 // VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE
+const CAP_MIGRATION = 2 // VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION
+const CAP_DMA_AVAIL = 3 // VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL
 
 /** The bytes of each capability's fixed part. One that is cut short is passed over. */
 const LEAST: Record<number, number> = { [CAP_IOVA_RANGE]: 16, [CAP_MIGRATION]: 32, [CAP_DMA_AVAIL]: 12 }
