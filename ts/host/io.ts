@@ -60,6 +60,7 @@ function answer(request) {
 }
 let rest = ''
 const input = Buffer.alloc(65536)
+fs.writeSync(1, '{}\\n')
 for (;;) {
   let count
   try { count = fs.readSync(0, input, 0, input.length, null) } catch (error) {
@@ -84,6 +85,9 @@ class Writer {
   readonly #child: ChildProcess
   #rest = ''
   #waiting: ((answer: Answer | null) => void) | null = null
+  #ended = false
+  /** That it is up, or has ended: the time of a write does not start before. */
+  readonly #up: Promise<void>
 
   constructor(keep: number | undefined) {
     // What else this process is started with (an --import, a debugger) is not for that one.
@@ -95,7 +99,9 @@ class Writer {
       env,
       stdio: ['pipe', 'pipe', 'ignore', keep ?? 'ignore'],
     })
-    this.#child.unref()
+    this.#up = new Promise((resolve) => {
+      this.#waiting = () => resolve()
+    })
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.#rest += text
       const end = this.#rest.indexOf('\n')
@@ -104,8 +110,11 @@ class Writer {
       this.#rest = this.#rest.slice(end + 1)
       this.#settle(JSON.parse(line) as Answer)
     })
-    this.#child.on('error', () => this.#settle(null))
-    this.#child.on('close', () => this.#settle(null))
+    const end = (): void => {
+      this.#ended = true
+      this.#settle(null)
+    }
+    this.#child.on('error', end).on('close', end)
     this.#child.stdin?.on('error', () => undefined)
   }
 
@@ -120,7 +129,9 @@ class Writer {
   }
 
   /** Null if the process ended; undefined if the time is up. */
-  ask(request: object, timeout: number): Promise<Answer | null | undefined> {
+  async ask(request: object, timeout: number): Promise<Answer | null | undefined> {
+    await this.#up
+    if (this.#ended) return null
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         this.#waiting = null
@@ -136,7 +147,7 @@ class Writer {
 
   /** Lets it end by itself, when it is through. */
   end(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.pid === undefined) return Promise.resolve()
+    if (this.#ended) return Promise.resolve()
     return new Promise((resolve) => {
       this.#child.on('close', () => resolve())
       this.#child.stdin?.end()
@@ -146,6 +157,7 @@ class Writer {
   /** Gives it up: a write that sleeps keeps it, for all that can be done, until who holds the device lets go. */
   abandon(): void {
     this.#child.kill('SIGKILL')
+    this.#child.unref()
     this.#child.stdin?.destroy()
     this.#child.stdout?.destroy()
   }
