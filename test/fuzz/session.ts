@@ -218,6 +218,7 @@ async function refillWithoutDevice(missing: (kind: string) => boolean): Promise<
           closed: false,
           inFlight: (call) => call(),
           reset: () => Promise.resolve(),
+          resetClosing: () => undefined,
         },
         { stopCopy: true, p2p: random.chance(0.5), preCopy: random.chance(0.5) },
       ),

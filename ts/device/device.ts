@@ -314,7 +314,13 @@ export class VfioDevice extends Handle {
   get migration(): DeviceMigration | undefined {
     if (this.#migration === undefined) {
       const capabilities = readCapabilities(this)
-      const owner = migrationOwner(this, (call) => this.running(call))
+      const owner = migrationOwner(
+        this,
+        (call) => this.running(call),
+        () => {
+          addon().deviceResetSync(this.nativeInFlight)
+        },
+      )
       this.#migration = capabilities === undefined ? null : new DeviceMigration(owner, capabilities)
     }
     return this.#migration ?? undefined
@@ -529,7 +535,11 @@ export class VfioDevice extends Handle {
   }
 }
 
-function migrationOwner(device: VfioDevice, inFlight: MigrationOwner['inFlight']): MigrationOwner {
+function migrationOwner(
+  device: VfioDevice,
+  inFlight: MigrationOwner['inFlight'],
+  resetClosing: () => void,
+): MigrationOwner {
   return {
     backend: device.backend,
     label: device.name,
@@ -541,6 +551,7 @@ function migrationOwner(device: VfioDevice, inFlight: MigrationOwner['inFlight']
     },
     inFlight,
     reset: () => device.reset(),
+    resetClosing,
   }
 }
 

@@ -106,8 +106,8 @@ export class HotReset {
   }
 
   /**
-   * Resets the bus or slot (VFIO_DEVICE_PCI_HOT_RESET) and checks that the devices came back. Registers and bus mastering
-   * are then as after power-up.
+   * Resets the bus or slot (VFIO_DEVICE_PCI_HOT_RESET) and checks that the devices came back. Registers are then as
+   * after power-up; the kernel puts the configuration spaces back.
    * @param others the other open devices by which the reset is allowed: one at least of each group in `info()`. Devices
    *   opened as cdevs have none to give: they must share this one's iommufd.
    * @throws VfioError EINVAL when a group in `info()` is not among them, ENODEV as `info`, EIO (`device-lost`)

@@ -42,6 +42,8 @@ export interface MigrationOwner extends FeatureDevice {
   /** Counts a call that runs off the main thread. */
   inFlight<T>(call: () => Promise<T>): Promise<T>
   reset(): Promise<void>
+  /** Resets the device between its close() and its end. */
+  resetClosing(): void
 }
 
 const DEFAULT_CHUNK = 1 << 20
@@ -232,12 +234,19 @@ export class DeviceMigration {
     if (from === to) return this.#stream
     if (to === 'preCopy' || to === 'preCopyP2p') this.#enableVersion2()
     this.#moved = true
-    const native = await this.#owner.inFlight(() =>
-      attemptAsync(
+    const native = await this.#owner.inFlight(async () => {
+      const made = await attemptAsync(
         () => this.#failureContext(from),
         () => addon().deviceSetMigrationState(this.#owner.native, MIGRATION_STATES.indexOf(to)),
-      ),
-    )
+      )
+      // The device waits with its end for this call: what the change has made goes first, and the state with it.
+      if (this.#owner.closed) {
+        if (made !== null) addon().handleRelease(made, false)
+        this.#owner.resetClosing()
+        throw new VfioError(EBADF, 'closed', { subject: this.#owner.label })
+      }
+      return made
+    })
     const goesOn = SAVING.includes(from) && SAVING.includes(to)
     if (native !== null || !goesOn) this.#stream?.close()
     if (native !== null) {
@@ -245,10 +254,6 @@ export class DeviceMigration {
       this.#stream = new MigrationStream(native, label, this.#version2 === true)
     } else if (!goesOn) {
       this.#stream = null
-    }
-    if (this.#owner.closed) {
-      this.#stream?.close()
-      throw new VfioError(EBADF, 'closed', { subject: this.#owner.label })
     }
     return this.#stream
   }

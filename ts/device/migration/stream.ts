@@ -1,7 +1,7 @@
 // MigrationStream: the data of one migration session. Owns its descriptor; knows nothing of the order of states.
 import { Handle } from '../../handle.js'
 import { addon, type NativeHandle } from '../../native.js'
-import { attempt, attemptAsync, type VfioError } from '../../errors.js'
+import { attempt, attemptAsync, type VfioError, type VfioErrorContext } from '../../errors.js'
 import { bytes as bytesOf, integer } from '../../validate.js'
 
 /** What is left to read before the device stops (VFIO_MIG_GET_PRECOPY_INFO): estimates of the driver. */
@@ -88,10 +88,19 @@ export class MigrationStream extends Handle {
     this.close()
   }
 
+  #writeContext(code: string): VfioErrorContext {
+    if (!['EFAULT', 'EINVAL', 'ENOMEM'].includes(code)) return { subject: this.label }
+    return {
+      subject: this.label,
+      remedy: 'The data is not one whole save() of the same kind of device and driver, in order.',
+    }
+  }
+
   async #writePart(part: Uint8Array): Promise<number> {
     try {
-      return await attemptAsync({ subject: this.label }, () =>
-        addon().migrationStreamWrite(this.native, part),
+      return await attemptAsync(
+        ({ code }) => this.#writeContext(code),
+        () => addon().migrationStreamWrite(this.native, part),
       )
     } catch (error) {
       if ((error as Partial<VfioError>).code === 'EAGAIN') return 0

@@ -54,6 +54,7 @@ class Driver {
       this.state = 'running'
       return Promise.resolve()
     },
+    resetClosing: () => undefined,
   }
   readonly migration = new DeviceMigration(this.owner, ALL)
 

@@ -1,0 +1,46 @@
+// Parts of a BAR as a dma-buf (Linux 6.19).
+import { readFileSync } from 'node:fs'
+import test from 'ava'
+
+import { holdings, withDevice } from '../devices.js'
+
+test.serial('a whole BAR, and ranges of one', async (t) => {
+  const before = holdings().descriptors
+  await withDevice('ivshmem', (device) => {
+    const whole = device.features.dmaBuf('bar2')
+    t.is(whole.size, device.region('bar2').size)
+    t.regex(readFileSync(`/proc/self/fdinfo/${String(whole.fd)}`, 'utf8'), /^exp_name:\s+vfio/m)
+    const parts = device.features.dmaBuf(device.region('bar2'), [
+      { offset: 0, size: 4096 },
+      { offset: 65_536, size: 8192 },
+    ])
+    t.is(parts.size, 12_288)
+    parts.close()
+    whole.close()
+  })
+  t.deepEqual(holdings().descriptors, before)
+})
+
+test.serial('a dma-buf outlives its device, and keeps nothing of it open', async (t) => {
+  const file = await withDevice('ivshmem', (device) => device.features.dmaBuf('bar2'))
+  try {
+    t.is(file.size, 1 << 20)
+    await withDevice('ivshmem', (device) => {
+      t.true(device.config.present)
+    })
+  } finally {
+    file.close()
+  }
+})
+
+test.serial('a BAR that is no memory, or smaller than a page, is refused', async (t) => {
+  await withDevice('e1000e', (device) => {
+    t.false(device.region('bar2').flags.mmap, 'ports')
+    t.throws(() => device.features.dmaBuf('bar2'), { instanceOf: RangeError })
+  })
+  await withDevice('ivshmem', (device) => {
+    t.true(device.region('bar0').size < 4096)
+    t.throws(() => device.features.dmaBuf('bar0'), { instanceOf: RangeError, message: /whole pages/ })
+    t.throws(() => device.features.dmaBuf(5, [{ offset: 0, size: 4096 }]), { instanceOf: RangeError })
+  })
+})
