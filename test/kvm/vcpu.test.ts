@@ -130,3 +130,17 @@ kvmTest(
     made.memory.close()
   },
 )
+
+kvmTest('what a thread does after run() does not feel the end of its slice', (t) => {
+  using ran = machine([0xe6, 0x10, 0xeb, 0xfc])
+  // 50 ms after the first run() a signal comes, and finds the thread in one of these.
+  const end = performance.now() + 300
+  let made = 0
+  while (performance.now() < end) {
+    if (made % 4 === 0) t.is(ran.vcpu.run().reason, 'io')
+    using other = machine([0xf4])
+    t.truthy(other)
+    made++
+  }
+  t.true(made > 0)
+})
