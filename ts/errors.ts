@@ -64,8 +64,12 @@ function errnoName(errno: number): string {
   return errnoNames.get(errno) ?? `errno ${String(errno)}`
 }
 
+/** Made on first use: each call of getSystemErrorMap makes another. */
+let systemErrors: Map<number, [string, string]> | undefined
+
 function errnoText(errno: number): string {
-  return getSystemErrorMap().get(-errno)?.[1] ?? errnoName(errno)
+  systemErrors ??= getSystemErrorMap()
+  return systemErrors.get(-errno)?.[1] ?? errnoName(errno)
 }
 
 /** Remedies that follow from the call and the errno alone, whoever made the call. */

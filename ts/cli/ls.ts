@@ -1,6 +1,8 @@
 // `vfio ls`: every device that VFIO could give out, by IOMMU group; who has it, whether it can be opened, and what to do
 // where it cannot.
 import {
+  type HostOptions,
+  type IommuGroup,
   listIommuGroups,
   listPciDevices,
   type PciDevice,
@@ -16,30 +18,37 @@ import { type Style, styleOf } from './style.js'
 
 const NOT_PCI = { vendor: null, device: null, class: null }
 
-function ofPci(device: PciDevice, { host }: CliContext): ListedDevice {
+function ofPci(device: PciDevice, host: HostOptions, group: IommuGroup | undefined): ListedDevice {
   const { address: name, sysfsPath, vendor, device: id, class: code, driver, iommuGroup, vfioDev } = device
   const found: ResolvedDevice = { name, sysfsPath, kind: 'pci', bus: 'pci', driver, iommuGroup, vfioDev }
-  const open = openable(found, host, code)
+  const open = openable(found, host, { classCode: code, group })
   return { name, bus: 'pci', vendor, device: id, class: code, driver, iommuGroup, open }
 }
 
 /** Those without a group come last. */
 const groupOf = ({ iommuGroup }: ListedDevice): number => iommuGroup ?? Number.MAX_SAFE_INTEGER
 
-function collect(context: CliContext): ListedDevice[] {
-  const { host } = context
-  // Mediated and platform devices are only known by their groups.
-  const others = listIommuGroups(host)
-    .flatMap(({ members }) => members)
+function ofGroup(group: IommuGroup, host: HostOptions): ListedDevice[] {
+  return group.members
     .filter(({ bus }) => bus !== 'pci')
-    .flatMap(({ name, bus, sysfsPath }): ListedDevice[] => {
+    .flatMap(({ name, bus, sysfsPath }) => {
       const found = resolveDevice(sysfsPath, host)
       // It may go away while it is read.
       if (found === null) return []
       const { driver, iommuGroup } = found
-      return [{ name, bus: bus ?? 'other', ...NOT_PCI, driver, iommuGroup, open: openable(found, host) }]
+      const open = openable(found, host, { group })
+      return [{ name, bus: bus ?? 'other', ...NOT_PCI, driver, iommuGroup, open }]
     })
-  const all = [...listPciDevices(host).map((device) => ofPci(device, context)), ...others]
+}
+
+function collect({ host }: CliContext): ListedDevice[] {
+  const groups = listIommuGroups(host)
+  const byNumber = new Map(groups.map((group) => [group.id, group]))
+  const pci = listPciDevices(host).map((device) =>
+    ofPci(device, host, byNumber.get(device.iommuGroup ?? Number.NaN)),
+  )
+  // Mediated and platform devices are only known by their groups.
+  const all = [...pci, ...groups.flatMap((group) => ofGroup(group, host))]
   // The order within a group stays.
   return all.sort((a, b) => groupOf(a) - groupOf(b))
 }

@@ -6,6 +6,7 @@ import { VfioError } from '../errors.js'
 import {
   groupViability,
   type HostOptions,
+  type IommuGroup,
   readIommuGroup,
   readPciDevice,
   type ResolvedDevice,
@@ -73,19 +74,22 @@ export function refused(error: VfioError, why: string): Openable {
   return { possible: false, why, remedy: error.remedy ?? null, reason: error.reason ?? error.code }
 }
 
-/**
- * @param device as `resolveDevice` found it
- * @param classCode of a PCI device, where it has been read
- */
-export function openable(device: ResolvedDevice, host: HostOptions, classCode?: number): Openable {
+/** What has been read already, and need not be read again. */
+export interface KnownFacts {
+  readonly classCode?: number
+  readonly group?: IommuGroup | undefined
+}
+
+/** @param device as `resolveDevice` found it */
+export function openable(device: ResolvedDevice, host: HostOptions, known: KnownFacts = {}): Openable {
   if (device.kind === 'pci') {
-    const code = classCode ?? readPciDevice(device.name, host)?.class ?? 0
+    const code = known.classCode ?? readPciDevice(device.name, host)?.class ?? 0
     if (code >>> 16 === CLASS_BRIDGE) return BRIDGE
   }
   const options = checkOptions(host)
   try {
     const found: FoundDevice = findDevice(device.sysfsPath, options)
-    const group = readIommuGroup(found.iommuGroup, host)
+    const group = known.group ?? readIommuGroup(found.iommuGroup, host)
     if (group !== null && !groupViability(group).viable) throw notViable(found, options)
     checkNode(nodeToOpen(found, options))
     return POSSIBLE

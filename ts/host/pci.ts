@@ -102,11 +102,11 @@ function readResources(path: string): PciResource[] {
   return lines.map(parseResource).filter((resource) => resource !== null)
 }
 
-function readResetMethods(path: string): string[] | null {
-  const methods = readText(path, 'reset_method')
+function readResetMethods(path: string, names: ReadonlySet<string>): string[] | null {
+  const methods = names.has('reset_method') ? readText(path, 'reset_method') : null
   if (methods !== null) return methods.split(/\s+/).filter((method) => method !== '')
   // Both files are there only for a device that can be reset; the older one does not say how.
-  return listNames(path)?.includes('reset') ? null : []
+  return names.has('reset') ? null : []
 }
 
 function readDriverOverride(path: string): string | null {
@@ -114,8 +114,9 @@ function readDriverOverride(path: string): string | null {
   return name === null || name === '' || name === '(null)' ? null : name
 }
 
-function readVirtfns(path: string): string[] {
-  const numbers = (listNames(path) ?? []).flatMap((name) => {
+function readVirtfns(path: string, names: ReadonlySet<string>): string[] {
+  const numbers = [...names].flatMap((name) => {
+    if (!name.startsWith('virtfn')) return []
     const match = /^virtfn(\d+)$/.exec(name)
     return match === null ? [] : [Number(match[1])]
   })
@@ -125,7 +126,8 @@ function readVirtfns(path: string): string[] {
     .filter((address) => address !== null)
 }
 
-function readSriov(path: string): PciSriov | null {
+function readSriov(path: string, names: ReadonlySet<string>): PciSriov | null {
+  if (!names.has('sriov_totalvfs')) return null
   const totalVfs = readUnsigned(0xffff, path, 'sriov_totalvfs')
   const numVfs = readUnsigned(0xffff, path, 'sriov_numvfs')
   return totalVfs === null || numVfs === null ? null : { totalVfs, numVfs }
@@ -150,6 +152,8 @@ export function readPciDevice(bdf: string, options: HostOptions = {}): PciDevice
   // Every device has these: without one, it went away while it was read.
   if (vendor === null || device === null || subsystemVendor === null || subsystemDevice === null) return null
   if (classCode === null || revision === null) return null
+  // A file that is not listed is not asked for: that costs more than reading one that is there.
+  const names = new Set(listNames(path))
   const numaNode = readNumber(path, 'numa_node')
   return {
     address,
@@ -160,17 +164,17 @@ export function readPciDevice(bdf: string, options: HostOptions = {}): PciDevice
     subsystemDevice,
     class: classCode,
     revision,
-    driver: readDriver(path),
+    driver: names.has('driver') ? readDriver(path) : null,
     driverOverride: readDriverOverride(path),
-    iommuGroup: readIommuGroupNumber(path),
+    iommuGroup: names.has('iommu_group') ? readIommuGroupNumber(path) : null,
     numaNode: numaNode === null || numaNode < 0 ? null : numaNode,
     resources: readResources(path),
-    powerState: readText(path, 'power_state'),
-    resetMethods: readResetMethods(path),
-    physfn: linkName(path, 'physfn'),
-    virtfns: readVirtfns(path),
-    sriov: readSriov(path),
-    vfioDev: readVfioDev(path, options),
+    powerState: names.has('power_state') ? readText(path, 'power_state') : null,
+    resetMethods: readResetMethods(path, names),
+    physfn: names.has('physfn') ? linkName(path, 'physfn') : null,
+    virtfns: readVirtfns(path, names),
+    sriov: readSriov(path, names),
+    vfioDev: names.has('vfio-dev') ? readVfioDev(path, options) : null,
   }
 }
 

@@ -146,5 +146,5 @@ export function listNames(...path: string[]): string[] | null {
 
 /** A path with every link followed; null if it leads nowhere. */
 export function resolvePath(...path: string[]): string | null {
-  return orNull(() => realpathSync(join(...path)))
+  return orNull(() => realpathSync.native(join(...path)))
 }
