@@ -2,7 +2,7 @@
 
 import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
 import { mergedReport } from '../../../ts/merged/index.js'
@@ -45,6 +45,34 @@ onPosix('a FIFO in the place of a file does not hold the report up', (t) => {
   rmSync(path)
   t.is(spawnSync('mkfifo', [path]).status, 0)
   t.regex(report(tree).problems[0]!.message, /sriov_numvfs holds "", not a number/)
+})
+
+onPosix('a device that vanishes and comes back while it is read', (t) => {
+  const tree = new SysfsTree()
+  t.teardown(() => tree.remove())
+  HOSTS['nvidia-vendor-vfio'](tree)
+  const device = tree.path('devices/pci0000:00', PF)
+  // Another process takes the directory away and puts it back, over and over.
+  const away = spawn(
+    '/bin/sh',
+    ['-c', 'while :; do mv "$1" "$1.gone"; mv "$1.gone" "$1"; done', 'sh', device],
+    {
+      stdio: 'ignore',
+    },
+  )
+  const seen = { whole: 0, less: 0 }
+  try {
+    const end = performance.now() + 2000
+    while (performance.now() < end) {
+      const { devices, problems } = report(tree)
+      if (devices.some(({ name, framework }) => name === PF && framework === 'vendor-vfio')) seen.whole++
+      else seen.less++
+      for (const { subject } of problems) t.not(subject, '')
+    }
+  } finally {
+    away.kill('SIGKILL')
+  }
+  t.true(seen.less > 0, `whole ${seen.whole} times, less ${seen.less} times`)
 })
 
 const GARBAGE = [

@@ -104,10 +104,17 @@ export const HOSTS = {
   'intel-xe-sriov': (tree) => {
     kernel(tree, '6.19.2')
     const path = pf(tree, { ...INTEL, driver: 'xe', totalVfs: 24, vfs: [{}, {}] })
-    for (const name of ['exec_quantum_ms', 'preempt_timeout_us']) {
-      tree.file(`${path}/sriov_admin/pf/profile/${name}`, '0')
-      tree.file(`${path}/sriov_admin/vf1/profile/${name}`, '0')
+    for (const of of ['pf', 'vf1', 'vf2']) {
+      const profile = `${path}/sriov_admin/${of}/profile`
+      for (const name of ['exec_quantum_ms', 'preempt_timeout_us']) tree.file(`${profile}/${name}`, '0')
+      tree.file(`${profile}/sched_priority`, of === 'pf' ? '[low] normal high' : '[low] normal')
+      if (of !== 'pf') {
+        tree.file(`${profile}/vram_quota`, '0')
+        tree.file(`${path}/sriov_admin/${of}/stop`, '')
+      }
     }
+    for (const name of ['exec_quantum_ms', 'preempt_timeout_us', 'sched_priority'])
+      tree.file(`${path}/sriov_admin/.bulk_profile/${name}`, '')
     tree.file('module/xe/parameters/max_vfs', '24')
   },
   'nvidia-mdev': (tree) => {
@@ -145,6 +152,13 @@ export const HOSTS = {
     pf(tree, { ...NVIDIA, totalVfs: 32, vfs })
     tree.file('module/nvidia/version', '550.54.10')
   },
+  // Every function has been given away or has no room left for any type.
+  'nvidia-vendor-vfio-full': (tree) => {
+    kernel(tree, '6.8.0')
+    const files = { 'nvidia/current_vgpu_type': '0', 'nvidia/creatable_vgpu_types': 'ID    : vGPU Name' }
+    pf(tree, { ...NVIDIA, totalVfs: 2, vfs: [1, 2].map(() => ({ driver: 'nvidia', files })) })
+    tree.file('module/nvidia/version', '550.54.10')
+  },
   'nvidia-no-vgpu': (tree) => {
     kernel(tree, '6.1.0-18-amd64')
     pf(tree, NVIDIA)
@@ -175,6 +189,32 @@ export const HOSTS = {
     kernel(tree, '6.1.0-18-amd64')
     const vfs = [{ class: '0x020000', driver: 'vfio-pci', vfioDev: 'vfio0' }]
     pf(tree, { vendor: '0x8086', device: '0x10c9', class: '0x020000', driver: 'igb', totalVfs: 7, vfs })
+  },
+  // Functions were made while their drivers were kept from probing, and one is meant for VFIO but not bound.
+  'nic-sriov-half': (tree) => {
+    kernel(tree, '6.1.0-18-amd64')
+    const vfs = [
+      { class: '0x020000' },
+      { class: '0x020000', files: { driver_override: 'vfio-pci' } },
+      { class: '0x020000', driver: 'igbvf' },
+    ]
+    const files = { sriov_drivers_autoprobe: '0' }
+    pf(tree, {
+      vendor: '0x8086',
+      device: '0x10c9',
+      class: '0x020000',
+      driver: 'igb',
+      totalVfs: 7,
+      vfs,
+      files,
+    })
+  },
+  // The module of a GPU's mediated devices is loaded, but no type is left after its firmware failed.
+  'mdev-no-types': (tree) => {
+    kernel(tree, '6.1.0-18-amd64')
+    const path = pf(tree, { vendor: '0x8086', device: '0x3e92', driver: 'i915', drm: true })
+    tree.dir(`${path}/mdev_supported_types`)
+    mdevParent(tree, PF, path)
   },
   'mdev-mtty': (tree) => {
     kernel(tree, '7.2.12')

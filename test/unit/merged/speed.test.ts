@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { SysfsTree } from '../host/fixture.js'
 import { rootsOf } from './hosts.js'
+import { largeHost } from './large-host.js'
 import { SANITIZED } from '../support.js'
 
 const INDEX = join(import.meta.dirname, '../../../ts/merged/index.js')
@@ -13,16 +14,7 @@ const onPosix = process.platform === 'win32' ? test.skip : test
 onPosix('64 devices with 256 virtual functions take less than 300 ms, import included', (t) => {
   const tree = new SysfsTree()
   t.teardown(() => tree.remove())
-  const hex = (n: number) => n.toString(16).padStart(2, '0')
-  for (let bus = 0; bus < 64; bus++) {
-    const files = { sriov_totalvfs: '4', sriov_numvfs: '4' }
-    const pf = tree.pci(`0000:${hex(bus)}:00.0`, { driver: 'igb', group: bus * 5, files })
-    for (let vf = 0; vf < 4; vf++) {
-      const path = tree.pci(`0000:${hex(bus)}:10.${vf}`, { driver: 'vfio-pci', group: bus * 5 + vf + 1 })
-      tree.link(`${path}/physfn`, pf)
-      tree.link(`${pf}/virtfn${vf}`, path)
-    }
-  }
+  largeHost(tree)
   const program = `
     const start = process.cpuUsage()
     const began = performance.now()
