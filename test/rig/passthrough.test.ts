@@ -400,6 +400,39 @@ test.serial('e1000e: reset on start, its ports and its power states', async (t) 
   })
 })
 
+for (const name of ['edu', 'e1000e', 'nvme'] as const) {
+  test.serial(
+    `${name}: EFAULT of KVM_RUN names the BAR that does not answer, and where it lies`,
+    async (t) => {
+      await withPassthrough(name, {}, (passthrough, guest, device) => {
+        passthrough.setBar(0, BigInt(REGISTERS))
+        passthrough.writeConfig(COMMAND, 2, MEMORY_AND_MASTER)
+        // mov ax, [0]; out 0x10, al, in 16-bit code whose data begins at the BAR.
+        guest.bytes.set([0xa1, 0x00, 0x00, 0xe6, 0x10])
+        const { cs, ds } = guest.vcpu.specialRegisters
+        guest.vcpu.specialRegisters = {
+          cs: { ...cs, base: 0n, selector: 0 },
+          ds: { ...ds, base: BigInt(REGISTERS) },
+        }
+        guest.vcpu.registers = { rip: 0n, rflags: 2n }
+        device.config.command.memorySpace = false
+        const error = t.throws(() => guest.vcpu.run(), { instanceOf: VfioError, code: 'EFAULT' })
+        t.is(error.syscall, 'KVM_RUN')
+        const explained = passthrough.explain(error) as VfioError
+        t.is(explained.reason, 'memory-decoding-off')
+        t.regex(explained.message, new RegExp(`bar0 at guest address 0xe0000000 of ${device.name}`))
+        t.regex(explained.remedy ?? '', /reset\(\) and writeConfig\(\)/)
+        // Nothing to add where the device answers, or for another error.
+        device.config.command.memorySpace = true
+        t.is(passthrough.explain(error), error)
+        t.is(passthrough.explain(3), 3)
+        t.like(guest.vcpu.run(), { reason: 'io', port: 0x10 })
+        return Promise.resolve()
+      })
+    },
+  )
+}
+
 test.serial('a Vm closed while a device is passed through takes it back', async (t) => {
   const before = holdings()
   const guest = new Guest()
