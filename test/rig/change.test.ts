@@ -12,6 +12,7 @@ const { edu, edu2, e1000e, bridgedEdu1, bridgedRng } = devices
 const PATIENCE = 240_000
 
 test.serial('a device goes from vfio-pci and comes back, byte for byte', async (t) => {
+  t.timeout(600_000)
   const before = picture()
   const planned = plan({ kind: 'unbind', device: edu, to: 'none' })
   t.deepEqual(picture(), before)
@@ -26,6 +27,7 @@ test.serial('a device goes from vfio-pci and comes back, byte for byte', async (
 })
 
 test.serial('unbind gives a device to its host driver, bind takes it again', async (t) => {
+  t.timeout(600_000)
   const before = picture()
   const unbound = await vfio('unbind', e1000e)
   t.is(unbound.status, 0, unbound.err)
@@ -43,6 +45,7 @@ test.serial('unbind gives a device to its host driver, bind takes it again', asy
 })
 
 test.serial('a device that is open is refused, here and elsewhere, and nothing is written', async (t) => {
+  t.timeout(600_000)
   const before = picture()
   const own = await Edu.open('edu')
   const mine = await t.throwsAsync(apply(plan({ kind: 'unbind', device: edu })), { instanceOf: VfioError })
@@ -66,6 +69,7 @@ test.serial('a device that is open is refused, here and elsewhere, and nothing i
 })
 
 test.serial('a write that sleeps in the kernel holds nobody but its own process', async (t) => {
+  t.timeout(600_000)
   const holder = new Companion(`
     const device = await vfio.VfioDevice.open(${JSON.stringify(edu2)}, { watch: false })
     say('open')
@@ -89,6 +93,7 @@ test.serial('a write that sleeps in the kernel holds nobody but its own process'
 })
 
 test.serial('a driver that does not take the device: everything is as before', async (t) => {
+  t.timeout(600_000)
   const before = picture()
   // virtio-pci finds no virtio device in an edu; the kernel says so in its log alone.
   const error = await t.throwsAsync(apply(plan({ kind: 'bind', device: edu, driver: 'virtio-pci' })), {
@@ -101,6 +106,7 @@ test.serial('a driver that does not take the device: everything is as before', a
 })
 
 test.serial('a group is given as a whole, opened, and taken back', async (t) => {
+  t.timeout(600_000)
   const before = picture()
   const alone = plan({ kind: 'bind', device: bridgedEdu1 })
   t.deepEqual(alone.steps, [])
@@ -119,6 +125,7 @@ test.serial('a group is given as a whole, opened, and taken back', async (t) => 
 })
 
 test.serial('killed between two writes, undone by another process', async (t) => {
+  t.timeout(600_000)
   const before = picture()
   t.is(await killedAt('after-write:0', 'unbind', edu2, '--no-driver'), 'SIGKILL')
   t.is(driverOf('edu2'), null)
@@ -130,6 +137,7 @@ test.serial('killed between two writes, undone by another process', async (t) =>
 })
 
 test.serial('a file that root may not write has a remedy', async (t) => {
+  t.timeout(600_000)
   const io = new KernelIo()
   const error = await t.throwsAsync(io.write(`/sys/bus/pci/devices/${edu}/vendor`, '1'), {
     instanceOf: VfioError,

@@ -8,6 +8,7 @@ import { devices, driverOf, rig, writeSysfs } from './devices.js'
 const withModules = rig.built ? test.skip : test.serial
 
 withModules('driverctl binds the device that was kept', async (t) => {
+  t.timeout(600_000)
   const { edu } = devices
   const before = picture()
   t.is((await vfio('unbind', edu, '--no-driver')).status, 0)

@@ -23,6 +23,7 @@ for (const [parent, type, hooks] of [
   ['mbochs', 'mbochs-small', ['no', 'no', 'no']],
 ] as const) {
   test.serial(`${parent}: made, opened, removed and taken back`, async (t) => {
+    t.timeout(600_000)
     const before = picture()
     const made = await vfio('mdev', 'create', parent, type, '--uuid', UUID)
     t.is(made.status, 0, made.err)

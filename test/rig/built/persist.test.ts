@@ -10,6 +10,7 @@ const UUID = '83b8f4f2-509f-382f-3c1e-e6bfe0fa1002'
 const mdevctl = (...args: string[]): string => execFileSync('mdevctl', args, { encoding: 'utf8' })
 
 test.serial('mdevctl lists and makes the mediated device that was kept', async (t) => {
+  t.timeout(600_000)
   // As its package has them; mdevctl refuses to run without.
   for (const name of ['callouts', 'notifiers'])
     mkdirSync(`/etc/mdevctl.d/scripts.d/${name}`, { recursive: true })

@@ -35,6 +35,7 @@ async function hostUsesIt(): Promise<boolean> {
 test.serial(
   'a virtual function is planned, made, bound, opened and undone while the host uses the physical one',
   async (t) => {
+    t.timeout(600_000)
     const before = picture()
     t.is(basename(readlinkSync(`${path}/driver`)), 'nvme')
     t.true(await hostUsesIt())
@@ -88,6 +89,7 @@ test.serial(
 )
 
 test.serial('another number goes through 0, and what the old ones had comes back', async (t) => {
+  t.timeout(600_000)
   const before = picture()
   t.is((await vfio('sriov', 'set', pf, '2')).status, 0)
   const vf = basename(readlinkSync(`${path}/virtfn1`))
@@ -121,6 +123,7 @@ test.serial('killed at every step, undone every time', async (t) => {
 })
 
 test.serial('more than there are is an argument out of range', async (t) => {
+  t.timeout(600_000)
   const { status, err } = await vfio('sriov', 'set', pf, '3')
   t.is(status, 2)
   t.regex(err, /from 0 to 2, not 3/)
