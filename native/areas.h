@@ -15,6 +15,8 @@ void registerDeviceExtras(Napi::Env env, Napi::Object exports);
 void registerCdev(Napi::Env env, Napi::Object exports);
 void registerDma(Napi::Env env, Napi::Object exports);
 void registerIommufd(Napi::Env env, Napi::Object exports);
+// Called by registerIommufd.
+void registerIommufdObjects(Napi::Env env, Napi::Object exports);
 void registerKvm(Napi::Env env, Napi::Object exports);
 
 }  // namespace nodevfio

@@ -60,6 +60,16 @@ export {
   type PlaceOptions,
 } from './iommu/address-space.js'
 export { Iommufd, type IommufdOptions, type RlimitMode } from './iommu/iommufd.js'
+export { FaultQueue, type PageRequest } from './iommu/fault-queue.js'
+export {
+  type HwInfo,
+  Hwpt,
+  HwptDirtyTracking,
+  type HwptOptions,
+  type IommuData,
+  type IommufdDevice,
+} from './iommu/hwpt.js'
+export { EventQueue, HwQueue, type IommuEvent, Vdevice, Viommu } from './iommu/viommu.js'
 export { DirtyBitmap, type DirtyTracking } from './iommu/dirty-tracking.js'
 export { DmaBuffer } from './iommu/dma-buffer.js'
 export { DmaBufFile } from './iommu/dma-buf-file.js'

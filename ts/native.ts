@@ -89,6 +89,8 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
   memoryCreate(size: number, hugePageBits: number, node: number | null): NativeHandle
   memoryFromFd(fd: number): NativeHandle
   memoryInfo(memory: NativeHandle): { size: number; pageSize: number }
+  /** The physical address of each page, of memory that is locked for it; 0 where the process may not know. */
+  memoryPages(memory: NativeHandle, offset: number, size: number): BigUint64Array
   memoryWindow(memory: NativeHandle, offset: number, length: number): ArrayBuffer
   pageSize(): number
   /** False when somebody replaced the SIGBUS handler while BARs are mapped. */

@@ -44,6 +44,8 @@ class Poller : public Object {
   void environmentEnds() override { close(); }
 
   int add(const std::shared_ptr<EventFd>& eventFd, uint32_t slot);
+  // Any other file that becomes readable: it is told once for each time that something comes, and read by who is told.
+  int addFile(const std::shared_ptr<Object>& file, uint32_t slot);
   int remove(uint32_t slot);
   void setReferenced(bool referenced);
 
@@ -66,6 +68,7 @@ class Poller : public Object {
   napi_async_context context_ = nullptr;
   Ring ring_;
   std::unordered_map<uint32_t, std::shared_ptr<EventFd>> watched_;
+  std::unordered_map<uint32_t, std::shared_ptr<Object>> files_;
   // Keeps the object while its uv handle lives.
   std::shared_ptr<Object> self_;
 };
@@ -125,6 +128,8 @@ void Poller::close() {
     eventFd->releaseReader();
   }
   watched_.clear();
+  for (const auto& [slot, file] : files_) epoll_ctl(epollFd_, EPOLL_CTL_DEL, file->descriptor(), nullptr);
+  files_.clear();
   uv_poll_stop(poll_);
   auto* const handle = reinterpret_cast<uv_handle_t*>(poll_);
   poll_ = nullptr;
@@ -155,7 +160,23 @@ int Poller::add(const std::shared_ptr<EventFd>& eventFd, uint32_t slot) {
   return 0;
 }
 
+int Poller::addFile(const std::shared_ptr<Object>& file, uint32_t slot) {
+  if (poll_ == nullptr) return EBADF;
+  epoll_event event = {};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u32 = slot;
+  if (epoll_ctl(epollFd_, EPOLL_CTL_ADD, file->descriptor(), &event) != 0) return errno;
+  files_[slot] = file;
+  return 0;
+}
+
 int Poller::remove(uint32_t slot) {
+  const auto file = files_.find(slot);
+  if (file != files_.end()) {
+    epoll_ctl(epollFd_, EPOLL_CTL_DEL, file->second->descriptor(), nullptr);
+    files_.erase(file);
+    return 0;
+  }
   const auto found = watched_.find(slot);
   if (found == watched_.end()) return 0;
   epoll_ctl(epollFd_, EPOLL_CTL_DEL, found->second->fd(), nullptr);
@@ -183,7 +204,13 @@ uint32_t Poller::drain() {
   for (int i = 0; i < ready; ++i) {
     const uint32_t slot = events[i].data.u32;
     const auto found = watched_.find(slot);
-    if (found == watched_.end()) continue;
+    if (found == watched_.end()) {
+      if (!files_.contains(slot)) continue;
+      ring_.slots[count] = slot;
+      ring_.counts[count] = 1;
+      ++count;
+      continue;
+    }
     uint64_t value = 0;
     // Empty when somebody read it by hand in between: no event then.
     if (found->second->drain(value) != 0 || value == 0) continue;
@@ -263,10 +290,18 @@ Napi::Value pollerClose(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// pollerAdd(poller, eventfd, slot)
+// pollerAdd(poller, eventfd, slot): an eventfd, or a queue of an iommufd.
 Napi::Value pollerAdd(const Napi::CallbackInfo& info) {
   const auto poller = take<Poller>(info[0], "poller");
-  const int error = poller->add(take<EventFd>(info[1], "eventfd"), uint32Of(info[2], "slot"));
+  const uint32_t slot = uint32Of(info[2], "slot");
+  const Handle& source = Handle::from(info[1], "eventfd");
+  int error = 0;
+  if (source.kind() == Kind::kFaultQueue || source.kind() == Kind::kEventQueue) {
+    if (source.released()) throw Failure(EBADF, kClosed);
+    error = poller->addFile(source.object(), slot);
+  } else {
+    error = poller->add(take<EventFd>(info[1], "eventfd"), slot);
+  }
   if (error != 0) throw Failure(error, "epoll_ctl");
   return info.Env().Undefined();
 }

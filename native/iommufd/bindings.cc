@@ -279,6 +279,7 @@ class Unmap : public OperationOn<Ioas> {
 }  // namespace
 
 void registerIommufd(Napi::Env env, Napi::Object exports) {
+  registerIommufdObjects(env, exports);
   define<iommufdOpen>(env, exports, "iommufdOpen");
   define<iommufdFromFd>(env, exports, "iommufdFromFd");
   define<iommufdOption>(env, exports, "iommufdOption");

@@ -5,7 +5,9 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <optional>
+#include <vector>
 
 #include "areas.h"
 #include "memory/guard.h"
@@ -78,6 +80,38 @@ Napi::Value memoryWindow(const Napi::CallbackInfo& info) {
   return buffer;
 }
 
+// memoryPages(memory, offset, size): the physical address of each page, of memory that is locked for it. 0 for those
+// that the process may not know.
+Napi::Value memoryPages(const Napi::CallbackInfo& info) {
+  const auto memory = take<Memory>(info[0], "memory");
+  const auto offset = static_cast<uint64_t>(safeInteger(info[1], "offset"));
+  const auto size = static_cast<uint64_t>(safeInteger(info[2], "size"));
+  if (size == 0 || size > memory->size() || offset > memory->size() - size) {
+    throw Napi::RangeError::New(info.Env(), "offset and size must lie inside the memory");
+  }
+  int error = 0;
+  const auto mapping = memory->home(true, error);
+  if (mapping == nullptr) throw Failure(error, "mmap");
+  if (mlock(mapping->address() + offset, size) != 0) throw Failure(errno, "mlock");
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const uint64_t first = (reinterpret_cast<uint64_t>(mapping->address()) + offset) / page;
+  std::vector<uint64_t> entries((size + page - 1) / page);
+  const int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw Failure(errno, "open");
+  const ssize_t length = pread(fd, entries.data(), entries.size() * 8, static_cast<off_t>(first * 8));
+  error = length < 0 ? errno : 0;
+  close(fd);
+  if (error != 0) throw Failure(error, "pread");
+  if (static_cast<size_t>(length) != entries.size() * 8) throw Failure(EIO, "pread");
+  auto result = Napi::BigUint64Array::New(info.Env(), entries.size());
+  constexpr uint64_t kPresent = 1ULL << 63;
+  constexpr uint64_t kFrame = (1ULL << 55) - 1;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    result[i] = (entries[i] & kPresent) != 0 ? (entries[i] & kFrame) * page : 0;
+  }
+  return result;
+}
+
 Napi::Value pageSize(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(sysconf(_SC_PAGESIZE)));
 }
@@ -91,6 +125,7 @@ void registerMemory(Napi::Env env, Napi::Object exports) {
   define<memoryFromFd>(env, exports, "memoryFromFd");
   define<memoryInfo>(env, exports, "memoryInfo");
   define<memoryWindow>(env, exports, "memoryWindow");
+  define<memoryPages>(env, exports, "memoryPages");
   define<pageSize>(env, exports, "pageSize");
   define<guardState>(env, exports, "guardIntact");
   registerRegisters(env, exports);

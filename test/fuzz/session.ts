@@ -248,6 +248,30 @@ async function newEventFd(): Promise<vfio.EventFd> {
   return eventfd
 }
 
+const IOMMUFD = existsSync('/dev/iommu')
+/** No instance of these: the IOMMU of the rig has no vIOMMU, and kernels of distributions have no iommufd. */
+const WITHOUT_INSTANCE = new Set([
+  ...['Viommu', 'Vdevice', 'HwQueue', 'EventQueue'],
+  ...(IOMMUFD ? [] : ['Iommufd', 'Hwpt', 'HwptDirtyTracking', 'FaultQueue']),
+])
+
+/** What lives in an iommufd; page tables only where the device is bound to one. */
+async function refillIommufd(missing: (kind: string) => boolean): Promise<void> {
+  if (!IOMMUFD) return
+  if (missing('Iommufd')) await admit(vfio.Iommufd.open(), null)
+  if (missing('FaultQueue')) {
+    const iommufd = vfio.Iommufd.open()
+    await admit(vfio.FaultQueue.allocate(iommufd), null)
+    iommufd.close()
+  }
+  if (options.host || !missing('Hwpt')) return
+  const bound = device('edu')
+  if (bound.iommufdId === null) return
+  const hwpt = vfio.Hwpt.allocate(bound, bound.addressSpace)
+  await admit(hwpt, null)
+  await admit(hwpt.dirtyTracking, null)
+}
+
 async function refill(): Promise<void> {
   prune()
   const missing = (kind: string): boolean => poolOf(live, kind).length < KEEP_OPEN
@@ -294,6 +318,7 @@ async function refill(): Promise<void> {
   ]) {
     if (poolOf(live, kind).length < 2) await refreshParts()
   }
+  await refillIommufd(missing)
   await refillWires((kind) => poolOf(live, kind).length === 0)
 }
 
@@ -609,7 +634,7 @@ async function main(): Promise<void> {
     ...new Set(members.filter((each) => !reachable.includes(each)).map(({ owner }) => owner)),
   ]
   if (unreachable.length > 0) console.log(`without an instance here: ${unreachable.join(', ')}`)
-  if (!options.host && unreachable.length > 0)
+  if (!options.host && unreachable.some((each) => each === null || !WITHOUT_INSTANCE.has(each)))
     throw new Finding('the fuzzer makes no instance of these classes: add one to refill()')
 
   console.log(

@@ -6,7 +6,12 @@ import {
   type DeviceInfo,
   type DmaBuffer,
   EventFd,
+  FaultQueue,
   GuestMemory,
+  type HwInfo,
+  Hwpt,
+  Iommufd,
+  type PageRequest,
   type InterruptIndex,
   type InterruptListener,
   type IovaRange,
@@ -67,6 +72,22 @@ expectTypeOf(space.pageSizes).toEqualTypeOf<bigint[]>()
 await space.allocate(4096, { iova: 0x1000 })
 // @ts-expect-error: only these two sizes
 await space.allocate(4096, { hugePages: '4K' })
+
+expectTypeOf(space.mapFile).returns.resolves.toBeBigInt()
+expectTypeOf(space.copy).returns.resolves.toBeBigInt()
+expectTypeOf(space.iommufd).toEqualTypeOf<Iommufd | null>()
+// @ts-expect-error: an iommufd is opened, not constructed
+new Iommufd()
+expectTypeOf(device.opened?.through).toEqualTypeOf<'cdev' | 'group' | undefined>()
+expectTypeOf(device.hwInfo).returns.toEqualTypeOf<HwInfo>()
+const hwpt = Hwpt.allocate(device, space, { dirtyTracking: true })
+expectTypeOf(device.attach(hwpt, { pasid: 1 })).resolves.toBeVoid()
+// @ts-expect-error: a PASID is a number
+await device.detach({ pasid: 1n })
+const faults = FaultQueue.allocate(Iommufd.open())
+expectTypeOf(faults.read).returns.toEqualTypeOf<PageRequest[]>()
+// @ts-expect-error: one of two answers
+faults.respond(1, 'perhaps')
 
 declare const buffer: DmaBuffer
 expectTypeOf(buffer.iova).toBeBigInt()

@@ -6,6 +6,7 @@ import { environmentPollers } from '../event/poller.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { resolveDevice } from '../host/index.js'
 import { AddressSpace } from '../iommu/address-space.js'
+import { type HwInfo, Hwpt, hwInfo } from '../iommu/hwpt.js'
 import { addon, type NativeHandle } from '../native.js'
 import { PciConfig } from '../pci/index.js'
 import { instance, integer, options as optionsOf, string } from '../validate.js'
@@ -221,6 +222,46 @@ export class VfioDevice extends Handle {
   /** The descriptor's number. It stays this object's. */
   get fd(): number {
     return addon().handleFd(this.native)
+  }
+
+  /** Its number in the iommufd that it is bound to; null for one that was opened by its group. */
+  get iommufdId(): number | null {
+    return addon().deviceIommufdId(this.native)
+  }
+
+  /**
+   * What the IOMMU behind the device can do (IOMMU_GET_HW_INFO, Linux 6.6).
+   * @param type ask for the data of this kind (default: that of the IOMMU's driver)
+   * @throws TypeError for a device that was opened by its group
+   */
+  hwInfo(type?: number): HwInfo {
+    return hwInfo(this, type)
+  }
+
+  /**
+   * Puts the device, or one PASID of it, on another page table, in place of what it was on
+   * (VFIO_DEVICE_ATTACH_IOMMUFD_PT, Linux 6.6; PASIDs Linux 6.16). `addressSpace` stays the one that it was opened in.
+   * @param target a hardware page table or an address space, of the same iommufd
+   * @param options `pasid` 1 to 2^20 - 1 (default: the device's own requests)
+   * @throws VfioError EOPNOTSUPP for a PASID of a device that has none
+   */
+  async attach(target: AddressSpace | Hwpt, options?: { pasid?: number }): Promise<void> {
+    const pasid = pasidOf(options)
+    if (!(target instanceof Hwpt)) instance(target, AddressSpace, 'target')
+    await this.running(() =>
+      attemptAsync({ subject: this.name }, async () => {
+        if (target instanceof Hwpt) await addon().deviceAttachHwpt(this.native, target.native, pasid)
+        else await addon().deviceAttachIoas(this.native, target.native, pasid)
+      }),
+    )
+  }
+
+  /** Takes the device, or one PASID of it, off its page table: its DMA then goes nowhere (Linux 6.6). */
+  async detach(options?: { pasid?: number }): Promise<void> {
+    const pasid = pasidOf(options)
+    await this.running(() =>
+      attemptAsync({ subject: this.name }, () => addon().deviceDetach(this.native, pasid)),
+    )
   }
 
   /** The descriptor by which KVM knows the device: its group's, or its own where it was opened as a cdev. @internal */
@@ -553,6 +594,11 @@ function migrationOwner(
     reset: () => device.reset(),
     resetClosing,
   }
+}
+
+function pasidOf(options: { pasid?: number } | undefined): number | null {
+  const { pasid } = optionsOf(options, 'options')
+  return pasid === undefined ? null : integer(pasid, 'pasid', 1, 0xf_ffff)
 }
 
 /** A device's descriptor as a native object, enabled. */

@@ -8,6 +8,7 @@ import {
   EINVAL,
   ENODEV,
   ENOENT,
+  EPERM,
   VfioError,
   type VfioErrorContext,
   attempt,
@@ -34,11 +35,19 @@ export function openGroup(device: FoundDevice, options: Checked, why: OpenChoice
   try {
     checkViable(group, device, options)
     const space = placeGroup(group, device, options)
+    if (space.type === 'noiommu') warnOf(device.name)
     return new GroupRoute(group, space, device.name, options.vfToken, { through: 'group', node, why })
   } catch (error) {
     addon().handleRelease(group, false)
     throw error
   }
+}
+
+function warnOf(name: string): void {
+  process.emitWarning(`${name} is opened without an IOMMU: it can read and write all memory of the host`, {
+    type: 'VfioNoIommuWarning',
+    detail: 'The kernel is tainted, and this program is trusted as the kernel is.',
+  })
 }
 
 class GroupRoute implements Route {
@@ -100,18 +109,34 @@ class GroupRoute implements Route {
 
 /**
  * The path of the group's node.
- * @throws VfioError `no-vfio-module`
+ * @throws VfioError `no-vfio-module`; `no-iommu` when it is asked for with an IOMMU that is not there, or the reverse
  */
 export function groupNode(group: number, options: Checked): string {
-  const { devRoot } = options
+  const { devRoot, iommu } = options
+  const bare = readIommuGroup(group, options)?.name === 'vfio-noiommu'
+  if (bare !== wantsBare(iommu)) throw bareness(group, bare)
+  if (bare) return `${devRoot}/vfio/noiommu-${String(group)}`
   const container = `${devRoot}/vfio/vfio`
   // A space that is given is a container already, whoever answers behind it.
-  if (options.iommu instanceof AddressSpace || existsSync(container))
-    return `${devRoot}/vfio/${String(group)}`
+  if (iommu instanceof AddressSpace || existsSync(container)) return `${devRoot}/vfio/${String(group)}`
   throw new VfioError(ENOENT, 'open', {
     subject: container,
     reason: 'no-vfio-module',
     remedy: 'VFIO is not loaded: modprobe vfio-pci vfio_iommu_type1.',
+  })
+}
+
+function wantsBare(iommu: Checked['iommu']): boolean {
+  return iommu instanceof AddressSpace ? iommu.type === 'noiommu' : iommu === 'noiommu'
+}
+
+function bareness(group: number, bare: boolean): VfioError {
+  return new VfioError(EPERM, 'open', {
+    subject: `group ${String(group)}`,
+    reason: 'no-iommu',
+    remedy: bare
+      ? "No IOMMU is behind the device: it can reach all memory of the host. iommu: 'noiommu' opens it all the same."
+      : 'An IOMMU is behind the device, and VFIO gives it only with that: leave the option iommu out.',
   })
 }
 

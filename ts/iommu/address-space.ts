@@ -5,7 +5,16 @@ import { existsSync } from 'node:fs'
 import { EBADF, EEXIST, EOPNOTSUPP, VfioError, attempt, attemptAsync } from '../errors.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
-import { MAX_U64, bigint, instance, integer, oneOf, options as optionsOf, string } from '../validate.js'
+import {
+  MAX_U64,
+  bigint,
+  boolean,
+  instance,
+  integer,
+  oneOf,
+  options as optionsOf,
+  string,
+} from '../validate.js'
 import type { IommuType, SpaceBackend } from './backend.js'
 import { DmaBuffer } from './dma-buffer.js'
 import type { DirtyTracking } from './dirty-tracking.js'
@@ -13,6 +22,7 @@ import { GuestMemory, type MemoryOptions } from './guest-memory.js'
 import { IoasBackend } from './ioas.js'
 import { Iommufd } from './iommufd.js'
 import {
+  type Extent,
   type MapOptions,
   type Mappable,
   type MemoryPiece,
@@ -20,12 +30,14 @@ import {
   type Placement,
   candidates,
   checkPlacement,
+  filePieceOf,
   granuleOf,
   mapContext,
   pieceOf,
   rangesOf,
   span,
 } from './placement.js'
+import { NoIommuBackend } from './noiommu.js'
 import { ContainerBackend, type ContainerIommu, type ContainerKind, openContainer } from './type1.js'
 import type { IovaRange } from './type1-info.js'
 
@@ -103,9 +115,8 @@ export class AddressSpace extends Handle {
       throw new TypeError(`iommu must be iommufd where an Iommufd is given, not ${iommu}`)
     const newest = iommu === 'iommufd' || iommufd !== undefined
     if (newest || (!container_ && hasDeviceNodes(devRoot))) return openIoas(iommufd, ioasId, devRoot)
-    return new AddressSpace(
-      openContainer(container ?? 'vfio', devRoot),
-      (native) => new ContainerBackend(native, iommu),
+    return new AddressSpace(openContainer(container ?? 'vfio', devRoot), (native) =>
+      iommu === 'noiommu' ? new NoIommuBackend(native, iommu) : new ContainerBackend(native, iommu),
     )
   }
 
@@ -239,6 +250,76 @@ export class AddressSpace extends Handle {
   }
 
   /**
+   * Lets devices reach part of a file (IOMMU_IOAS_MAP_FILE, Linux 6.14): a memfd, or a dma-buf (Linux 6.19), such as the one
+   * of another device's region. The kernel keeps the file; no address of this process is involved.
+   * @param file GuestMemory, another object of this package with a descriptor, or a descriptor, which stays the caller's
+   * @param options `size` in bytes, a multiple of the page size (default: the memory's; to be given for other files)
+   * @returns the IOVA
+   * @throws VfioError EOPNOTSUPP for a container: only iommufd has it
+   */
+  async mapFile(file: Handle | number, options?: MapOptions): Promise<bigint> {
+    const { native, piece, place } = this.#filePiece(file, options)
+    return this.#tryAsync(piece, place, 'IOMMU_IOAS_MAP_FILE', (iova) =>
+      addon().ioasMapFile(this.native, native, piece.offset, piece.size, iova, place.flags),
+    )
+  }
+
+  /** `mapFile`, blocking. */
+  mapFileSync(file: Handle | number, options?: MapOptions): bigint {
+    const { native, piece, place } = this.#filePiece(file, options)
+    return this.#trySync(piece, place, (iova) => {
+      addon().ioasMapFileSync(this.native, native, piece.offset, piece.size, iova, place.flags)
+    })
+  }
+
+  /**
+   * Makes what another space of the same iommufd has mapped at [iova, iova + size) visible here too (IOMMU_IOAS_COPY); the
+   * memory is pinned once. The range must be of whole mappings.
+   * @param options where it shall be here, and how it may be accessed (default: picked, read and write)
+   * @returns the IOVA here
+   * @throws VfioError ENOENT when nothing is mapped there; EOPNOTSUPP for containers
+   */
+  async copy(source: AddressSpace, iova: bigint, size: number, options?: PlaceOptions): Promise<bigint> {
+    const { extent, place, from } = this.#copyPiece(source, iova, size, options)
+    return this.#tryAsync(extent, place, 'IOMMU_IOAS_COPY', (target) =>
+      addon().ioasCopy(this.native, from, iova, BigInt(size), target, place.flags),
+    )
+  }
+
+  /** `copy`, blocking. */
+  copySync(source: AddressSpace, iova: bigint, size: number, options?: PlaceOptions): bigint {
+    const { extent, place, from } = this.#copyPiece(source, iova, size, options)
+    return this.#trySync(extent, place, (target) => {
+      addon().ioasCopySync(this.native, from, iova, BigInt(size), target, place.flags)
+    })
+  }
+
+  /**
+   * Keeps ranges usable whatever devices come later: one that would need part of them for itself is refused
+   * (IOMMU_IOAS_ALLOW_IOVAS). They replace what was allowed before; none at all lifts it.
+   * @throws VfioError EADDRINUSE when a device has part of them already; EOPNOTSUPP for a container
+   */
+  allowIovas(ranges: readonly IovaRange[]): void {
+    this.#needIoas('IOMMU_IOAS_ALLOW_IOVAS')
+    const flat = ranges.flatMap(({ start, last }) => {
+      bigint(start, 'start', 0n, MAX_U64)
+      return [start, bigint(last, 'last', start, MAX_U64)]
+    })
+    addon().ioasAllowIovas(this.native, flat)
+  }
+
+  /**
+   * Whether contiguous pages may become large ones in the IOMMU (IOMMU_OPTION_HUGE_PAGES, default true).
+   * @throws VfioError EOPNOTSUPP for a container
+   */
+  get hugePages(): boolean {
+    return this.#needIoas('IOMMU_OPTION').hugePages
+  }
+  set hugePages(combine: boolean) {
+    this.#needIoas('IOMMU_OPTION').hugePages = boolean(combine, 'hugePages')
+  }
+
+  /**
    * Takes mappings back (VFIO_IOMMU_UNMAP_DMA, IOMMU_IOAS_UNMAP): every one that lies in the range.
    * @returns the bytes unmapped, 0 where nothing was mapped. On type1 (v1) that may be 0 (the middle of a mapping) or more
    *   than asked.
@@ -361,7 +442,40 @@ export class AddressSpace extends Handle {
     return bytes
   }
 
-  #candidates(piece: MemoryPiece, place: Placement): Generator<bigint> {
+  #needIoas(call: string): IoasBackend {
+    const ioas = this.#ioas
+    if (ioas !== undefined) return ioas
+    throw new VfioError(EOPNOTSUPP, call, {
+      remedy: "Only an address space of iommufd has it: AddressSpace.open({ iommu: 'iommufd' }).",
+    })
+  }
+
+  #filePiece(
+    file: Handle | number,
+    options: MapOptions | undefined,
+  ): { native: NativeHandle | number; piece: Extent & { offset: number }; place: Placement } {
+    this.#needIoas('IOMMU_IOAS_MAP_FILE')
+    if (typeof file === 'number') integer(file, 'file', 0, 0x7fff_ffff)
+    else instance(file, Handle, 'file')
+    const place = this.#placement(options)
+    const piece = filePieceOf(file, options)
+    return { native: typeof file === 'number' ? file : file.native, piece, place }
+  }
+
+  #copyPiece(
+    source: AddressSpace,
+    iova: bigint,
+    size: number,
+    options: PlaceOptions | undefined,
+  ): { extent: Extent; place: Placement; from: NativeHandle } {
+    this.#needIoas('IOMMU_IOAS_COPY')
+    instance(source, AddressSpace, 'source').#needIoas('IOMMU_IOAS_COPY')
+    bigint(iova, 'iova', 0n, MAX_U64)
+    integer(size, 'size', 1, Number.MAX_SAFE_INTEGER)
+    return { extent: { size, alignment: 1 }, place: this.#placement(options), from: source.native }
+  }
+
+  #candidates(piece: Extent, place: Placement): Generator<bigint> {
     return candidates(this.#backend, piece, place, (start, last, size, alignment) =>
       addon().dmaGap(this.native, start, last, size, alignment),
     )
@@ -373,12 +487,33 @@ export class AddressSpace extends Handle {
   }
 
   #placeSync(piece: MemoryPiece, place: Placement): bigint {
+    const found = this.#found(piece, place)
+    if (found !== undefined) return found
+    return this.#trySync(piece, place, (iova) => {
+      this.#backend.mapSync({ ...piece, memory: piece.memory.native }, iova, place.flags)
+    })
+  }
+
+  async #placeAsync(piece: MemoryPiece, place: Placement): Promise<bigint> {
+    const found = this.#found(piece, place)
+    if (found !== undefined) return found
+    return this.#tryAsync(piece, place, this.#backend.mapCall, (iova) =>
+      this.#backend.map({ ...piece, memory: piece.memory.native }, iova, place.flags),
+    )
+  }
+
+  /** Where the memory is already, for a space in which nothing is mapped. */
+  #found(piece: MemoryPiece, place: Placement): bigint | undefined {
+    return this.#backend.locate?.({ ...piece, memory: piece.memory.native }, place.iova, place.below)
+  }
+
+  #trySync(piece: Extent, place: Placement, call: (iova: bigint) => void): bigint {
     for (const iova of this.#candidates(piece, place)) {
       try {
         attempt(
           (error) => mapContext(this.#backend, piece.size, iova, error),
           () => {
-            this.#backend.mapSync({ ...piece, memory: piece.memory.native }, iova, place.flags)
+            call(iova)
           },
         )
         return iova
@@ -389,20 +524,25 @@ export class AddressSpace extends Handle {
     throw new VfioError(EEXIST, this.#backend.mapCall)
   }
 
-  async #placeAsync(piece: MemoryPiece, place: Placement): Promise<bigint> {
+  async #tryAsync(
+    piece: Extent,
+    place: Placement,
+    name: string,
+    call: (iova: bigint) => Promise<void>,
+  ): Promise<bigint> {
     return this.running(async () => {
       for (const iova of this.#candidates(piece, place)) {
         try {
           await attemptAsync(
             (error) => mapContext(this.#backend, piece.size, iova, error),
-            () => this.#backend.map({ ...piece, memory: piece.memory.native }, iova, place.flags),
+            () => call(iova),
           )
           return iova
         } catch (error) {
           if (!this.#taken(error, place)) throw error
         }
       }
-      throw new VfioError(EEXIST, this.#backend.mapCall)
+      throw new VfioError(EEXIST, name)
     })
   }
 

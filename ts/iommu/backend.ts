@@ -38,6 +38,8 @@ export interface SpaceBackend {
   mapFlags(read: boolean, write: boolean): number
   map(piece: Piece, iova: bigint, flags: number): Promise<void>
   mapSync(piece: Piece, iova: bigint, flags: number): void
+  /** Where memory is for devices that nothing translates for; absent where addresses are given out. */
+  locate?(piece: Piece, iova: bigint | undefined, below: bigint): bigint
   /** The bytes unmapped. */
   unmap(iova: bigint, size: bigint): Promise<bigint>
   unmapSync(iova: bigint, size: bigint): bigint

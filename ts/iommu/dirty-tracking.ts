@@ -47,6 +47,20 @@ export class DirtyBitmap {
   }
 }
 
+/** Checks the arguments of a bitmap; gives its subject. @internal */
+export function checkBitmapRange(iova: bigint, size: number, pageSize: number): string {
+  bigint(iova, 'iova', 0n, MAX_U64)
+  integer(pageSize, 'pageSize', 1, 2 ** 40)
+  integer(size, 'size', pageSize, Number.MAX_SAFE_INTEGER)
+  if ((pageSize & (pageSize - 1)) !== 0 && !Number.isInteger(Math.log2(pageSize))) {
+    throw new RangeError('pageSize must be a power of two')
+  }
+  if (iova % BigInt(pageSize) !== 0n || size % pageSize !== 0) {
+    throw new RangeError('iova and size must be multiples of pageSize')
+  }
+  return `IOVA 0x${iova.toString(16)}, ${String(size)} bytes`
+}
+
 /** @internal */
 export class Type1DirtyTracking implements DirtyTracking {
   readonly #container: () => NativeHandle
@@ -64,16 +78,8 @@ export class Type1DirtyTracking implements DirtyTracking {
   }
 
   bitmap(iova: bigint, size: number, pageSize: number): DirtyBitmap {
-    bigint(iova, 'iova', 0n, MAX_U64)
-    integer(pageSize, 'pageSize', 1, 2 ** 40)
-    integer(size, 'size', pageSize, Number.MAX_SAFE_INTEGER)
-    if ((pageSize & (pageSize - 1)) !== 0 && !Number.isInteger(Math.log2(pageSize))) {
-      throw new RangeError('pageSize must be a power of two')
-    }
-    if (iova % BigInt(pageSize) !== 0n || size % pageSize !== 0) {
-      throw new RangeError('iova and size must be multiples of pageSize')
-    }
-    const bytes = attempt({ subject: `IOVA 0x${iova.toString(16)}, ${String(size)} bytes` }, () =>
+    const subject = checkBitmapRange(iova, size, pageSize)
+    const bytes = attempt({ subject }, () =>
       addon().containerDirtyBitmap(this.#container(), iova, BigInt(size), BigInt(pageSize)),
     )
     return new DirtyBitmap(bytes, iova, size / pageSize, pageSize)

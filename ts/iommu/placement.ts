@@ -35,7 +35,7 @@ export interface MapOptions extends PlaceOptions {
 }
 
 /** How much is to be placed, and at what multiple it is best placed. */
-interface Extent {
+export interface Extent {
   readonly size: number
   /** That of the memory's pages, so that the IOMMU can use large ones. */
   readonly alignment: number
@@ -133,6 +133,21 @@ export function pieceOf(memory: Mappable, options?: MapOptions): MemoryPiece {
     )
   }
   return { memory: whole.memory, offset: start, size, alignment: whole.memory.pageSize }
+}
+
+/** The part of a file that the options mean. */
+export function filePieceOf(
+  file: object | number,
+  options: MapOptions | undefined,
+): Extent & { offset: number } {
+  if (file instanceof GuestMemory) return pieceOf(file, options)
+  const { offset = 0, size } = optionsOf(options, 'options')
+  const page = pageSize()
+  integer(offset, 'offset', 0, Number.MAX_SAFE_INTEGER)
+  integer(size, 'size', 1, Number.MAX_SAFE_INTEGER)
+  if (offset % page !== 0 || (size ?? 0) % page !== 0)
+    throw new RangeError(`offset and size must be multiples of the page size (${String(page)} bytes)`)
+  return { offset, size: size ?? 0, alignment: page }
 }
 
 function checkRange(geometry: Geometry, iova: bigint, size: bigint): void {

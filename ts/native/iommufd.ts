@@ -86,6 +86,45 @@ export interface IommufdFunctions {
   ioasUnmapSync(ioas: NativeHandle, iova: bigint, size: bigint): bigint
   ioasUnmap(ioas: NativeHandle, iova: bigint, size: bigint): Promise<bigint>
 
+  // -- page tables and what hangs on them --
+  iommufdObjectId(object: NativeHandle): number
+  /** `parent` is an IOAS, a page table that may be nested in, or a vIOMMU. */
+  hwptAlloc(
+    parent: NativeHandle,
+    deviceId: number,
+    flags: number,
+    dataType: number,
+    data: Uint8Array | null,
+    faultQueue: NativeHandle | null,
+  ): NativeHandle
+  hwptSetDirtyTracking(hwpt: NativeHandle, enable: boolean): void
+  /** With `keep` the marks stay. */
+  hwptGetDirtyBitmap(
+    hwpt: NativeHandle,
+    iova: bigint,
+    size: bigint,
+    pageSize: bigint,
+    keep: boolean,
+  ): Uint8Array
+  /** How many entries were handled. */
+  hwptInvalidate(object: NativeHandle, dataType: number, entryLength: number, data: Uint8Array): number
+  iommufdHwInfo(
+    iommufd: NativeHandle,
+    deviceId: number,
+    type: number | null,
+  ): { type: number; maxPasidLog2: number; capabilities: bigint; data: Uint8Array }
+  faultQueueAlloc(iommufd: NativeHandle): NativeHandle
+  /** The kernel writes its part into `data`. */
+  viommuAlloc(hwpt: NativeHandle, deviceId: number, type: number, data: Uint8Array | null): NativeHandle
+  vdeviceAlloc(viommu: NativeHandle, deviceId: number, virtualId: bigint): NativeHandle
+  veventqAlloc(viommu: NativeHandle, type: number, depth: number): NativeHandle
+  hwQueueAlloc(viommu: NativeHandle, type: number, index: number, iova: bigint, length: bigint): NativeHandle
+  /** Whole records, as many as there are and fit; none when the queue is empty. */
+  queueRead(queue: NativeHandle): Uint8Array
+  queueWrite(queue: NativeHandle, bytes: Uint8Array): number
+  deviceAttachHwptSync(device: NativeHandle, hwpt: NativeHandle, pasid: number | null): void
+  deviceAttachHwpt(device: NativeHandle, hwpt: NativeHandle, pasid: number | null): Promise<void>
+
   // -- a device's own node --
   /** The device's file, of which nothing can be asked before it is bound. */
   cdevOpen(path: string): NativeHandle

@@ -1,0 +1,308 @@
+// The functions of hardware page tables and what hangs on them for JavaScript: one per kernel call.
+#include "iommufd/objects.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "areas.h"
+#include "support/arguments.h"
+#include "support/operation.h"
+#include "vfio/device.h"
+
+namespace nodevfio {
+
+namespace {
+
+Napi::Value undefined(const Napi::CallbackInfo& info) { return info.Env().Undefined(); }
+
+// The bytes of type-specific data, of which there may be none.
+std::span<uint8_t> dataOf(const Napi::Value& value) {
+  return value.IsNull() ? std::span<uint8_t>() : bytesOf(value, "data");
+}
+
+uint64_t addressOf(const std::span<uint8_t>& data) {
+  return data.empty() ? 0 : reinterpret_cast<uint64_t>(data.data());
+}
+
+Kind kindOf(const Napi::Value& value, const char* name) { return Handle::from(value, name).kind(); }
+
+std::shared_ptr<IommufdObject> objectWithId(const Napi::Value& value) {
+  const Handle& handle = Handle::from(value, "object");
+  switch (handle.kind()) {
+    case Kind::kIoas:
+    case Kind::kHwpt:
+    case Kind::kViommu:
+    case Kind::kVdevice:
+    case Kind::kHwQueue:
+    case Kind::kFaultQueue:
+    case Kind::kEventQueue:
+      break;
+    default:
+      throw Napi::TypeError::New(value.Env(), "object is not one of an iommufd");
+  }
+  if (handle.released()) throw Failure(EBADF, kClosed);
+  return std::static_pointer_cast<IommufdObject>(handle.object());
+}
+
+Napi::Value iommufdObjectId(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), objectWithId(info[0])->id());
+}
+
+// hwptAlloc(parent, deviceId, flags, dataType, data | null, faultQueue | null): `parent` is an IOAS, a page table that
+// may be nested in, or a vIOMMU.
+Napi::Value hwptAlloc(const Napi::CallbackInfo& info) {
+  const auto parent = objectWithId(info[0]);
+  std::shared_ptr<Ioas> ioas;
+  if (kindOf(info[0], "parent") == Kind::kIoas) {
+    ioas = take<Ioas>(info[0], "parent");
+  } else if (kindOf(info[0], "parent") == Kind::kViommu) {
+    ioas = take<Viommu>(info[0], "parent")->parent()->ioas();
+  } else {
+    ioas = take<Hwpt>(info[0], "parent")->ioas();
+  }
+  const auto data = dataOf(info[4]);
+  uapi::HwptAlloc request = {};
+  request.dev_id = uint32Of(info[1], "deviceId");
+  request.flags = uint32Of(info[2], "flags");
+  request.pt_id = parent->id();
+  request.data_type = uint32Of(info[3], "dataType");
+  request.data_len = static_cast<uint32_t>(data.size());
+  request.data_uptr = addressOf(data);
+  std::shared_ptr<IommufdObject> faults;
+  if (!info[5].IsNull()) {
+    faults = objectWithId(info[5]);
+    request.flags |= uapi::kHwptFaultIdValid;
+    request.fault_id = faults->id();
+  }
+  const int error = parent->iommufd()->call(uapi::kHwptAlloc, request);
+  if (error != 0) throw Failure(error, "IOMMU_HWPT_ALLOC");
+  auto hwpt = std::make_shared<Hwpt>(parent->iommufd(), request.out_hwpt_id, std::move(ioas));
+  hwpt->keep(parent);
+  if (faults != nullptr) hwpt->keep(std::move(faults));
+  return Handle::wrap(info.Env(), std::move(hwpt));
+}
+
+// hwptSetDirtyTracking(hwpt, enable)
+Napi::Value hwptSetDirtyTracking(const Napi::CallbackInfo& info) {
+  const auto hwpt = take<Hwpt>(info[0], "hwpt");
+  uapi::HwptSetDirtyTracking request = {};
+  request.hwpt_id = hwpt->id();
+  request.flags = booleanOf(info[1], "enable") ? uapi::kHwptDirtyTrackingEnable : 0;
+  const int error = hwpt->iommufd()->call(uapi::kHwptSetDirtyTracking, request);
+  if (error != 0) throw Failure(error, "IOMMU_HWPT_SET_DIRTY_TRACKING");
+  return undefined(info);
+}
+
+// hwptGetDirtyBitmap(hwpt, iova, size, pageSize, keep): one bit per page, the 64-bit words as bytes; with `keep` the
+// marks stay.
+Napi::Value hwptGetDirtyBitmap(const Napi::CallbackInfo& info) {
+  const auto hwpt = take<Hwpt>(info[0], "hwpt");
+  uapi::HwptGetDirtyBitmap request = {};
+  request.hwpt_id = hwpt->id();
+  request.iova = uint64Of(info[1], "iova");
+  request.length = uint64Of(info[2], "size");
+  request.page_size = uint64Of(info[3], "pageSize");
+  request.flags = booleanOf(info[4], "keep") ? uapi::kHwptGetDirtyBitmapNoClear : 0;
+  if (request.page_size == 0 || request.length / request.page_size > INT32_MAX) {
+    throw Napi::RangeError::New(info.Env(), "size must be at most 2^31 - 1 pages");
+  }
+  std::vector<uint64_t> bitmap((request.length / request.page_size + 63) / 64);
+  request.data = reinterpret_cast<uint64_t>(bitmap.data());
+  const int error = hwpt->iommufd()->call(uapi::kHwptGetDirtyBitmap, request);
+  if (error != 0) throw Failure(error, "IOMMU_HWPT_GET_DIRTY_BITMAP");
+  auto result = Napi::Uint8Array::New(info.Env(), bitmap.size() * sizeof(uint64_t));
+  memcpy(result.Data(), bitmap.data(), result.ByteLength());
+  return result;
+}
+
+// hwptInvalidate(object, dataType, entryLength, data): `object` is a nested page table or a vIOMMU; how many entries
+// were handled.
+Napi::Value hwptInvalidate(const Napi::CallbackInfo& info) {
+  const auto object = objectWithId(info[0]);
+  const auto data = bytesOf(info[3], "data");
+  uapi::HwptInvalidate request = {};
+  request.hwpt_id = object->id();
+  request.data_type = uint32Of(info[1], "dataType");
+  request.entry_len = uint32Of(info[2], "entryLength");
+  if (request.entry_len == 0 || data.size() % request.entry_len != 0) {
+    throw Napi::RangeError::New(info.Env(), "data must hold whole entries");
+  }
+  request.entry_num = static_cast<uint32_t>(data.size() / request.entry_len);
+  request.data_uptr = addressOf(data);
+  const int error = object->iommufd()->call(uapi::kHwptInvalidate, request);
+  if (error != 0) throw Failure(error, "IOMMU_HWPT_INVALIDATE");
+  return Napi::Number::New(info.Env(), request.entry_num);
+}
+
+// iommufdHwInfo(iommufd, deviceId, type | null): what the IOMMU behind a device can do.
+Napi::Value iommufdHwInfo(const Napi::CallbackInfo& info) {
+  const auto iommufd = take<Iommufd>(info[0], "iommufd");
+  std::vector<uint8_t> data(256);
+  uapi::HwInfo request = {};
+  request.dev_id = uint32Of(info[1], "deviceId");
+  if (!info[2].IsNull()) {
+    request.flags = uapi::kHwInfoInputType;
+    request.data_type = uint32Of(info[2], "type");
+  }
+  request.data_len = static_cast<uint32_t>(data.size());
+  request.data_uptr = reinterpret_cast<uint64_t>(data.data());
+  const int error = iommufd->call(uapi::kIommuGetHwInfo, request);
+  if (error != 0) throw Failure(error, "IOMMU_GET_HW_INFO");
+  data.resize(std::min<size_t>(data.size(), request.data_len));
+  auto bytes = Napi::Uint8Array::New(info.Env(), data.size());
+  memcpy(bytes.Data(), data.data(), data.size());
+  auto result = Napi::Object::New(info.Env());
+  result.Set("type", request.data_type);
+  result.Set("maxPasidLog2", uint32_t{request.out_max_pasid_log2});
+  result.Set("capabilities", Napi::BigInt::New(info.Env(), request.out_capabilities));
+  result.Set("data", bytes);
+  return result;
+}
+
+std::shared_ptr<Queue> queueOf(const Napi::CallbackInfo&, Kind kind, const std::shared_ptr<Iommufd>& iommufd,
+                               uint32_t id, uint32_t fd) {
+  fcntl(static_cast<int>(fd), F_SETFD, FD_CLOEXEC);
+  fcntl(static_cast<int>(fd), F_SETFL, fcntl(static_cast<int>(fd), F_GETFL) | O_NONBLOCK);
+  return std::make_shared<Queue>(kind, iommufd, id, static_cast<int>(fd));
+}
+
+Napi::Value faultQueueAlloc(const Napi::CallbackInfo& info) {
+  const auto iommufd = take<Iommufd>(info[0], "iommufd");
+  uapi::FaultAlloc request = {};
+  const int error = iommufd->call(uapi::kFaultQueueAlloc, request);
+  if (error != 0) throw Failure(error, "IOMMU_FAULT_QUEUE_ALLOC");
+  return Handle::wrap(info.Env(),
+                      queueOf(info, Kind::kFaultQueue, iommufd, request.out_fault_id, request.out_fault_fd));
+}
+
+// viommuAlloc(hwpt, deviceId, type, data | null): the kernel writes its part into `data`.
+Napi::Value viommuAlloc(const Napi::CallbackInfo& info) {
+  const auto hwpt = take<Hwpt>(info[0], "hwpt");
+  const auto data = dataOf(info[3]);
+  uapi::ViommuAlloc request = {};
+  request.hwpt_id = hwpt->id();
+  request.dev_id = uint32Of(info[1], "deviceId");
+  request.type = uint32Of(info[2], "type");
+  request.data_len = static_cast<uint32_t>(data.size());
+  request.data_uptr = addressOf(data);
+  const int error = hwpt->iommufd()->call(uapi::kViommuAlloc, request);
+  if (error != 0) throw Failure(error, "IOMMU_VIOMMU_ALLOC");
+  auto viommu = std::make_shared<Viommu>(hwpt->iommufd(), request.out_viommu_id, hwpt);
+  return Handle::wrap(info.Env(), std::move(viommu));
+}
+
+// vdeviceAlloc(viommu, deviceId, virtualId)
+Napi::Value vdeviceAlloc(const Napi::CallbackInfo& info) {
+  const auto viommu = take<Viommu>(info[0], "viommu");
+  uapi::VdeviceAlloc request = {};
+  request.viommu_id = viommu->id();
+  request.dev_id = uint32Of(info[1], "deviceId");
+  request.virt_id = uint64Of(info[2], "virtualId");
+  const int error = viommu->iommufd()->call(uapi::kVdeviceAlloc, request);
+  if (error != 0) throw Failure(error, "IOMMU_VDEVICE_ALLOC");
+  auto vdevice = std::make_shared<Vdevice>(viommu->iommufd(), request.out_vdevice_id);
+  vdevice->keep(viommu);
+  return Handle::wrap(info.Env(), std::move(vdevice));
+}
+
+// veventqAlloc(viommu, type, depth)
+Napi::Value veventqAlloc(const Napi::CallbackInfo& info) {
+  const auto viommu = take<Viommu>(info[0], "viommu");
+  uapi::VeventqAlloc request = {};
+  request.viommu_id = viommu->id();
+  request.type = uint32Of(info[1], "type");
+  request.veventq_depth = uint32Of(info[2], "depth");
+  const int error = viommu->iommufd()->call(uapi::kVeventqAlloc, request);
+  if (error != 0) throw Failure(error, "IOMMU_VEVENTQ_ALLOC");
+  auto queue = queueOf(info, Kind::kEventQueue, viommu->iommufd(), request.out_veventq_id, request.out_veventq_fd);
+  queue->keep(viommu);
+  return Handle::wrap(info.Env(), std::move(queue));
+}
+
+// hwQueueAlloc(viommu, type, index, iova, length): `iova` is in the page table that the vIOMMU is nested in.
+Napi::Value hwQueueAlloc(const Napi::CallbackInfo& info) {
+  const auto viommu = take<Viommu>(info[0], "viommu");
+  uapi::HwQueueAlloc request = {};
+  request.viommu_id = viommu->id();
+  request.type = uint32Of(info[1], "type");
+  request.index = uint32Of(info[2], "index");
+  request.nesting_parent_iova = uint64Of(info[3], "iova");
+  request.length = uint64Of(info[4], "length");
+  const int error = viommu->iommufd()->call(uapi::kHwQueueAlloc, request);
+  if (error != 0) throw Failure(error, "IOMMU_HW_QUEUE_ALLOC");
+  auto queue = std::make_shared<HwQueue>(viommu->iommufd(), request.out_hw_queue_id);
+  queue->keep(viommu);
+  return Handle::wrap(info.Env(), std::move(queue));
+}
+
+// queueRead(queue): whole records, as many as there are and fit; none when the queue is empty.
+Napi::Value queueRead(const Napi::CallbackInfo& info) {
+  const auto queue = objectWithId(info[0]);
+  if (queue->descriptor() < 0) throw Napi::TypeError::New(info.Env(), "object is not a queue");
+  uint8_t buffer[4000];  // whole page faults, of 40 bytes
+  const ssize_t length = read(queue->descriptor(), buffer, sizeof buffer);
+  if (length < 0 && errno != EAGAIN) throw Failure(errno, "read");
+  auto bytes = Napi::Uint8Array::New(info.Env(), length > 0 ? static_cast<size_t>(length) : 0);
+  if (length > 0) memcpy(bytes.Data(), buffer, static_cast<size_t>(length));
+  return bytes;
+}
+
+// queueWrite(queue, bytes): responses to page faults.
+Napi::Value queueWrite(const Napi::CallbackInfo& info) {
+  const auto queue = objectWithId(info[0]);
+  if (queue->descriptor() < 0) throw Napi::TypeError::New(info.Env(), "object is not a queue");
+  const auto data = bytesOf(info[1], "bytes");
+  const ssize_t length = write(queue->descriptor(), data.data(), data.size());
+  if (length < 0) throw Failure(errno, "write");
+  return Napi::Number::New(info.Env(), static_cast<double>(length));
+}
+
+// deviceAttachHwpt(device, hwpt, pasid | null)
+class AttachHwpt : public OperationOn<Device> {
+ public:
+  static constexpr const char* kSyscall = "VFIO_DEVICE_ATTACH_IOMMUFD_PT";
+
+  explicit AttachHwpt(const Napi::CallbackInfo& info)
+      : OperationOn(take<Device>(info[0], "device")), hwpt_(take<Hwpt>(info[1], "hwpt")) {
+    if (!info[2].IsNull()) pasid_ = uint32Of(info[2], "pasid");
+  }
+
+  int run() {
+    uint32_t used = 0;
+    return object_->attach(hwpt_, hwpt_->ioas(), pasid_, used);
+  }
+  void letGo() {
+    OperationOn::letGo();
+    hwpt_.reset();
+  }
+  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+
+ private:
+  std::shared_ptr<Hwpt> hwpt_;
+  std::optional<uint32_t> pasid_;
+};
+
+}  // namespace
+
+void registerIommufdObjects(Napi::Env env, Napi::Object exports) {
+  define<iommufdObjectId>(env, exports, "iommufdObjectId");
+  define<hwptAlloc>(env, exports, "hwptAlloc");
+  define<hwptSetDirtyTracking>(env, exports, "hwptSetDirtyTracking");
+  define<hwptGetDirtyBitmap>(env, exports, "hwptGetDirtyBitmap");
+  define<hwptInvalidate>(env, exports, "hwptInvalidate");
+  define<iommufdHwInfo>(env, exports, "iommufdHwInfo");
+  define<faultQueueAlloc>(env, exports, "faultQueueAlloc");
+  define<viommuAlloc>(env, exports, "viommuAlloc");
+  define<vdeviceAlloc>(env, exports, "vdeviceAlloc");
+  define<veventqAlloc>(env, exports, "veventqAlloc");
+  define<hwQueueAlloc>(env, exports, "hwQueueAlloc");
+  define<queueRead>(env, exports, "queueRead");
+  define<queueWrite>(env, exports, "queueWrite");
+  define<synchronously<AttachHwpt>>(env, exports, "deviceAttachHwptSync");
+  define<asynchronously<AttachHwpt>>(env, exports, "deviceAttachHwpt");
+}
+
+}  // namespace nodevfio

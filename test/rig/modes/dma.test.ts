@@ -1,0 +1,191 @@
+// What every IOMMU mode of the machine at hand must do alike: opening, mapping up to the top of the address space, unmapping
+// all, transfers, and interrupts with loop-back.
+import { readFileSync, writeFileSync } from 'node:fs'
+
+import test from 'ava'
+
+import {
+  AddressSpace,
+  type AddressSpaceOptions,
+  GuestMemory,
+  VfioDevice,
+  VfioError,
+} from '../../../ts/index.js'
+import { EDU_ID, EDU_MASK, Edu, devices, nextCount, pattern, rig, throughEdu } from '../devices.js'
+
+const CONTAINERS: Record<string, AddressSpaceOptions> = {
+  type1: { iommu: 'type1' },
+  type1v2: { iommu: 'type1v2' },
+}
+const IOMMUFD: Record<string, AddressSpaceOptions> = {
+  'iommufd compat type1': { container: 'iommufd', iommu: 'type1' },
+  'iommufd compat type1v2': { container: 'iommufd', iommu: 'type1v2' },
+  iommufd: { iommu: 'iommufd' },
+}
+const MODES = rig.iommu === 'none' ? {} : rig.built ? { ...CONTAINERS, ...IOMMUFD } : CONTAINERS
+
+const UNSAFE = [
+  '/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts',
+  '/sys/module/iommufd/parameters/allow_unsafe_interrupts',
+]
+
+function allowUnsafeInterrupts(allow: boolean): void {
+  for (const path of UNSAFE) {
+    try {
+      writeFileSync(path, allow ? 'Y' : 'N')
+    } catch {
+      // Not every kernel has iommufd.
+    }
+  }
+}
+
+/** Opens a device in a space of a mode; virtio-iommu does not isolate interrupts, which is accepted for the time. */
+async function inMode(
+  options: AddressSpaceOptions,
+  use: (device: VfioDevice, space: AddressSpace) => Promise<void>,
+  id = devices.edu,
+): Promise<void> {
+  if (rig.iommu === 'virtio') allowUnsafeInterrupts(true)
+  const space = AddressSpace.open(options)
+  try {
+    const device = await VfioDevice.open(id, { iommu: space })
+    try {
+      await use(device, space)
+    } finally {
+      await device.close()
+    }
+  } finally {
+    await space.close()
+    if (rig.iommu === 'virtio') allowUnsafeInterrupts(false)
+  }
+}
+
+for (const [mode, options] of Object.entries(MODES)) {
+  test.serial(`${mode}: the device, its registers, and transfers both ways`, async (t) => {
+    await inMode(options, async (device, space) => {
+      t.is(space.type, options.iommu === 'auto' ? undefined : options.iommu)
+      t.is(device.info.bus, 'pci')
+      t.true(device.info.numRegions >= 9)
+      const edu = new Edu(device)
+      t.is(edu.bar0.read32(0), EDU_ID)
+      device.config.command.busMaster = true
+      await using buffer = await space.allocate(4096, { below: EDU_MASK })
+      t.deepEqual(throughEdu(edu.bar0, buffer, pattern(4096, 1)), pattern(4096, 1))
+    })
+  })
+
+  test.serial(`${mode}: maps and unmaps, one, all, and nothing`, async (t) => {
+    await inMode(options, async (_device, space) => {
+      using memory = GuestMemory.create(4 * 4096)
+      const places = [await space.map(memory), space.mapSync(memory), await space.map(memory)]
+      t.is(new Set(places).size, 3)
+      t.is(space.mappingCount, 3)
+      t.is(await space.unmap(places[0] as bigint, 4 * 4096), 4n * 4096n)
+      const twice = await t.throwsAsync(space.map(memory, { iova: places[1] as bigint }), {
+        instanceOf: VfioError,
+      })
+      t.is(twice.code, 'EEXIST')
+      t.is(space.unmapAll(), 8n * 4096n)
+      t.is(space.mappingCount, 0)
+      t.is(space.unmapAll(), 0n)
+    })
+  })
+
+  test.serial(`${mode}: huge pages`, async (t) => {
+    await inMode(options, async (_device, space) => {
+      await using huge = await space.allocate(1, { hugePages: '2M' })
+      t.is(huge.size, 2 << 20)
+      t.is(huge.iova % (2n << 20n), 0n)
+    })
+  })
+
+  test.serial(`${mode}: the top of the address space, and beyond it`, async (t) => {
+    await inMode(options, async (_device, space) => {
+      using memory = GuestMemory.create(2 * 4096)
+      const last = space.iovaRanges.at(-1)?.last ?? 0n
+      const top = last - 4095n
+      t.is(await space.map(memory, { iova: top, size: 4096 }), top)
+      t.is(await space.unmap(top, 4096), 4096n)
+      await t.throwsAsync(space.map(memory, { iova: top }), { instanceOf: RangeError })
+      await t.throwsAsync(space.map(memory, { iova: 0xffff_ffff_ffff_f000n }), { instanceOf: RangeError })
+      await t.throwsAsync(space.unmap(top, 0), { instanceOf: RangeError })
+    })
+  })
+
+  test.serial(`${mode}: interrupts by loop-back, on up to 16 vectors`, async (t) => {
+    await inMode(
+      options,
+      async (device) => {
+        const msix = device.irq('msix')
+        const count = Math.min(16, msix.count)
+        t.true(count > 1)
+        const signals = msix.enable(count)
+        for (const [vector, signal] of signals.entries()) {
+          msix.trigger(vector)
+          t.is(await nextCount(signal), 1)
+        }
+        t.true(signals.every((signal) => signal.read() === 0))
+        msix.disable()
+      },
+      devices.nvme,
+    )
+  })
+}
+
+if (rig.iommu === 'virtio') {
+  test.serial('interrupts that are not isolated are refused until that is accepted', async (t) => {
+    allowUnsafeInterrupts(false)
+    for (const iommu of ['type1v2', 'iommufd'] as const) {
+      const refused = await t.throwsAsync(VfioDevice.open(devices.edu, { iommu }), { instanceOf: VfioError })
+      t.is(refused.code, 'EPERM')
+      t.is(refused.reason, 'unsafe-interrupts')
+      t.regex(refused.remedy ?? '', /allow_unsafe_interrupts/)
+    }
+  })
+}
+
+if (rig.iommu === 'none') {
+  test.serial('without an IOMMU a device opens only where that is asked for, with a warning', async (t) => {
+    const refused = await t.throwsAsync(VfioDevice.open(devices.edu), { instanceOf: VfioError })
+    t.is(refused.reason, 'no-iommu')
+    t.regex(refused.remedy ?? '', /noiommu/)
+    const warnings: string[] = []
+    const note = (warning: Error): void => {
+      warnings.push(warning.name)
+    }
+    process.on('warning', note)
+    const device = await VfioDevice.open(devices.edu, { iommu: 'noiommu' })
+    try {
+      const space = device.addressSpace
+      t.is(space.type, 'noiommu')
+      t.like(device.opened, { through: 'group', why: 'asked' })
+      t.is(device.region('bar0').read32(0), EDU_ID)
+      const page = await space.allocate(4096)
+      t.true(page.iova > 0n)
+      t.is(page.iova % 4096n, 0n)
+      // Pages that nothing can prove to be elsewhere: two are at two places.
+      const second = space.allocateSync(4096)
+      t.not(second.iova, page.iova)
+      const chosen = await t.throwsAsync(space.allocate(4096, { iova: 0x10_0000n }), {
+        instanceOf: VfioError,
+      })
+      t.is(chosen.code, 'EOPNOTSUPP')
+      const huge = await space.allocate(1, { hugePages: '2M' })
+      t.is(huge.iova % (2n << 20n), 0n)
+      if (huge.iova + BigInt(huge.size) <= EDU_MASK) {
+        device.config.command.busMaster = true
+        t.deepEqual(throughEdu(device.region('bar0'), huge, pattern(2048, 2)), pattern(2048, 2))
+      }
+      const edu = new Edu(device)
+      const [signal] = device.irq('msi').enable(1)
+      edu.raise()
+      t.is(await nextCount(signal as NonNullable<typeof signal>), 1)
+      edu.acknowledge()
+    } finally {
+      await device.close()
+      process.off('warning', note)
+    }
+    t.true(warnings.includes('VfioNoIommuWarning'))
+    t.is(readFileSync('/sys/module/vfio/parameters/enable_unsafe_noiommu_mode', 'utf8').trim(), 'Y')
+  })
+}

@@ -1,0 +1,74 @@
+// The no-IOMMU backend of an AddressSpace: devices use physical addresses, and nothing keeps them to what they were given.
+import { EIO, ENOSPC, EOPNOTSUPP, VfioError } from '../errors.js'
+import { addon, type NativeHandle } from '../native.js'
+import { MAX_U64 } from '../validate.js'
+import type { Geometry, Piece } from './backend.js'
+import { ContainerBackend, type ContainerIommu } from './type1.js'
+import type { Type1Info } from './type1-info.js'
+
+export class NoIommuBackend extends ContainerBackend {
+  constructor(native: () => NativeHandle, wanted: ContainerIommu) {
+    super(native, wanted, 'noiommu')
+  }
+
+  override info(): Type1Info {
+    return {
+      pageSizes: [BigInt(addon().pageSize())],
+      iovaRanges: [{ start: 0n, last: MAX_U64 }],
+      mappingsAvailable: null,
+      migration: null,
+    }
+  }
+
+  override geometry(): Geometry {
+    return this.info()
+  }
+
+  /** The memory's physical address. It is locked, so that it stays; it must be contiguous, as huge pages are. */
+  locate({ memory, offset, size }: Piece, iova: bigint | undefined, below: bigint): bigint {
+    if (iova !== undefined) {
+      throw new VfioError(EOPNOTSUPP, 'VFIO_IOMMU_MAP_DMA', {
+        reason: 'no-iommu',
+        remedy: 'Without an IOMMU a device sees memory where it is: leave iova out.',
+      })
+    }
+    const pages = addon().memoryPages(memory, offset, size)
+    const [start = 0n] = pages
+    if (pages.includes(0n)) {
+      throw new VfioError(EIO, 'pread', {
+        subject: '/proc/self/pagemap',
+        reason: 'permission',
+        remedy: 'Physical addresses are shown to a process with CAP_SYS_ADMIN only.',
+      })
+    }
+    const page = BigInt(addon().pageSize())
+    if (pages.some((address, index) => address !== start + BigInt(index) * page)) {
+      throw new VfioError(ENOSPC, 'VFIO_IOMMU_MAP_DMA', {
+        subject: `${String(size)} bytes`,
+        reason: 'no-iova',
+        remedy:
+          'The pages are not side by side, and no IOMMU makes them so: use hugePages, or one page at a time.',
+      })
+    }
+    if (start + BigInt(size) > below) {
+      throw new VfioError(ENOSPC, 'VFIO_IOMMU_MAP_DMA', {
+        subject: `0x${start.toString(16)}`,
+        reason: 'no-iova',
+        remedy: 'The memory is above what the device reaches, and no IOMMU moves it.',
+      })
+    }
+    return start
+  }
+
+  override unmap(): Promise<bigint> {
+    return Promise.resolve(0n)
+  }
+
+  override unmapSync(): bigint {
+    return 0n
+  }
+
+  override unmapAll(): bigint {
+    return 0n
+  }
+}
