@@ -131,28 +131,11 @@ test.serial('mbochs: the pixels of the plane are those of BAR 0', async (t) => {
       const seen = new Uint8Array(file.size)
       bar0.read(0, seen)
       t.is(Buffer.compare(seen, pixels), 0)
-      // And through the device's file, which finds the pages of the buffer by itself.
-      const throughFile = Buffer.alloc(file.size)
-      device?.backend.regionRead(
-        { ...regionInfo(bar0), fileOffset: device.backend.regionInfo(0).fileOffset },
-        0,
-        throughFile,
-      )
-      t.is(Buffer.compare(throughFile, pixels), 0)
     } finally {
       file.close()
     }
   })
 })
-
-function regionInfo({ index, size, flags, capabilities }: Region): {
-  index: number
-  size: number
-  flags: Region['flags']
-  capabilities: Region['capabilities']
-} {
-  return { index, size, flags, capabilities }
-}
 
 test.serial('mbochs: another monitor', async (t) => {
   await withMdevs(MBOCHS, ([device]) => {
