@@ -1,8 +1,8 @@
-// Parts of a BAR as a dma-buf (Linux 6.19).
+// Parts of a BAR as a dma-buf (Linux 6.19), and DMA from one device's BAR into another's.
 import { readFileSync } from 'node:fs'
 import test from 'ava'
 
-import { holdings, withDevice } from '../devices.js'
+import { Edu, eduDma, holdings, open, pattern, withDevice } from '../devices.js'
 
 test.serial('a whole BAR, and ranges of one', async (t) => {
   const before = holdings().descriptors
@@ -43,4 +43,31 @@ test.serial('a BAR that is no memory, or smaller than a page, is refused', async
     t.throws(() => device.features.dmaBuf('bar0'), { instanceOf: RangeError, message: /whole pages/ })
     t.throws(() => device.features.dmaBuf(5, [{ offset: 0, size: 4096 }]), { instanceOf: RangeError })
   })
+})
+
+test.serial('one device writes into the BAR of another, and reads from it', async (t) => {
+  const ivshmem = await open('ivshmem')
+  const edu = await Edu.open('edu', { iommu: 'iommufd' })
+  try {
+    const memory = ivshmem.region('bar2')
+    ivshmem.config.command.memorySpace = true
+    edu.device.config.command.busMaster = true
+    using file = ivshmem.features.dmaBuf(memory)
+    const space = edu.device.addressSpace
+    // edu addresses 28 bits.
+    const iova = 0x10_0000n
+    t.is(await space.mapFile(file, { iova, size: file.size }), iova)
+    const sent = pattern(2048, 7)
+    memory.write(4096, sent)
+    eduDma(edu.bar0, iova + 4096n, sent.length, 'toDevice')
+    memory.write(4096, new Uint8Array(sent.length))
+    eduDma(edu.bar0, iova + 0x8_0000n, sent.length, 'fromDevice')
+    const seen = new Uint8Array(sent.length)
+    memory.read(0x8_0000, seen)
+    t.deepEqual(seen, sent)
+    t.is(await space.unmap(iova, memory.size), BigInt(memory.size))
+  } finally {
+    await edu.device.close()
+    await ivshmem.close()
+  }
 })
