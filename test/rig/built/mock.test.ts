@@ -82,7 +82,7 @@ class Mock implements IommufdDevice {
   pageRequest(address: bigint): void {
     command(this.iommufd, OP.triggerIopf, 0, (view) => {
       view.setUint32(16, this.iommufdId, true)
-      view.setUint32(20, 0xffff_ffff, true)
+      view.setUint32(20, 0, true)
       view.setUint32(24, 7, true)
       view.setUint32(28, 3, true)
       view.setBigUint64(32, address, true)
