@@ -236,10 +236,12 @@ function describePci(device: ProbedPciDevice, scene: Scene): SharedDevice | null
     has: (name) => attempts.run(address, () => listNames(sysfsPath)?.includes(name) === true, false),
   }
   const inUse = functions.filter(({ currentVgpuType }) => (currentVgpuType ?? 0) !== 0).length
-  const active = framework === 'sriov' ? activeVfs : framework === 'mdev' ? mdevCount(mdevTypes) : inUse
+  // A virtual function that exists is a guest's once a VFIO driver has it; on a driver of the host it is the host's.
+  const given = functions.filter(({ onVfio }) => onVfio).length
+  const active = framework === 'sriov' ? given : framework === 'mdev' ? mdevCount(mdevTypes) : inUse
   const possible =
     framework === 'sriov'
-      ? activeVfs < totalVfs
+      ? activeVfs < totalVfs || functions.some(({ onVfio }) => !onVfio)
       : framework === 'mdev'
         ? mdevTypes.some(({ available }) => (available ?? 0) > 0)
         : functions.some(({ creatableVgpuTypes }) => (creatableVgpuTypes?.length ?? 0) > 0)

@@ -103,7 +103,7 @@ export const HOSTS = {
   },
   'intel-xe-sriov': (tree) => {
     kernel(tree, '6.19.2')
-    const path = pf(tree, { ...INTEL, driver: 'xe', totalVfs: 24, vfs: [{}, {}] })
+    const path = pf(tree, { ...INTEL, driver: 'xe', totalVfs: 24, vfs: [{ driver: 'xe-vfio-pci' }, {}] })
     for (const of of ['pf', 'vf1', 'vf2']) {
       const profile = `${path}/sriov_admin/${of}/profile`
       for (const name of ['exec_quantum_ms', 'preempt_timeout_us']) tree.file(`${profile}/${name}`, '0')
