@@ -87,7 +87,7 @@ const COMMANDS: [args: string[], expected: RegExp][] = [
 
 for (const [args, expected] of COMMANDS) {
   onPosix(
-    `vfio ${args.join(' ')} of 64 devices with 256 virtual functions takes less than ${LIMIT} ms`,
+    `vfio ${args.join(' ')} of 64 devices with 256 virtual functions: ${LIMIT} ms, or ${TIMES_NOTHING} starts of node`,
     (t) => {
       const { took, out } = measure(command(...args))
       t.regex(out, expected)
