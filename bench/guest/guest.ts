@@ -80,7 +80,12 @@ export class BenchGuest {
   async start(cpu?: number): Promise<void> {
     const workerData: GuestWorkerData = { vcpu: this.vcpu.share(), cpu, exits: this.#exits }
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData })
-    await once(this.#worker, 'message')
+    // A Worker that ends before its guest is ready would never say so.
+    const ended = once(this.#worker, 'exit').then(() => {
+      throw new Error('the Worker of the guest ended before it was ready')
+    })
+    ended.catch(() => undefined)
+    await Promise.race([once(this.#worker, 'message'), ended])
   }
 
   async close(): Promise<void> {

@@ -40,14 +40,22 @@ export const testFiles = (folder, filter) => {
     .map((name) => relative(ROOT, join(base, name)))
 }
 
+// Without a result for that long, a file hangs: a failure then, and no run without an end.
+const ON_HOST = ['--timeout', '5m']
+
 /** On this machine. `record` names the machine in the record of kernel calls; without it none is kept. */
 export const onHost = async (results, files, { env = {}, options = [], quiet = true, record } = {}) => {
   if (files.length === 0) return
   const recorded = record === undefined ? {} : recording(record).env
   const reader = new TapReader(results, { quiet })
-  const problem = await runLines(process.execPath, ava(files, options), (line) => reader.line(line), {
-    env: { ...process.env, ...recorded, ...env },
-  })
+  const problem = await runLines(
+    process.execPath,
+    ava(files, options.includes('--timeout') ? options : [...ON_HOST, ...options]),
+    (line) => reader.line(line),
+    {
+      env: { ...process.env, ...recorded, ...env },
+    },
+  )
   reader.end(problem)
 }
 
