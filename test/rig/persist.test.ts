@@ -1,8 +1,9 @@
 // What is kept for driverctl, read by driverctl itself: it binds the device as we did.
 import { execFileSync } from 'node:child_process'
+import { existsSync, symlinkSync } from 'node:fs'
 import test from 'ava'
 import { picture, vfio } from './changes.js'
-import { devices, driverOf, rig, writeSysfs } from './devices.js'
+import { devices, driverOf, rebind, rig, writeSysfs } from './devices.js'
 
 // driverctl wants a module of the driver's name, or loads one: on the built kernel there are none.
 const withModules = rig.built ? test.skip : test.serial
@@ -10,6 +11,11 @@ const withModules = rig.built ? test.skip : test.serial
 withModules('driverctl binds the device that was kept', async (t) => {
   t.timeout(600_000)
   const { edu } = devices
+  // driverctl calls it by this path; the rig has its own, in case the host has none.
+  if (!existsSync('/sbin/modprobe')) symlinkSync('/run/rig/bin/modprobe', '/sbin/modprobe')
+  t.teardown(async () => {
+    if (driverOf('edu') !== 'vfio-pci') await rebind('edu', 'vfio-pci')
+  })
   const before = picture()
   t.is((await vfio('unbind', edu, '--no-driver')).status, 0)
   const bound = await vfio('bind', edu, '--persist')
