@@ -35,7 +35,7 @@ export interface GuestBar {
   readonly address: bigint | null
 }
 
-/** What is counted of the accesses that exit. @internal */
+/** What is counted of the accesses that exit. */
 export interface AccessCounters {
   mmioExits: number
   pioExits: number
