@@ -10,6 +10,7 @@ const MAPPINGS = 60_000
 const ENDS = 1000
 const WARM_UP = 3000
 const MOST_TIMES_SLOWER = 1.4
+const ROUNDS = 3
 const PAGE = 4096
 const BASE = 0x1_0000_0000n
 const SPAN = 16n << 30n
@@ -44,7 +45,12 @@ const PLACEMENTS: Placement[] = [
   { name: 'where the space chooses', iova: () => undefined },
 ]
 
-function fill(space: AddressSpace, memory: GuestMemory, { iova }: Placement, iovas: bigint[]): object {
+function fill(
+  space: AddressSpace,
+  memory: GuestMemory,
+  { iova }: Placement,
+  iovas: bigint[],
+): { first: number; last: number } {
   const pages = memory.size / PAGE
   return timed((i) => {
     const wanted = iova(i)
@@ -73,20 +79,23 @@ for (const mode of MODES) {
           new Uint8Array(memory.buffer).fill(1)
           warmUp(space, memory)
           const before = { holdings: holdings(), pinned: pinned(), available: space.mappingsAvailable }
-          const iovas: bigint[] = []
-          const map = fill(space, memory, placement, iovas) as { first: number; last: number }
-          t.is(space.mappingCount, MAPPINGS)
-          t.is(new Set(iovas).size, MAPPINGS)
-          const unmap = timed((i) => {
-            if (space.unmapSync(iovas[i]!, PAGE) !== BigInt(PAGE)) throw new Error('not unmapped')
-          })
-          for (const [name, { first, last }] of Object.entries({ map, unmap })) {
-            t.log(`${name}: ${first.toFixed(1)} us at first, ${last.toFixed(1)} us at last`)
-            t.true(
-              last <= first * MOST_TIMES_SLOWER,
-              `${name}: ${(last / first).toFixed(2)} times what it cost at first`,
-            )
+          // What becomes slower with the number of mappings does so each time; what the machine does beside it does not.
+          let steepest: [name: string, times: number][] = []
+          for (let round = 0; round < ROUNDS; round++) {
+            const iovas: bigint[] = []
+            const map = fill(space, memory, placement, iovas)
+            t.is(space.mappingCount, MAPPINGS)
+            t.is(new Set(iovas).size, MAPPINGS)
+            const unmap = timed((i) => {
+              if (space.unmapSync(iovas[i]!, PAGE) !== BigInt(PAGE)) throw new Error('not unmapped')
+            })
+            steepest = Object.entries({ map, unmap }).flatMap(([name, { first, last }]) => {
+              t.log(`${name}: ${first.toFixed(1)} us at first, ${last.toFixed(1)} us at last`)
+              return last <= first * MOST_TIMES_SLOWER ? [] : [[name, last / first]]
+            })
+            if (steepest.length === 0) break
           }
+          t.deepEqual(steepest, [], `slower in each of ${String(ROUNDS)} rounds`)
           t.is(space.mappingCount, 0)
           t.deepEqual({ holdings: holdings(), pinned: pinned(), available: space.mappingsAvailable }, before)
         },
