@@ -10,9 +10,10 @@ import {
   bytes as bytesOf,
   instance,
   integer,
+  object,
   options as optionsOf,
 } from '../validate.js'
-import { AddressSpace } from './address-space.js'
+import { type AddressSpace } from './address-space.js'
 import { DirtyBitmap, checkBitmapRange } from './dirty-tracking.js'
 import { FaultQueue } from './fault-queue.js'
 import type { Iommufd } from './iommufd.js'
@@ -48,7 +49,7 @@ const ALLOC = { nestParent: 1, dirtyTracking: 1 << 1, pasid: 1 << 3 } as const
 
 /** The number of a bound device. */
 export function deviceIdOf(device: IommufdDevice): number {
-  const id = device.iommufdId
+  const id = object(device, 'device').iommufdId
   if (id === null)
     throw new TypeError("device must be opened by its own node (iommu: 'iommufd'), not by its group")
   return integer(id, 'device.iommufdId', 0, 0xffff_ffff)

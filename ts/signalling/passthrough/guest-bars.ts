@@ -6,7 +6,7 @@ import type { PciRegionName, Region } from '../../device/region.js'
 import { VfioError } from '../../errors.js'
 import type { IoExit, MmioExit, Vm } from '../../kvm/index.js'
 import { addon } from '../../native.js'
-import { integer } from '../../validate.js'
+import { MAX_U64, bigint, instance, integer, object } from '../../validate.js'
 import type { BarRegister } from './bar-registers.js'
 import { BarWindow } from './bar-window.js'
 import type { GuestConfig } from './guest-config.js'
@@ -52,6 +52,19 @@ interface BarRange extends RegionArea {
 }
 
 const ALL_ONES = 0xff
+/** What one exit of KVM has at most: bytes of memory, bytes and elements of a port, within the page behind kvm_run. */
+const MOST_MMIO = 8
+const MOST_PIO = 4
+const MOST_ELEMENTS = 4096
+const MOST_PORT = 0xffff
+
+/** The bytes of an exit that the guest's access is about, where KVM has them. */
+function accessed(data: Uint8Array, size: number): Uint8Array {
+  instance(data, Uint8Array, 'exit.data')
+  if (data.length < size)
+    throw new RangeError(`exit.data must have ${String(size)} bytes, not ${String(data.length)}`)
+  return data.subarray(0, size)
+}
 
 export class GuestBars {
   readonly counters: AccessCounters = { mmioExits: 0, pioExits: 0, failed: 0 }
@@ -112,27 +125,24 @@ export class GuestBars {
   }
 
   /** Answers an MMIO exit; false when the address is none of theirs. */
-  handleMmio({
-    address,
-    length,
-    isWrite,
-    data,
-  }: Pick<MmioExit, 'address' | 'length' | 'isWrite' | 'data'>): boolean {
+  handleMmio(exit: Pick<MmioExit, 'address' | 'length' | 'isWrite' | 'data'>): boolean {
+    const { address, isWrite } = object(exit, 'exit')
+    bigint(address, 'exit.address', 0n, MAX_U64)
+    const data = accessed(exit.data, integer(exit.length, 'exit.length', 1, MOST_MMIO))
     const found = this.#find('memory', address)
-    if (found === undefined) return this.#accessRom(address, data.subarray(0, length), isWrite)
+    if (found === undefined) return this.#accessRom(address, data, isWrite)
     this.counters.mmioExits++
-    this.#accessBar(found, Number(address - found.start), data.subarray(0, length), isWrite)
+    this.#accessBar(found, Number(address - found.start), data, isWrite)
     return true
   }
 
   /** Answers a port exit; false when the port is none of theirs. */
-  handlePio({
-    port,
-    direction,
-    size,
-    count,
-    data,
-  }: Pick<IoExit, 'port' | 'direction' | 'size' | 'count' | 'data'>): boolean {
+  handlePio(exit: Pick<IoExit, 'port' | 'direction' | 'size' | 'count' | 'data'>): boolean {
+    const { port, direction } = object(exit, 'exit')
+    integer(port, 'exit.port', 0, MOST_PORT)
+    const size = integer(exit.size, 'exit.size', 1, MOST_PIO)
+    const count = integer(exit.count, 'exit.count', 1, MOST_ELEMENTS)
+    const data = accessed(exit.data, size * count)
     const found = this.#find('io', BigInt(port))
     if (found === undefined) return false
     this.counters.pioExits++
