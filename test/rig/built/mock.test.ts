@@ -182,7 +182,7 @@ test.serial('nesting: a parent, a page table of the guest in it, and its invalid
   await withMock((mock, space) => {
     using flat = Hwpt.allocate(mock, space)
     t.throws(() => Hwpt.allocate(mock, flat, { data: NESTED }), { instanceOf: VfioError })
-    t.throws(() => Hwpt.allocate({ ...mock, addressSpace: space, iommufdId: null }, space), {
+    t.throws(() => Hwpt.allocate({ addressSpace: space, iommufdId: null }, space), {
       instanceOf: TypeError,
     })
   })
