@@ -9,7 +9,7 @@
 #include "areas.h"
 #include "iommufd/ioas.h"
 #include "iommufd/iommufd.h"
-#include "memory/memory.h"
+#include "memory/map_memory.h"
 #include "support/arguments.h"
 #include "support/operation.h"
 
@@ -147,44 +147,6 @@ Napi::Value ioasAllowIovas(const Napi::CallbackInfo& info) {
   return undefined(info);
 }
 
-// ioasMap(ioas, memory, offset, size, iova, flags)
-class Map : public OperationOn<Ioas> {
- public:
-  static constexpr const char* kSyscall = "IOMMU_IOAS_MAP";
-
-  explicit Map(const Napi::CallbackInfo& info)
-      : OperationOn(take<Ioas>(info[0], "ioas")),
-        memory_(take<Memory>(info[1], "memory")),
-        offset_(static_cast<uint64_t>(safeInteger(info[2], "offset"))),
-        size_(static_cast<uint64_t>(safeInteger(info[3], "size"))),
-        iova_(uint64Of(info[4], "iova")),
-        flags_(uint32Of(info[5], "flags")) {
-    if (size_ == 0 || size_ > memory_->size() || offset_ > memory_->size() - size_) {
-      throw Napi::RangeError::New(info.Env(), "offset and size must lie inside the memory");
-    }
-  }
-
-  int run() {
-    int error = 0;
-    auto mapping = memory_->home((flags_ & uapi::kIoasMapWriteable) != 0, error);
-    if (mapping == nullptr) return error;
-    const auto address = reinterpret_cast<uint64_t>(mapping->address()) + offset_;
-    return object_->map(std::move(mapping), address, size_, iova_, flags_);
-  }
-  void letGo() {
-    OperationOn::letGo();
-    memory_.reset();
-  }
-  Napi::Value result(Napi::Env env) { return env.Undefined(); }
-
- private:
-  std::shared_ptr<Memory> memory_;
-  const uint64_t offset_;
-  const uint64_t size_;
-  const uint64_t iova_;
-  const uint32_t flags_;
-};
-
 // An object with a descriptor, by its handle or by its number. A number is duplicated: by the time that the call runs
 // it may stand for another file.
 std::shared_ptr<Object> fileOf(const Napi::Value& value) {
@@ -293,8 +255,9 @@ void registerIommufd(Napi::Env env, Napi::Object exports) {
   define<ioasChanges>(env, exports, "ioasChanges");
   define<ioasIovaRanges>(env, exports, "ioasIovaRanges");
   define<ioasAllowIovas>(env, exports, "ioasAllowIovas");
-  define<synchronously<Map>>(env, exports, "ioasMapSync");
-  define<asynchronously<Map>>(env, exports, "ioasMap");
+  // ioasMap(ioas, memory, offset, size, iova, flags)
+  define<synchronously<MapMemory<Ioas>>>(env, exports, "ioasMapSync");
+  define<asynchronously<MapMemory<Ioas>>>(env, exports, "ioasMap");
   define<synchronously<MapFile>>(env, exports, "ioasMapFileSync");
   define<asynchronously<MapFile>>(env, exports, "ioasMapFile");
   define<synchronously<Copy>>(env, exports, "ioasCopySync");

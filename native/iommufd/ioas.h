@@ -16,6 +16,8 @@ namespace nodevfio {
 class Ioas : public IommufdObject, public DmaSpace {
  public:
   static constexpr Kind kKind = Kind::kIoas;
+  static constexpr const char* kMapCall = "IOMMU_IOAS_MAP";
+  static constexpr uint32_t kDevicesWrite = uapi::kIoasMapWriteable;
 
   Ioas(std::shared_ptr<Iommufd> iommufd, uint32_t id) : IommufdObject(kKind, std::move(iommufd), id) {}
 

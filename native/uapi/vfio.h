@@ -245,6 +245,8 @@ struct Type1Info {
 };
 static_assert(sizeof(Type1Info) == 24);
 
+inline constexpr uint32_t kDmaMapFlagWrite = 1U << 1;
+
 struct Type1DmaMap {
   uint32_t argsz;
   uint32_t flags;

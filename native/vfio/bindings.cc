@@ -12,7 +12,7 @@
 
 #include "areas.h"
 #include "event/eventfd.h"
-#include "memory/memory.h"
+#include "memory/map_memory.h"
 #include "memory/registers.h"
 #include "support/arguments.h"
 #include "support/operation.h"
@@ -102,45 +102,6 @@ Napi::Value containerGetInfo(const Napi::CallbackInfo& info) {
   return bytes(info.Env(),
                queryWithCapabilities(container->fd(), uapi::kIommuGetInfo, uapi::Type1Info{}, "VFIO_IOMMU_GET_INFO"));
 }
-
-// containerMapDma(container, memory, offset, size, iova, flags)
-class MapDma : public OperationOn<Container> {
- public:
-  static constexpr const char* kSyscall = "VFIO_IOMMU_MAP_DMA";
-
-  explicit MapDma(const Napi::CallbackInfo& info)
-      : OperationOn(take<Container>(info[0], "container")),
-        memory_(take<Memory>(info[1], "memory")),
-        offset_(static_cast<uint64_t>(safeInteger(info[2], "offset"))),
-        size_(static_cast<uint64_t>(safeInteger(info[3], "size"))),
-        iova_(uint64Of(info[4], "iova")),
-        flags_(uint32Of(info[5], "flags")) {
-    if (size_ == 0 || size_ > memory_->size() || offset_ > memory_->size() - size_) {
-      throw Napi::RangeError::New(info.Env(), "offset and size must lie inside the memory");
-    }
-  }
-
-  int run() {
-    constexpr uint32_t kDeviceWrites = 1U << 1;
-    int error = 0;
-    auto mapping = memory_->home((flags_ & kDeviceWrites) != 0, error);
-    if (mapping == nullptr) return error;
-    const auto address = reinterpret_cast<uint64_t>(mapping->address()) + offset_;
-    return object_->map(std::move(mapping), address, size_, iova_, flags_);
-  }
-  void letGo() {
-    OperationOn::letGo();
-    memory_.reset();
-  }
-  Napi::Value result(Napi::Env env) { return env.Undefined(); }
-
- private:
-  std::shared_ptr<Memory> memory_;
-  const uint64_t offset_;
-  const uint64_t size_;
-  const uint64_t iova_;
-  const uint32_t flags_;
-};
 
 // containerUnmapDma(container, iova, size, flags): the number of bytes that were unmapped.
 class UnmapDma : public OperationOn<Container> {
@@ -429,8 +390,9 @@ void registerVfio(Napi::Env env, Napi::Object exports) {
   define<containerIommu>(env, exports, "containerIommu");
   define<containerChanges>(env, exports, "containerChanges");
   define<containerGetInfo>(env, exports, "containerGetInfo");
-  define<synchronously<MapDma>>(env, exports, "containerMapDmaSync");
-  define<asynchronously<MapDma>>(env, exports, "containerMapDma");
+  // containerMapDma(container, memory, offset, size, iova, flags)
+  define<synchronously<MapMemory<Container>>>(env, exports, "containerMapDmaSync");
+  define<asynchronously<MapMemory<Container>>>(env, exports, "containerMapDma");
   define<synchronously<UnmapDma>>(env, exports, "containerUnmapDmaSync");
   define<asynchronously<UnmapDma>>(env, exports, "containerUnmapDma");
   define<containerDirtyPages>(env, exports, "containerDirtyPages");

@@ -8,12 +8,15 @@
 #include "memory/dma_space.h"
 #include "memory/mapping.h"
 #include "support/object.h"
+#include "uapi/vfio.h"
 
 namespace nodevfio {
 
 class Container : public File, public DmaSpace {
  public:
   static constexpr Kind kKind = Kind::kContainer;
+  static constexpr const char* kMapCall = "VFIO_IOMMU_MAP_DMA";
+  static constexpr uint32_t kDevicesWrite = uapi::kDmaMapFlagWrite;
 
   explicit Container(int fd) : File(kKind, fd) {}
 
