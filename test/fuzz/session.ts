@@ -527,19 +527,24 @@ function closeTaken(fd: number): void {
 
 interface Count {
   descriptors: Record<string, number>
+  /** What each counted descriptor leads to. */
+  targets: string[]
   mappings: number
   threads: number
 }
 
 function count(): Count {
   const descriptors: Record<string, number> = { eventfd: 0, eventpoll: 0, memfd: 0, vfio: 0, null: 0 }
+  const targets: string[] = []
   for (const fd of readdirSync('/proc/self/fd')) {
     try {
       const target = readlinkSync(`/proc/self/fd/${fd}`)
       // The guard's page, made with the first mapped region and kept: whether that was before the first count is chance.
       if (target.includes('memfd:node-vfio-ones')) continue
       const kind = Object.keys(descriptors).find((each) => target.includes(each))
-      if (kind !== undefined) descriptors[kind] = (descriptors[kind] ?? 0) + 1
+      if (kind === undefined) continue
+      descriptors[kind] = (descriptors[kind] ?? 0) + 1
+      targets.push(target)
     } catch {
       // The listing's own.
     }
@@ -547,14 +552,18 @@ function count(): Count {
   const mappings = readFileSync('/proc/self/maps', 'utf8').match(/memfd:node-vfio|vfio/g)?.length ?? 0
   // The addon's own text is mapped from a file that may have vfio in its name.
   const own = readFileSync('/proc/self/maps', 'utf8').match(/\.node$/gm)?.length ?? 0
-  return { descriptors, mappings: mappings - own, threads: readdirSync('/proc/self/task').length }
+  const threads = readdirSync('/proc/self/task').length
+  return { descriptors, targets, mappings: mappings - own, threads }
 }
 
 function excess(before: Count, after: Count): string[] {
   const found: string[] = []
   for (const [kind, number] of Object.entries(after.descriptors)) {
     const had = before.descriptors[kind] ?? 0
-    if (number > had) found.push(`${String(number - had)} descriptors (${kind})`)
+    if (number <= had) continue
+    // Which they are, old ones among them: the numbers of descriptors are used again, and say nothing.
+    const open = after.targets.filter((target) => target.includes(kind))
+    found.push(`${String(number - had)} descriptors (${kind}), among ${open.join(' ')}`)
   }
   if (after.mappings > before.mappings) found.push(`${String(after.mappings - before.mappings)} mappings`)
   if (after.threads > before.threads) found.push(`${String(after.threads - before.threads)} threads`)
@@ -644,7 +653,7 @@ async function main(): Promise<void> {
 
   // A round of opening and closing first: what is made once in a process belongs to the start.
   await closeAll()
-  await settle({ descriptors: {}, mappings: -1, threads: -1 })
+  await settle({ descriptors: {}, targets: [], mappings: -1, threads: -1 })
   const before = count()
   await refill()
 
