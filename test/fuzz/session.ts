@@ -128,7 +128,7 @@ async function openDevice(name: string): Promise<void> {
 
 let machine: Vm | undefined
 
-/** A machine without a processor, for what is wired to one. It stays for as long as the process. */
+/** A machine without a processor, for what is wired to one. */
 function vm(): Vm {
   if (!existsSync('/dev/kvm')) execFileSync('modprobe', ['kvm_amd'])
   if (machine === undefined) {
@@ -534,7 +534,11 @@ interface Count {
 }
 
 function count(): Count {
-  const descriptors: Record<string, number> = { eventfd: 0, eventpoll: 0, memfd: 0, vfio: 0, null: 0 }
+  // The first that matches counts: a machine's KVM-VFIO device is KVM's.
+  const descriptors: Record<string, number> = {
+    ...{ eventfd: 0, eventpoll: 0, memfd: 0 },
+    ...{ kvm: 0, vfio: 0, iommu: 0, null: 0 },
+  }
   const targets: string[] = []
   for (const fd of readdirSync('/proc/self/fd')) {
     try {
@@ -597,6 +601,9 @@ async function closeAll(): Promise<void> {
       } else await closeObject(target.value)
     }
   }
+  // With it goes its KVM-VFIO device, which the first pass-through that starts brings about.
+  machine?.close()
+  machine = undefined
   live.clear()
   dead.clear()
 }
