@@ -1,8 +1,6 @@
 // VfioDevice: an open VFIO device. Ties together its regions, interrupts, config space and address space, and the order
 // in which they go.
 import { EIO, VfioError, attempt, attemptAsync } from '../errors.js'
-import { EventFd } from '../event/eventfd.js'
-import { environmentPollers } from '../event/poller.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { resolveDevice } from '../host/index.js'
 import { AddressSpace } from '../iommu/address-space.js'
@@ -11,21 +9,14 @@ import { addon, type NativeHandle } from '../native.js'
 import { PciConfig } from '../pci/index.js'
 import { instance, integer, options as optionsOf, string } from '../validate.js'
 import { type DeviceBackend, KernelBackend } from './backend.js'
+import { DeviceEvents } from './events.js'
 import { DeviceFeatures } from './features/features.js'
 import { DeviceGfx, probeGfx } from './gfx/gfx.js'
 import { HotReset, type HotResetDevice } from './hot-reset.js'
 import type { DeviceInfo } from './info.js'
 import { InterruptIndex } from './interrupts.js'
 import { DeviceMigration, type MigrationOwner, readCapabilities } from './migration/migration.js'
-import {
-  type IrqName,
-  PCI_REGIONS,
-  type PciRegionName,
-  hasIrq,
-  irqIndex,
-  regionIndex,
-  regionName,
-} from './names.js'
+import { type IrqName, PCI_REGIONS, type PciRegionName, irqIndex, regionIndex, regionName } from './names.js'
 import {
   type KvmOwner,
   type OpenChoice,
@@ -38,11 +29,6 @@ import { Region } from './region.js'
 import { type Route, abandon, enable, enableSync } from './route.js'
 
 export type DeviceEventHandler = (device: VfioDevice) => unknown
-
-/** Eventfds of devices that were collected unclosed: the background poller would hold them for ever. */
-const orphans = new FinalizationRegistry<EventFd>((eventfd) => {
-  eventfd.close()
-})
 
 interface Identity {
   name: string
@@ -93,9 +79,7 @@ export class VfioDevice extends Handle {
   #migration: DeviceMigration | null | undefined
   #hotReset: HotReset | undefined
   #gfx: DeviceGfx | null | undefined
-  #onRequest: DeviceEventHandler | null = null
-  #onError: DeviceEventHandler | null = null
-  readonly #watched: EventFd[] = []
+  readonly #events = new DeviceEvents<VfioDevice>()
   readonly #groupFd: number | null
   readonly #vm: KvmOwner | undefined
 
@@ -149,7 +133,7 @@ export class VfioDevice extends Handle {
     try {
       device = new VfioDevice(native, { name, sysfsPath, space, guard, groupFd, vm, opened: choice })
       route.done()
-      if (watch) device.#watchEvents()
+      if (watch) device.#events.watch(device)
       return device
     } catch (error) {
       if (device === undefined) {
@@ -389,10 +373,10 @@ export class VfioDevice extends Handle {
    * only its VMM can take it from.
    */
   get onRequest(): DeviceEventHandler | null {
-    return this.#onRequest
+    return this.#events.onRequest
   }
   set onRequest(handler: DeviceEventHandler | null) {
-    this.#onRequest = checkHandler(handler, 'onRequest')
+    this.#events.onRequest = handler
   }
 
   /**
@@ -400,10 +384,10 @@ export class VfioDevice extends Handle {
    * warning, and bus mastering goes off.
    */
   get onError(): DeviceEventHandler | null {
-    return this.#onError
+    return this.#events.onError
   }
   set onError(handler: DeviceEventHandler | null) {
-    this.#onError = checkHandler(handler, 'onError')
+    this.#events.onError = handler
   }
 
   /**
@@ -485,7 +469,7 @@ export class VfioDevice extends Handle {
       })
     }
     this.undoAll()
-    for (const eventfd of this.#watched) eventfd.close()
+    this.#events.closeWithDevice()
     // Before the device: the kernel lets it go only when KVM has.
     tolerate(() => {
       this.#vm?.vfio.remove(this.vfioFileFd)
@@ -536,43 +520,6 @@ export class VfioDevice extends Handle {
   #prefetchable(bar: number): boolean {
     if (this.info.bus !== 'pci') return false
     return this.config.bars.some((each) => each.index === bar && 'prefetchable' in each && each.prefetchable)
-  }
-
-  /** The request and error interrupts, answered in the background: they do not keep the process alive. */
-  #watchEvents(): void {
-    this.#watchEvent('req')
-    this.#watchEvent('err')
-  }
-
-  #answer(event: 'req' | 'err'): unknown {
-    return event === 'req' ? (this.#onRequest ?? answerRequest)(this) : (this.#onError ?? answerError)(this)
-  }
-
-  #watchEvent(event: 'req' | 'err'): void {
-    if (!hasIrq(event, this.info.bus)) return
-    // Not made by enable(): such an eventfd would hold the device, and the poller holds the eventfd.
-    const eventfd = new EventFd()
-    try {
-      const irq = this.irq(event)
-      if (irq.count === 0 || !irq.info.flags.eventfd) {
-        eventfd.close()
-        return
-      }
-      irq.enable([eventfd])
-    } catch (error) {
-      eventfd.close()
-      // Not every device has them: ERR is refused outside PCI Express, mediated devices refuse both.
-      if (error instanceof VfioError && ['EINVAL', 'ENOTTY'].includes(error.code)) return
-      throw error
-    }
-    this.#watched.push(eventfd)
-    // Weakly, or the poller would keep a device that everybody else has forgotten.
-    const device = new WeakRef(this)
-    environmentPollers().background.add(eventfd, () => {
-      const alive = device.deref()
-      return alive === undefined || alive.closed ? undefined : alive.#answer(event)
-    })
-    orphans.register(this, eventfd)
   }
 }
 
@@ -627,32 +574,4 @@ function tolerate(step: () => void): void {
   } catch (error) {
     if (!(error instanceof VfioError)) throw error
   }
-}
-
-function checkHandler(handler: unknown, name: string): DeviceEventHandler | null {
-  if (handler === null || typeof handler === 'function') return handler as DeviceEventHandler | null
-  throw new TypeError(`${name} must be a function or null`)
-}
-
-async function answerRequest(device: VfioDevice): Promise<void> {
-  if (device.wired) {
-    process.emitWarning(`the kernel asks for ${device.name} back, which a guest has`, {
-      type: 'VfioRequestWarning',
-      detail: 'Set device.onRequest to take it from the guest and close it; until then the other side waits.',
-    })
-    return
-  }
-  process.emitWarning(`the kernel asks for ${device.name} back; it is closed`, {
-    type: 'VfioRequestWarning',
-    detail: 'Set device.onRequest to answer otherwise.',
-  })
-  await device.close()
-}
-
-function answerError(device: VfioDevice): void {
-  process.emitWarning(`${device.name} reports an uncorrectable error; its bus mastering is turned off`, {
-    type: 'VfioErrorWarning',
-    detail: 'Set device.onError to answer otherwise.',
-  })
-  device.stopDma()
 }
