@@ -370,7 +370,36 @@ test.serial('guest memory follows the slots into the IOMMU and out of it', async
   })
 })
 
-test.serial('e1000e: reset on start, its ports and its power states', async (t) => {
+test.serial(
+  'nvme: starting resets the function: nothing of what its user left in it reaches the guest',
+  async (t) => {
+    const guest = new Guest()
+    await withDevice('nvme', async (device) => {
+      const bar0 = device.region('bar0')
+      const config = 0x14
+      const entrySizes = 0x0046_0000
+      bar0.write32(config, entrySizes)
+      device.config.command.busMaster = true
+      const passthrough = new PciPassthrough(guest.vm, device)
+      t.is(bar0.read32(config), entrySizes, 'only start() touches the device')
+      await passthrough.start()
+      t.is(device.config.command.raw & 6, 0)
+      passthrough.setBar(0, BigInt(REGISTERS))
+      passthrough.writeConfig(COMMAND, 2, MEMORY_AND_MASTER)
+      t.is(bar0.read32(config), 0)
+      // And again when the guest, or its VMM, asks for it.
+      bar0.write32(config, entrySizes)
+      await passthrough.reset()
+      passthrough.setBar(0, BigInt(REGISTERS))
+      passthrough.writeConfig(COMMAND, 2, MEMORY_AND_MASTER)
+      t.is(bar0.read32(config), 0)
+      passthrough.close()
+    })
+    await guest.close()
+  },
+)
+
+test.serial('e1000e: its ports and its power states', async (t) => {
   await withPassthrough('e1000e', {}, async (passthrough, guest, device) => {
     const pm = device.config.capability('pm')
     if (pm === null) return t.fail()

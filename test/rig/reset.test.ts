@@ -6,9 +6,12 @@ import { EDU_ID, withDevice } from './devices.js'
 
 /** e1000e: Receive Address Low 0. The kernel resets this one through its power state, which QEMU's registers outlive. */
 const RAL0 = 0x5400
-/** nvme: Controller Capabilities and Admin Queue Attributes. */
+/** nvme: Controller Capabilities, Interrupt Mask Set and Controller Configuration, of which a reset clears the latter two. */
 const CAP = 0
-const AQA = 0x24
+const INTMS = 0x0c
+const CC = 0x14
+/** Entry sizes of the queues, without the bit that turns the controller on. */
+const ENTRY_SIZES = 0x0046_0000
 
 for (const form of ['reset', 'resetSync'] as const) {
   test.serial(`e1000e: ${form}, and everything works on`, async (t) => {
@@ -32,10 +35,16 @@ for (const form of ['reset', 'resetSync'] as const) {
       t.true(device.info.resettable)
       const bar0 = device.region('bar0')
       const cap = bar0.read64(CAP)
+      bar0.write32(INTMS, 5)
+      bar0.write32(CC, ENTRY_SIZES)
+      t.is(bar0.read32(INTMS), 5)
+      t.is(bar0.read32(CC), ENTRY_SIZES)
       await device[form]()
+      t.is(bar0.read32(INTMS), 0)
+      t.is(bar0.read32(CC), 0)
       t.is(bar0.read64(CAP), cap)
-      bar0.write32(AQA, 0x001f_001f)
-      t.is(bar0.read32(AQA), 0x001f_001f)
+      bar0.write32(CC, ENTRY_SIZES)
+      t.is(bar0.read32(CC), ENTRY_SIZES)
       const [vector] = device.irq('msix').enable(2)
       device.irq('msix').trigger(0)
       t.is(vector?.read(), 1)
