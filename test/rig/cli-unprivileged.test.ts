@@ -1,7 +1,7 @@
 // The two ways of docs/unprivileged.md to use a device without root: permission on the group's node, as a udev rule gives
 // it, and descriptors handed over by a privileged parent; each with DMA within the limit on pinned memory.
 import { spawnSync } from 'node:child_process'
-import { chmodSync, chownSync, statSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { packageUrl } from '../unit/support.js'
@@ -11,7 +11,13 @@ import { Companion, devices, groupOf, open } from './devices.js'
 const USER = 65534
 const GROUP = 1234
 const MAIN = join(import.meta.dirname, '../../ts/cli/main.js')
-const NODE = `/dev/vfio/${groupOf('edu')}`
+/** Its group's node; where the kernel has them, its own and iommufd's. */
+const NODES = [`/dev/vfio/${groupOf('edu')}`, ...ownNode(), '/dev/iommu'].filter((node) => existsSync(node))
+
+function ownNode(): string[] {
+  const folder = `/sys/bus/pci/devices/${devices.edu}/vfio-dev`
+  return existsSync(folder) ? readdirSync(folder).map((name) => `/dev/vfio/devices/${name}`) : []
+}
 
 /** A program's words, run by the ordinary user with so much memory to pin (KiB). */
 function asUser(args: readonly string[], { gid = GROUP, memlock = 1024 } = {}) {
@@ -61,7 +67,7 @@ function doctorAsUser(options?: { gid?: number; memlock?: number }) {
 }
 
 test.serial('the rule of the doctor is what lets an ordinary user in', (t) => {
-  const before = statSync(NODE)
+  const before = NODES.map((node) => statSync(node))
   const refused = asUser(['--input-type=module', '-e', USE])
   t.regex(refused.stderr, /permission|EACCES/)
   const closed = doctorAsUser()
@@ -69,8 +75,10 @@ test.serial('the rule of the doctor is what lets an ordinary user in', (t) => {
   t.like(closed('groups'), { level: 'warning' })
   t.regex(closed('groups')!.next!, /SUBSYSTEM=="vfio", GROUP="vfio", MODE="0660"/)
   // What udev does for such a rule.
-  chownSync(NODE, 0, GROUP)
-  chmodSync(NODE, 0o660)
+  for (const node of NODES) {
+    chownSync(node, 0, GROUP)
+    chmodSync(node, 0o660)
+  }
   try {
     const outside = doctorAsUser({ gid: USER })
     t.regex(outside('groups')!.next!, /usermod -aG .*getent group 1234/)
@@ -85,8 +93,11 @@ test.serial('the rule of the doctor is what lets an ordinary user in', (t) => {
     // Other groups' nodes are still root's.
     t.notRegex(inside('groups')!.what, new RegExp(`\\b${groupOf('edu')}\\b`))
   } finally {
-    chownSync(NODE, before.uid, before.gid)
-    chmodSync(NODE, before.mode & 0o777)
+    for (const [index, node] of NODES.entries()) {
+      const { uid, gid, mode } = before[index]!
+      chownSync(node, uid, gid)
+      chmodSync(node, mode & 0o777)
+    }
   }
 })
 
@@ -94,11 +105,16 @@ test.serial(
   'descriptors that a privileged parent opened work in a process that may open nothing',
   async (t) => {
     const device = await open('edu')
+    const { ioasId } = device.addressSpace
+    const space =
+      ioasId === null
+        ? `vfio.AddressSpace.fromFd(4, { type: 'type1v2' })`
+        : `vfio.AddressSpace.open({ iommufd: vfio.Iommufd.fromFd(4), ioasId: ${String(ioasId)} })`
     const child = new Companion(
       `process.setgid(${USER})
      process.setuid(${USER})
      const refused = await vfio.VfioDevice.open('${devices.edu2}').then(() => null, (error) => error.reason)
-     const addressSpace = vfio.AddressSpace.fromFd(4, { type: 'type1v2' })
+     const addressSpace = ${space}
      const device = vfio.VfioDevice.fromFd(3, { name: '${devices.edu}', addressSpace })
      const dma = await addressSpace.allocate(4096, { below: 1n << 28n })
      say({ uid: process.getuid(), refused, id: device.region('bar0').read32(0), iova: dma.iova < 1n << 28n })
