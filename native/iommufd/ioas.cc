@@ -1,6 +1,8 @@
 // DMA mapping through an IOAS.
 #include "iommufd/ioas.h"
 
+#include <cerrno>
+
 namespace nodevfio {
 
 std::shared_ptr<Ioas> Ioas::allocate(std::shared_ptr<Iommufd> iommufd, int& error) {
@@ -37,6 +39,9 @@ int Ioas::copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32
 int Ioas::unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) {
   uapi::IoasUnmap request = {0, id(), iova, size};
   return forgetting([&](Forget& forget) {
+    unmapped = 0;
+    // The kernel says ENOENT to that, as where nothing is mapped, and only after it has unmapped what lies before.
+    if (size != UINT64_MAX && forget.cuts(iova, iova + (size - 1))) return EINVAL;
     const int error = iommufd()->call(uapi::kIoasUnmap, request);
     unmapped = error == 0 ? request.length : 0;
     if (error != 0) return error;

@@ -2,6 +2,7 @@
 #include "memory/dma_space.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace nodevfio {
 
@@ -50,6 +51,17 @@ void DmaSpace::Forget::range(uint64_t first, uint64_t last) {
     if (start < first) records.emplace(start, Record{first - start, mapping});
     if (end > last) records.emplace(last + 1, Record{end - last, mapping});
   }
+}
+
+bool DmaSpace::Forget::cuts(uint64_t first, uint64_t last) const {
+  const auto reachesAcross = [&](uint64_t edge) {
+    // The record that holds the byte before `edge` as well as `edge` itself.
+    const auto after = space_.records_.lower_bound(edge);
+    if (after == space_.records_.begin()) return false;
+    const auto& [start, record] = *std::prev(after);
+    return record.size > edge - start;
+  };
+  return reachesAcross(first) || (last != UINT64_MAX && reachesAcross(last + 1));
 }
 
 std::optional<uint64_t> DmaSpace::gap(uint64_t start, uint64_t last, uint64_t size, uint64_t alignment) {

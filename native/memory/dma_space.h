@@ -36,6 +36,8 @@ class DmaSpace {
     explicit Forget(DmaSpace& space) : space_(space) {}
     void range(uint64_t first, uint64_t last);
     void all();
+    // Whether a record lies partly inside [first, last] and partly outside.
+    [[nodiscard]] bool cuts(uint64_t first, uint64_t last) const;
 
    private:
     DmaSpace& space_;
