@@ -310,6 +310,6 @@ export class PciPassthrough extends Wire {
 }
 
 function checkConfigAccess(offset: number, width: number): void {
-  if (![1, 2, 4].includes(width)) throw new RangeError(`width must be 1, 2 or 4, not ${String(width)}`)
+  if (integer(width, 'width', 1, 4) === 3) throw new RangeError('width must be 1, 2 or 4, not 3')
   integer(offset, 'offset', 0, regs.PCI_CFG_SPACE_EXP_SIZE - width)
 }
