@@ -8,11 +8,16 @@ const within = (...folders) => {
 }
 
 /**
- * `rig` holds what every machine with intel-iommu can show, `rig/modes` what every IOMMU mode must do alike, `rig/built` what
- * only the built kernel has, and `rig/sriov` what needs virtual functions.
+ * `rig` holds what every machine with intel-iommu can show, `rig/modes` what every IOMMU mode must do alike, `rig/stock` and
+ * `rig/built` what only one of the kernels has, and `rig/sriov` what needs virtual functions.
  */
 export const MACHINES = [
-  { name: 'rig stock', what: "Debian's kernel", kernel: 'stock', takes: within('rig', 'rig/modes') },
+  {
+    name: 'rig stock',
+    what: "Debian's kernel",
+    kernel: 'stock',
+    takes: within('rig', 'rig/modes', 'rig/stock'),
+  },
   {
     name: 'rig built',
     what: 'the built kernel',

@@ -37,7 +37,7 @@ import {
   rangesOf,
   span,
 } from './placement.js'
-import { NoIommuBackend } from './noiommu.js'
+import { containerBackend } from './noiommu.js'
 import { ContainerBackend, type ContainerIommu, type ContainerKind, openContainer } from './type1.js'
 import type { IovaRange } from './type1-info.js'
 
@@ -74,7 +74,8 @@ export interface SpaceMember {
   resumeDma(): void
 }
 
-const IOMMU_TYPES: readonly IommuType[] = ['iommufd', 'type1v2', 'type1', 'noiommu']
+const CONTAINER_IOMMUS = ['type1v2', 'type1', 'noiommu'] as const satisfies readonly ContainerIommu[]
+const IOMMU_TYPES: readonly IommuType[] = ['iommufd', ...CONTAINER_IOMMUS]
 
 /**
  * An IOMMU address space: what devices see as memory, and which of it they may touch. One is made for a device that is
@@ -110,35 +111,36 @@ export class AddressSpace extends Handle {
       integer(ioasId, 'ioasId', 0, 0xffff_ffff)
       if (iommufd === undefined) throw new TypeError('ioasId needs iommufd: ids are numbers of its own')
     }
-    const container_ = container !== undefined || ['type1v2', 'type1', 'noiommu'].includes(iommu)
+    const container_ = container !== undefined || (iommu !== 'auto' && iommu !== 'iommufd')
     if (iommufd !== undefined && container_)
       throw new TypeError(`iommu must be iommufd where an Iommufd is given, not ${iommu}`)
     const newest = iommu === 'iommufd' || iommufd !== undefined
     if (newest || (!container_ && hasDeviceNodes(devRoot))) return openIoas(iommufd, ioasId, devRoot)
     return new AddressSpace(openContainer(container ?? 'vfio', devRoot), (native) =>
-      iommu === 'noiommu' ? new NoIommuBackend(native, iommu) : new ContainerBackend(native, iommu),
+      containerBackend(native, iommu),
     )
   }
 
   /** Takes ownership of a container's descriptor. `type` says what IOMMU driver was set on it, if one was. */
-  static fromFd(fd: number, options?: { type?: 'type1v2' | 'type1' }): AddressSpace {
+  static fromFd(fd: number, options?: { type?: ContainerIommu }): AddressSpace {
     integer(fd, 'fd', 0, 0x7fff_ffff)
     const { type } = optionsOf(options, 'options')
-    if (type !== undefined) oneOf(type, 'type', ['type1v2', 'type1'])
+    if (type !== undefined) oneOf(type, 'type', CONTAINER_IOMMUS)
     return AddressSpace.over(addon().containerFromFd(fd), type)
   }
 
   /** The space behind a token, in this environment. */
   static claim(token: ShareToken): AddressSpace {
-    const { id, told, backend } = readToken(token, 'AddressSpace')
+    const { id, wanted, told, backend } = readToken(token, 'AddressSpace')
     if (backend === 'iommufd') return AddressSpace.overIoas(claimNative(id, 'Ioas'))
-    const type = told === 'type1' || told === 'type1v2' ? told : undefined
-    return AddressSpace.over(claimNative(id, 'AddressSpace'), type)
+    const known = (name: unknown): ContainerIommu | undefined =>
+      CONTAINER_IOMMUS.find((type) => type === name)
+    return AddressSpace.over(claimNative(id, 'AddressSpace'), known(told), known(wanted))
   }
 
   /** A space over a container that is there already. @internal */
-  static over(native: NativeHandle, told?: ContainerIommu): AddressSpace {
-    return new AddressSpace(native, (own) => new ContainerBackend(own, told ?? 'auto', told))
+  static over(native: NativeHandle, told?: ContainerIommu, wanted = told): AddressSpace {
+    return new AddressSpace(native, (own) => containerBackend(own, wanted ?? 'auto', told))
   }
 
   /** A space over an IOAS. @internal */
@@ -150,7 +152,7 @@ export class AddressSpace extends Handle {
   share(): ShareToken<'AddressSpace'> {
     const id = addon().handleShare(this.native)
     if (this.#backend instanceof ContainerBackend)
-      return { vfio: 'AddressSpace', id, told: this.#backend.told }
+      return { vfio: 'AddressSpace', id, wanted: this.#backend.type, told: this.#backend.driver }
     return { vfio: 'AddressSpace', id, backend: 'iommufd' }
   }
 

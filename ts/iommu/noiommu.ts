@@ -6,9 +6,20 @@ import type { Geometry, Piece } from './backend.js'
 import { ContainerBackend, type ContainerIommu } from './type1.js'
 import type { Type1Info } from './type1-info.js'
 
-export class NoIommuBackend extends ContainerBackend {
-  constructor(native: () => NativeHandle, wanted: ContainerIommu) {
-    super(native, wanted, 'noiommu')
+/** The backend for a container: by the IOMMU driver that it has, or else by the one that is wanted. */
+export function containerBackend(
+  native: () => NativeHandle,
+  wanted: 'auto' | ContainerIommu,
+  told?: ContainerIommu,
+): ContainerBackend {
+  const backend = new ContainerBackend(native, wanted, told)
+  return (backend.type ?? wanted) === 'noiommu' ? new NoIommuBackend(native, 'noiommu', told) : backend
+}
+
+class NoIommuBackend extends ContainerBackend {
+  // From the start: no other driver can be set on a container that such a group is in.
+  override get type(): 'noiommu' {
+    return 'noiommu'
   }
 
   override info(): Type1Info {

@@ -33,19 +33,24 @@ export class ContainerBackend implements SpaceBackend {
   readonly #native: () => NativeHandle
   readonly #wanted: 'auto' | ContainerIommu
   // What the caller of fromFd said of a container that another program set up.
-  readonly told: ContainerIommu | undefined
+  readonly #told: ContainerIommu | undefined
   #known: { changes: number; info: Type1Info } | undefined
 
   constructor(native: () => NativeHandle, wanted: 'auto' | ContainerIommu, told?: ContainerIommu) {
     this.#native = native
     this.#wanted = wanted
-    this.told = told
+    this.#told = told
   }
 
   get type(): ContainerIommu | undefined {
+    return this.driver
+  }
+
+  /** The IOMMU driver that was set on the container; undefined while there is none. */
+  get driver(): ContainerIommu | undefined {
     const set = addon().containerIommu(this.#native())
     const found = (Object.keys(EXTENSION) as ContainerIommu[]).find((type) => EXTENSION[type] === set)
-    return found ?? this.told
+    return found ?? this.#told
   }
 
   get fd(): number {
@@ -111,7 +116,7 @@ export class ContainerBackend implements SpaceBackend {
   /** Puts a group in and sets the IOMMU driver if it is the first. */
   attachGroup(group: NativeHandle): void {
     addon().groupSetContainer(group, this.#native())
-    if (this.type !== undefined) return
+    if (this.driver !== undefined) return
     try {
       this.#setIommu()
     } catch (error) {
