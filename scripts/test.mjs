@@ -40,7 +40,7 @@ const HELP = `npm test -- [options]
 
 ${SUITES.map(({ name, what }) => `  --${name.padEnd(14)}${what}`).join('\n')}
   --filter GLOB   only test files whose path below test/ matches, such as 'rig/nvme*'
-  --kernel NAME   the rig's machines with that kernel: stock (default), built or both; the first use of built compiles it
+  --kernel NAME   the rig's machines with that kernel: stock, built or both (default); the first use of built compiles it
   --help          this text
 
 Without a suite's name, all of them run.`
@@ -48,7 +48,7 @@ Without a suite's name, all of them run.`
 const options = {
   filter: { type: 'string' },
   help: { type: 'boolean' },
-  kernel: { type: 'string', default: 'stock' },
+  kernel: { type: 'string', default: 'both' },
   ...Object.fromEntries(SUITES.map(({ name }) => [name, { type: 'boolean' }])),
 }
 
