@@ -162,6 +162,8 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
   containerUnmapDma(container: NativeHandle, iova: bigint, size: bigint, flags: number): Promise<bigint>
   containerDirtyPages(container: NativeHandle, flags: number): void
   containerDirtyBitmap(container: NativeHandle, iova: bigint, size: bigint, pageSize: bigint): Uint8Array
+  /** Unmaps; the marks that the range had until then. */
+  containerUnmapDirty(container: NativeHandle, iova: bigint, size: bigint, pageSize: bigint): Uint8Array
 
   // -- group --
   groupOpen(path: string): NativeHandle

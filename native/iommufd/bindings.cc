@@ -153,7 +153,7 @@ std::shared_ptr<Object> fileOf(const Napi::Value& value) {
   if (value.IsNumber()) {
     const int fd = fcntl(int32Of(value, "file"), F_DUPFD_CLOEXEC, 0);
     if (fd < 0) throw Failure(errno, "fcntl");
-    return std::make_shared<File>(Kind::kMemory, fd);
+    return std::make_shared<File>(Kind::kFile, fd);
   }
   const Handle& handle = Handle::from(value, "file");
   if (handle.released()) throw Failure(EBADF, kClosed);

@@ -55,6 +55,37 @@ int Ioas::unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) {
   });
 }
 
+Ioas::Tracking Ioas::tracking() {
+  const std::lock_guard lock(trackingMutex_);
+  return tracking_;
+}
+
+Ioas::Tables Ioas::track(Tracking tracking) {
+  const std::lock_guard lock(trackingMutex_);
+  tracking_ = tracking;
+  return livingTables();
+}
+
+Ioas::Tracking Ioas::addTable(const std::shared_ptr<IommufdObject>& table) {
+  const std::lock_guard lock(trackingMutex_);
+  tables_.push_back(table);
+  return tracking_;
+}
+
+Ioas::Tables Ioas::tables() {
+  const std::lock_guard lock(trackingMutex_);
+  return livingTables();
+}
+
+Ioas::Tables Ioas::livingTables() {
+  std::erase_if(tables_, [](const std::weak_ptr<IommufdObject>& each) { return each.expired(); });
+  Tables living;
+  for (const auto& each : tables_) {
+    if (auto table = each.lock()) living.push_back(std::move(table));
+  }
+  return living;
+}
+
 int Ioas::iovaRanges(std::vector<uapi::IovaRange>& ranges, uint64_t& alignment) const {
   uint32_t room = 16;
   for (;;) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "iommufd/iommufd.h"
@@ -41,8 +42,25 @@ class Ioas : public IommufdObject, public DmaSpace {
   uint32_t changes() const { return changes_.load(std::memory_order_acquire); }
   void changed() { changes_.fetch_add(1, std::memory_order_release); }
 
+  // Whether devices are put on page tables that can track dirty pages, and whether those do so now.
+  enum class Tracking : uint32_t { kNone, kPossible, kRunning };
+  using Tables = std::vector<std::shared_ptr<IommufdObject>>;
+
+  Tracking tracking();
+  // Changes it. The page tables that there are at that moment are to follow; those added later find it changed.
+  Tables track(Tracking tracking);
+  // A page table for devices of the space, to be found for as long as it lives. How things are at that moment.
+  Tracking addTable(const std::shared_ptr<IommufdObject>& table);
+  Tables tables();
+
  private:
+  Tables livingTables();
+
   std::atomic<uint32_t> changes_{0};
+  std::mutex trackingMutex_;
+  Tracking tracking_ = Tracking::kNone;
+  // Devices hold them.
+  std::vector<std::weak_ptr<IommufdObject>> tables_;
 };
 
 }  // namespace nodevfio

@@ -85,6 +85,38 @@ Napi::Value hwptAlloc(const Napi::CallbackInfo& info) {
   return Handle::wrap(info.Env(), std::move(hwpt));
 }
 
+Napi::Value handlesOf(Napi::Env env, const Ioas::Tables& tables) {
+  auto handles = Napi::Array::New(env, tables.size());
+  for (uint32_t at = 0; at < tables.size(); ++at) handles.Set(at, Handle::wrap(env, tables[at]));
+  return handles;
+}
+
+// ioasTracking(ioas): 0 no tracking, 1 its page tables can track dirty pages, 2 they do.
+Napi::Value ioasTracking(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<uint32_t>(take<Ioas>(info[0], "ioas")->tracking()));
+}
+
+// ioasTrack(ioas, tracking): sets it; the page tables that are to follow.
+Napi::Value ioasTrack(const Napi::CallbackInfo& info) {
+  const auto ioas = take<Ioas>(info[0], "ioas");
+  const uint32_t tracking = uint32Of(info[1], "tracking");
+  if (tracking > static_cast<uint32_t>(Ioas::Tracking::kRunning)) {
+    throw Napi::RangeError::New(info.Env(), "tracking must be 0, 1 or 2");
+  }
+  return handlesOf(info.Env(), ioas->track(static_cast<Ioas::Tracking>(tracking)));
+}
+
+// ioasAddTable(ioas, hwpt): for other devices of the space to find while it lives; the tracking at that moment.
+Napi::Value ioasAddTable(const Napi::CallbackInfo& info) {
+  const auto ioas = take<Ioas>(info[0], "ioas");
+  return Napi::Number::New(info.Env(), static_cast<uint32_t>(ioas->addTable(take<Hwpt>(info[1], "hwpt"))));
+}
+
+// ioasTables(ioas): those that were added and live.
+Napi::Value ioasTables(const Napi::CallbackInfo& info) {
+  return handlesOf(info.Env(), take<Ioas>(info[0], "ioas")->tables());
+}
+
 // hwptSetDirtyTracking(hwpt, enable)
 Napi::Value hwptSetDirtyTracking(const Napi::CallbackInfo& info) {
   const auto hwpt = take<Hwpt>(info[0], "hwpt");
@@ -290,6 +322,10 @@ class AttachHwpt : public OperationOn<Device> {
 void registerIommufdObjects(Napi::Env env, Napi::Object exports) {
   define<iommufdObjectId>(env, exports, "iommufdObjectId");
   define<hwptAlloc>(env, exports, "hwptAlloc");
+  define<ioasTracking>(env, exports, "ioasTracking");
+  define<ioasTrack>(env, exports, "ioasTrack");
+  define<ioasAddTable>(env, exports, "ioasAddTable");
+  define<ioasTables>(env, exports, "ioasTables");
   define<hwptSetDirtyTracking>(env, exports, "hwptSetDirtyTracking");
   define<hwptGetDirtyBitmap>(env, exports, "hwptGetDirtyBitmap");
   define<hwptInvalidate>(env, exports, "hwptInvalidate");

@@ -76,6 +76,8 @@ const char* nameOf(Kind kind) {
       return "FaultQueue";
     case Kind::kEventQueue:
       return "EventQueue";
+    case Kind::kFile:
+      return "file";
   }
   return "object";
 }

@@ -34,6 +34,8 @@ enum class Kind : uint8_t {
   kHwQueue,
   kFaultQueue,
   kEventQueue,
+  // A file of which nothing more is known.
+  kFile,
 };
 
 const char* nameOf(Kind kind);

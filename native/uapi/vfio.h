@@ -256,6 +256,8 @@ struct Type1DmaMap {
 };
 static_assert(sizeof(Type1DmaMap) == 32);
 
+inline constexpr uint32_t kDmaUnmapFlagGetDirtyBitmap = 1U << 0;
+
 struct Type1DmaUnmap {
   uint32_t argsz;
   uint32_t flags;

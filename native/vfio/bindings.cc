@@ -135,26 +135,48 @@ Napi::Value containerDirtyPages(const Napi::CallbackInfo& info) {
   return undefined(info);
 }
 
-// containerDirtyBitmap(container, iova, size, pageSize): one bit per page, the bitmap's 64-bit words as bytes.
+// A bitmap for the kernel to fill: one bit per page.
+std::vector<uint64_t> bitmapFor(Napi::Env env, uint64_t size, uint64_t page) {
+  // The kernel's own bound (DIRTY_BITMAP_PAGES_MAX), kept here so that no larger bitmap is allocated first.
+  if (page == 0 || size / page > INT32_MAX) {
+    throw Napi::RangeError::New(env, "size must be at most 2^31 - 1 pages");
+  }
+  return std::vector<uint64_t>((size / page + 63) / 64);
+}
+
+// The bitmap's 64-bit words as bytes.
+Napi::Value bytesOfBitmap(Napi::Env env, const std::vector<uint64_t>& bitmap) {
+  auto result = Napi::Uint8Array::New(env, bitmap.size() * sizeof(uint64_t));
+  memcpy(result.Data(), bitmap.data(), result.ByteLength());
+  return result;
+}
+
+// containerDirtyBitmap(container, iova, size, pageSize): one bit per page.
 Napi::Value containerDirtyBitmap(const Napi::CallbackInfo& info) {
   const auto container = take<Container>(info[0], "container");
   const uint64_t iova = uint64Of(info[1], "iova");
   const uint64_t size = uint64Of(info[2], "size");
   const uint64_t page = uint64Of(info[3], "pageSize");
-  // The kernel's own bound (DIRTY_BITMAP_PAGES_MAX), kept here so that no larger bitmap is allocated first.
-  if (page == 0 || size / page > INT32_MAX) {
-    throw Napi::RangeError::New(info.Env(), "size must be at most 2^31 - 1 pages");
-  }
-  std::vector<uint64_t> bitmap((size / page + 63) / 64);
+  auto bitmap = bitmapFor(info.Env(), size, page);
   struct {
     uapi::Type1DirtyBitmap head;
     uapi::Type1DirtyBitmapGet get;
   } request = {{sizeof request, uapi::kDirtyGetBitmap},
                {iova, size, {page, bitmap.size() * sizeof(uint64_t), reinterpret_cast<uint64_t>(bitmap.data())}}};
   if (ioctl(container->fd(), uapi::kIommuDirtyPages, &request) != 0) throw Failure(errno, "VFIO_IOMMU_DIRTY_PAGES");
-  auto result = Napi::Uint8Array::New(info.Env(), bitmap.size() * sizeof(uint64_t));
-  memcpy(result.Data(), bitmap.data(), result.ByteLength());
-  return result;
+  return bytesOfBitmap(info.Env(), bitmap);
+}
+
+// containerUnmapDirty(container, iova, size, pageSize): unmaps; the marks that the range had until then.
+Napi::Value containerUnmapDirty(const Napi::CallbackInfo& info) {
+  const auto container = take<Container>(info[0], "container");
+  const uint64_t size = uint64Of(info[2], "size");
+  const uint64_t page = uint64Of(info[3], "pageSize");
+  auto bitmap = bitmapFor(info.Env(), size, page);
+  uint64_t unmapped = 0;
+  const int error = container->unmapDirty(uint64Of(info[1], "iova"), size, page, bitmap, unmapped);
+  if (error != 0) throw Failure(error, "VFIO_IOMMU_UNMAP_DMA");
+  return bytesOfBitmap(info.Env(), bitmap);
 }
 
 // -- group --
@@ -397,6 +419,7 @@ void registerVfio(Napi::Env env, Napi::Object exports) {
   define<asynchronously<UnmapDma>>(env, exports, "containerUnmapDma");
   define<containerDirtyPages>(env, exports, "containerDirtyPages");
   define<containerDirtyBitmap>(env, exports, "containerDirtyBitmap");
+  define<containerUnmapDirty>(env, exports, "containerUnmapDirty");
   define<groupOpen>(env, exports, "groupOpen");
   define<groupFromFd>(env, exports, "groupFromFd");
   define<groupGetStatus>(env, exports, "groupGetStatus");

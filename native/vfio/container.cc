@@ -32,6 +32,21 @@ int Container::unmap(uint64_t iova, uint64_t size, uint32_t flags, uint64_t& unm
   });
 }
 
+int Container::unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::span<uint64_t> bitmap,
+                          uint64_t& unmapped) {
+  struct {
+    uapi::Type1DmaUnmap head;
+    uapi::Bitmap bitmap;
+  } request = {{sizeof request, uapi::kDmaUnmapFlagGetDirtyBitmap, iova, size},
+               {pageSize, bitmap.size_bytes(), reinterpret_cast<uint64_t>(bitmap.data())}};
+  return forgetting([&](Forget& forget) {
+    if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return errno;
+    unmapped = request.head.size;
+    if (unmapped != 0) forget.range(iova, iova + (unmapped - 1));
+    return 0;
+  });
+}
+
 int Container::setIommu(uint32_t type) {
   if (ioctl(fd(), uapi::kSetIommu, type) != 0) return errno;
   iommu_.store(type, std::memory_order_release);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "memory/dma_space.h"
 #include "memory/mapping.h"
@@ -24,6 +25,8 @@ class Container : public File, public DmaSpace {
   int map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags);
   // VFIO_IOMMU_UNMAP_DMA; `unmapped` is what the kernel says it did, which on type1 may be less or more than asked.
   int unmap(uint64_t iova, uint64_t size, uint32_t flags, uint64_t& unmapped);
+  // The same of whole mappings, with the marks of their pages: VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP.
+  int unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::span<uint64_t> bitmap, uint64_t& unmapped);
   int unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) override { return unmap(iova, size, 0, unmapped); }
 
   // VFIO_SET_IOMMU. The kernel takes it once per container; what was taken is kept for every environment to see.

@@ -80,6 +80,9 @@ expectTypeOf(space.iommufd).toEqualTypeOf<Iommufd | null>()
 new Iommufd()
 expectTypeOf(device.opened?.through).toEqualTypeOf<'cdev' | 'group' | undefined>()
 expectTypeOf(device.hwInfo).returns.toEqualTypeOf<HwInfo>()
+expectTypeOf(space.dirtyTracking.unmap).parameters.toEqualTypeOf<
+  [iova: bigint, size: number, pageSize: number]
+>()
 const hwpt = Hwpt.allocate(device, space, { dirtyTracking: true })
 expectTypeOf(device.attach(hwpt, { pasid: 1 })).resolves.toBeVoid()
 // @ts-expect-error: a PASID is a number

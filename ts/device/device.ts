@@ -5,6 +5,7 @@ import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { resolveDevice } from '../host/index.js'
 import { AddressSpace } from '../iommu/address-space.js'
 import { type HwInfo, Hwpt, hwInfo } from '../iommu/hwpt.js'
+import { attachTo, attachToSync } from '../iommu/attach.js'
 import { addon, type NativeHandle } from '../native.js'
 import { PciConfig } from '../pci/index.js'
 import { instance, integer, options as optionsOf, string } from '../validate.js'
@@ -235,7 +236,7 @@ export class VfioDevice extends Handle {
     await this.running(() =>
       attemptAsync({ subject: this.name }, async () => {
         if (target instanceof Hwpt) await addon().deviceAttachHwpt(this.native, target.native, pasid)
-        else await addon().deviceAttachIoas(this.native, target.native, pasid)
+        else await attachTo(target.native, this.native, pasid)
       }),
     )
   }
@@ -559,7 +560,7 @@ function adopt(fd: number, space: AddressSpace): NativeHandle {
   const native = addon().cdevFromFd(fd)
   try {
     addon().deviceBindSync(native, space.iommufd.native, null)
-    addon().deviceAttachIoasSync(native, space.native, null)
+    attachToSync(space.native, native, null)
     return native
   } catch (error) {
     addon().handleRelease(native, false)

@@ -12,6 +12,7 @@ import {
   attemptAsync,
 } from '../errors.js'
 import { AddressSpace } from '../iommu/address-space.js'
+import { attachTo, attachToSync } from '../iommu/attach.js'
 import { addon, type NativeHandle } from '../native.js'
 import type { Checked, FoundDevice, OpenChoice } from './open.js'
 import { notViable, offendersOf } from './open-group.js'
@@ -64,9 +65,7 @@ class CdevRoute implements Route {
 
   async enable(): Promise<NativeHandle> {
     await attemptAsync(this.#explainBind, () => addon().deviceBind(this.#native, this.#iommufd, this.#token))
-    await attemptAsync(this.#explainAttach, () =>
-      addon().deviceAttachIoas(this.#native, this.space.native, null),
-    )
+    await attemptAsync(this.#explainAttach, () => attachTo(this.space.native, this.#native, null))
     addon().deviceInGroup(this.#native, this.#device.iommuGroup)
     return this.#native
   }
@@ -75,7 +74,9 @@ class CdevRoute implements Route {
     attempt(this.#explainBind, () => {
       addon().deviceBindSync(this.#native, this.#iommufd, this.#token)
     })
-    attempt(this.#explainAttach, () => addon().deviceAttachIoasSync(this.#native, this.space.native, null))
+    attempt(this.#explainAttach, () => {
+      attachToSync(this.space.native, this.#native, null)
+    })
     addon().deviceInGroup(this.#native, this.#device.iommuGroup)
     return this.#native
   }

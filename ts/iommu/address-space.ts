@@ -20,6 +20,7 @@ import { DmaBuffer } from './dma-buffer.js'
 import type { DirtyTracking } from './dirty-tracking.js'
 import { GuestMemory, type MemoryOptions } from './guest-memory.js'
 import { IoasBackend } from './ioas.js'
+import { prepareTracking } from './ioas-dirty-tracking.js'
 import { Iommufd } from './iommufd.js'
 import {
   type Extent,
@@ -63,6 +64,11 @@ export interface AddressSpaceOptions {
   iommufd?: Iommufd
   /** An IOAS that is in `iommufd` already, by its id; the space takes it over. */
   ioasId?: number
+  /**
+   * Devices come on page tables of iommufd that track dirty pages (Linux 6.7), for `dirtyTracking`; one whose IOMMU cannot is
+   * refused (EOPNOTSUPP). type1v2 tracks without being asked, and counts every page that it pinned (default false).
+   */
+  dirtyTracking?: boolean
   /** Where device nodes are (default `/dev`). */
   devRoot?: string
 }
@@ -100,9 +106,11 @@ export class AddressSpace extends Handle {
    * @throws VfioError `no-vfio-module`, `no-iommufd`, `permission`
    */
   static open(options?: AddressSpaceOptions): AddressSpace {
-    const { iommu = 'auto', container, iommufd, ioasId, devRoot = '/dev' } = optionsOf(options, 'options')
+    const given = optionsOf(options, 'options')
+    const { iommu = 'auto', container, iommufd, ioasId, dirtyTracking = false, devRoot = '/dev' } = given
     oneOf(iommu, 'iommu', ['auto', ...IOMMU_TYPES])
     string(devRoot, 'devRoot')
+    boolean(dirtyTracking, 'dirtyTracking')
     if (container !== undefined) oneOf(container, 'container', ['vfio', 'iommufd'])
     if (iommufd !== undefined) instance(iommufd, Iommufd, 'iommufd')
     if (container !== undefined && (iommu === 'iommufd' || iommufd !== undefined))
@@ -114,8 +122,11 @@ export class AddressSpace extends Handle {
     const container_ = container !== undefined || (iommu !== 'auto' && iommu !== 'iommufd')
     if (iommufd !== undefined && container_)
       throw new TypeError(`iommu must be iommufd where an Iommufd is given, not ${iommu}`)
+    if (dirtyTracking && (container === 'iommufd' || iommu === 'type1' || iommu === 'noiommu'))
+      throw new TypeError('dirtyTracking needs iommu iommufd or type1v2: nothing else tracks dirty pages')
     const newest = iommu === 'iommufd' || iommufd !== undefined
-    if (newest || (!container_ && hasDeviceNodes(devRoot))) return openIoas(iommufd, ioasId, devRoot)
+    if (newest || (!container_ && hasDeviceNodes(devRoot)))
+      return openIoas(iommufd, { ioasId, devRoot, dirtyTracking })
     return new AddressSpace(openContainer(container ?? 'vfio', devRoot), (native) =>
       containerBackend(native, iommu),
     )
@@ -198,7 +209,11 @@ export class AddressSpace extends Handle {
     return addon().dmaMappingCount(this.native)
   }
 
-  /** Which pages devices wrote to (VFIO_IOMMU_DIRTY_PAGES, type1v2 only, Linux 5.8). */
+  /**
+   * Which pages devices wrote to: VFIO_IOMMU_DIRTY_PAGES of type1v2 (Linux 5.8), or the page tables of an iommufd space that
+   * was opened with `dirtyTracking` (IOMMU_HWPT_SET_DIRTY_TRACKING, Linux 6.7), where the marks go with the last device.
+   * Elsewhere its methods throw: EACCES on type1, ENOTTY in iommufd's compatibility mode, EOPNOTSUPP.
+   */
   get dirtyTracking(): DirtyTracking {
     return this.#backend.dirtyTracking()
   }
@@ -571,13 +586,17 @@ function hasDeviceNodes(devRoot: string): boolean {
   return existsSync(`${devRoot}/iommu`) && existsSync(`${devRoot}/vfio/devices`)
 }
 
-function openIoas(given: Iommufd | undefined, ioasId: number | undefined, devRoot: string): AddressSpace {
+function openIoas(
+  given: Iommufd | undefined,
+  options: { ioasId: number | undefined; devRoot: string; dirtyTracking: boolean },
+): AddressSpace {
+  const { ioasId, devRoot, dirtyTracking } = options
   const iommufd = given ?? Iommufd.open({ devRoot, shared: true })
   try {
     const native = iommufd.native
-    return AddressSpace.overIoas(
-      ioasId === undefined ? addon().ioasAlloc(native) : addon().ioasFromId(native, ioasId),
-    )
+    const ioas = ioasId === undefined ? addon().ioasAlloc(native) : addon().ioasFromId(native, ioasId)
+    if (dirtyTracking) prepareTracking(ioas)
+    return AddressSpace.overIoas(ioas)
   } finally {
     if (given === undefined) iommufd.close()
   }

@@ -8,6 +8,7 @@ const STOP = 2
 
 /** Which pages devices may have written to since tracking began or since the last bitmap. */
 export interface DirtyTracking {
+  /** Nothing when it runs already. */
   start(): void
   stop(): void
   /**
@@ -17,6 +18,14 @@ export interface DirtyTracking {
    * @param pageSize bytes, the smallest of the space's page sizes
    */
   bitmap(iova: bigint, size: number, pageSize: number): DirtyBitmap
+  /**
+   * Takes mappings back while tracking runs, with the marks that they had. What a device of iommufd writes between the two is
+   * lost: its DMA there must have ended.
+   * @param iova start of the range, a multiple of `pageSize`
+   * @param size bytes, a multiple of `pageSize`; the range must be of whole mappings
+   * @param pageSize bytes, the smallest of the space's page sizes
+   */
+  unmap(iova: bigint, size: number, pageSize: number): DirtyBitmap
 }
 
 /** One bit per page. */
@@ -81,6 +90,14 @@ export class Type1DirtyTracking implements DirtyTracking {
     const subject = checkBitmapRange(iova, size, pageSize)
     const bytes = attempt({ subject }, () =>
       addon().containerDirtyBitmap(this.#container(), iova, BigInt(size), BigInt(pageSize)),
+    )
+    return new DirtyBitmap(bytes, iova, size / pageSize, pageSize)
+  }
+
+  unmap(iova: bigint, size: number, pageSize: number): DirtyBitmap {
+    const subject = checkBitmapRange(iova, size, pageSize)
+    const bytes = attempt({ subject }, () =>
+      addon().containerUnmapDirty(this.#container(), iova, BigInt(size), BigInt(pageSize)),
     )
     return new DirtyBitmap(bytes, iova, size / pageSize, pageSize)
   }

@@ -1,9 +1,10 @@
 // The iommufd backend of an AddressSpace: an IOAS.
-import { EOPNOTSUPP, VfioError, type VfioErrorContext } from '../errors.js'
+import { VfioError, type VfioErrorContext } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
 import { MAX_U64 } from '../validate.js'
 import type { Geometry, Piece, SpaceBackend } from './backend.js'
 import type { DirtyTracking } from './dirty-tracking.js'
+import { IoasDirtyTracking } from './ioas-dirty-tracking.js'
 import { Iommufd } from './iommufd.js'
 
 const MAP_WRITE = 2 // IOMMU_IOAS_MAP_WRITEABLE
@@ -94,9 +95,7 @@ export class IoasBackend implements SpaceBackend {
   }
 
   dirtyTracking(): DirtyTracking {
-    throw new VfioError(EOPNOTSUPP, 'IOMMU_HWPT_SET_DIRTY_TRACKING', {
-      remedy: 'Dirty tracking of iommufd is that of a hardware page table.',
-    })
+    return new IoasDirtyTracking(this.#native)
   }
 
   explainMap(error: VfioError): VfioErrorContext {

@@ -86,6 +86,15 @@ export interface IommufdFunctions {
   ioasUnmapSync(ioas: NativeHandle, iova: bigint, size: bigint): bigint
   ioasUnmap(ioas: NativeHandle, iova: bigint, size: bigint): Promise<bigint>
 
+  /** 0 no dirty tracking, 1 its page tables are able to, 2 they do. */
+  ioasTracking(ioas: NativeHandle): number
+  /** Sets that; the page tables that are to follow. */
+  ioasTrack(ioas: NativeHandle, tracking: number): NativeHandle[]
+  /** A page table for other devices of the space to find while it lives; the tracking at that moment. */
+  ioasAddTable(ioas: NativeHandle, hwpt: NativeHandle): number
+  /** Those that were added and live. */
+  ioasTables(ioas: NativeHandle): NativeHandle[]
+
   // -- page tables and what hangs on them --
   iommufdObjectId(object: NativeHandle): number
   /** `parent` is an IOAS, a page table that may be nested in, or a vIOMMU. */

@@ -1,9 +1,12 @@
 // Hardware page tables, vIOMMUs and queues on the mock devices of the kernel's own iommufd tests (CONFIG_IOMMUFD_TEST), which
 // can do what QEMU's IOMMU cannot.
+import { fstatSync, readFileSync } from 'node:fs'
+
 import test from 'ava'
 
 import {
   AddressSpace,
+  type DirtyBitmap,
   EventQueue,
   FaultQueue,
   GuestMemory,
@@ -17,7 +20,8 @@ import {
   Viommu,
 } from '../../../ts/index.js'
 import { hwInfo } from '../../../ts/iommu/hwpt.js'
-import { addon } from '../../../ts/native.js'
+import { tablesFor } from '../../../ts/iommu/ioas-dirty-tracking.js'
+import { type NativeHandle, addon } from '../../../ts/native.js'
 import { until } from '../devices.js'
 
 const TEST_COMMAND = 0xa0
@@ -30,7 +34,10 @@ const OP = {
   triggerVevent: 17,
 } as const
 const PAGE = 4096
-const MOCK_PAGE = 2048n
+const MOCK_PAGE = 2048
+/** MOCK_FLAGS_DEVICE_NO_DIRTY, MOCK_FLAGS_DEVICE_PASID */
+const NO_DIRTY = 1
+const HAS_PASID = 4
 const APERTURE = 1n << 24n
 const SELFTEST = 0xdeadbeef
 const HWPT_SELFTEST = 0xdead
@@ -46,6 +53,23 @@ function command(iommufd: Iommufd, op: number, id: number, fill: (view: DataView
   fill(view)
   addon().iommufdCall(iommufd.native, TEST_COMMAND, bytes)
   return view
+}
+
+/** Where this process has a memory, which the mock devices must be told and nobody else needs to know. */
+function addressOf(memory: GuestMemory): bigint {
+  // Makes the mapping.
+  new Uint8Array(memory.buffer)
+  const { ino } = fstatSync(memory.fd)
+  const line = readFileSync('/proc/self/maps', 'utf8')
+    .split('\n')
+    .find((each) => each.split(/\s+/)[4] === String(ino))
+  if (line === undefined) throw new Error(`no mapping of inode ${String(ino)}`)
+  return BigInt(`0x${line.split('-')[0] ?? ''}`)
+}
+
+/** The numbers of the pages that are marked. */
+function marked(bitmap: DirtyBitmap): number[] {
+  return Array.from({ length: bitmap.pages }, (_, page) => page).filter((page) => bitmap.has(page))
 }
 
 class Mock implements IommufdDevice {
@@ -96,6 +120,20 @@ class Mock implements IommufdDevice {
     })
   }
 
+  /** Writes to pages (of 2 KiB) of a range, as a page table that tracks sees it; how many it marked. */
+  dirty(hwpt: number, iova: bigint, length: number, pages: readonly number[]): number {
+    using bits = GuestMemory.create(PAGE)
+    const bytes = new Uint8Array(bits.buffer)
+    for (const page of pages) bytes[page >> 3] = (bytes[page >> 3] ?? 0) | (1 << (page & 7))
+    const view = command(this.iommufd, OP.dirty, hwpt, (each) => {
+      each.setBigUint64(24, iova, true)
+      each.setBigUint64(32, BigInt(length), true)
+      each.setBigUint64(40, BigInt(MOCK_PAGE), true)
+      each.setBigUint64(48, addressOf(bits), true)
+    })
+    return Number(view.getBigUint64(56, true))
+  }
+
   event(): void {
     command(this.iommufd, OP.triggerVevent, this.iommufdId, (view) => {
       view.setUint32(16, this.iommufdId, true)
@@ -138,6 +176,8 @@ test.serial('a space narrows with its device: its aperture is what can be mapped
 
 test.serial('dirty tracking: marks are read, left or taken, and refused where not allocated', async (t) => {
   await withMock(async (mock, space) => {
+    // A mark is one of an entry, and memory that lies together would be one entry.
+    space.hugePages = false
     await using buffer = await space.allocate(16 * PAGE)
     using plain = Hwpt.allocate(mock, space)
     t.is(
@@ -151,15 +191,134 @@ test.serial('dirty tracking: marks are read, left or taken, and refused where no
     )
     using hwpt = Hwpt.allocate(mock, space, { dirtyTracking: true })
     hwpt.dirtyTracking.start()
-    using marks = GuestMemory.create(PAGE)
-    new Uint8Array(marks.buffer)[0] = 0b101
-    const before = hwpt.dirtyTracking.bitmap(buffer.iova, 16 * PAGE, Number(MOCK_PAGE))
-    t.is(before.count, 0)
-    t.is(before.pages, 32)
-    // Nothing can be marked without an address for the kernel to read: the flags are what is proven here.
-    t.is(hwpt.dirtyTracking.bitmap(buffer.iova, 16 * PAGE, Number(MOCK_PAGE), { clear: false }).count, 0)
+    const read = (options?: { clear: boolean }): number[] =>
+      marked(hwpt.dirtyTracking.bitmap(buffer.iova, 16 * PAGE, MOCK_PAGE, options))
+    t.deepEqual(read(), [])
+    t.is(mock.dirty(hwpt.id, buffer.iova, 16 * PAGE, [0, 2, 30]), 3)
+    t.deepEqual(read({ clear: false }), [0, 2, 30])
+    t.deepEqual(read(), [0, 2, 30])
+    t.deepEqual(read(), [])
+    // Coarser pages: one mark stands for two of the IOMMU's.
+    mock.dirty(hwpt.id, buffer.iova, 16 * PAGE, [3, 30])
+    t.deepEqual(marked(hwpt.dirtyTracking.bitmap(buffer.iova, 16 * PAGE, PAGE)), [1, 15])
+    // Starting anew forgets.
+    mock.dirty(hwpt.id, buffer.iova, 16 * PAGE, [7])
+    hwpt.dirtyTracking.start()
+    t.deepEqual(read(), [])
     hwpt.dirtyTracking.stop()
-    t.throws(() => hwpt.dirtyTracking.bitmap(buffer.iova, 3, Number(MOCK_PAGE)), { instanceOf: RangeError })
+    t.throws(() => hwpt.dirtyTracking.bitmap(buffer.iova, 3, MOCK_PAGE), { instanceOf: RangeError })
+  })
+})
+
+/** Puts a device into its space as VfioDevice does; the page table is the caller's to let go. */
+function join(mock: Mock, space: AddressSpace): NativeHandle {
+  for (const table of tablesFor(space.native, mock.iommufdId, null)) {
+    try {
+      mock.attach(addon().iommufdObjectId(table))
+      return table
+    } catch (error) {
+      addon().handleRelease(table, false)
+      if (!(error instanceof VfioError) || error.code !== 'EINVAL') throw error
+    }
+  }
+  throw new Error('no page table was taken')
+}
+
+test.serial('an address space tracks dirty pages over all of its devices, late ones too', async (t) => {
+  using iommufd = Iommufd.open()
+  await using space = AddressSpace.open({ iommufd, dirtyTracking: true })
+  space.hugePages = false
+  await using buffer = await space.allocate(16 * PAGE, { iova: APERTURE })
+  const { dirtyTracking } = space
+  const pages = (): number[] => marked(dirtyTracking.bitmap(buffer.iova, 16 * PAGE, PAGE))
+  const early = t.throws(pages, { instanceOf: VfioError })
+  t.is(early.code, 'EINVAL')
+  t.regex(early.remedy ?? '', /start\(\)/)
+
+  const first = new Mock(space)
+  const table = join(first, space)
+  const id = addon().iommufdObjectId(table)
+  dirtyTracking.start()
+  first.dirty(id, buffer.iova, 16 * PAGE, [0, 9])
+  dirtyTracking.start()
+  t.deepEqual(pages(), [0, 4], 'starting what runs keeps the marks')
+  t.deepEqual(pages(), [], 'reading clears')
+
+  // A device of the same kind shares the page table; the tracking that runs is not begun anew.
+  const second = new Mock(space)
+  first.dirty(id, buffer.iova, 16 * PAGE, [4])
+  const shared = join(second, space)
+  t.is(addon().iommufdObjectId(shared), id)
+  t.deepEqual(pages(), [2])
+
+  // From another environment's view of the space, that is by its token.
+  const claimed = AddressSpace.claim(space.share())
+  first.dirty(id, buffer.iova, 16 * PAGE, [6])
+  t.deepEqual(marked(claimed.dirtyTracking.bitmap(buffer.iova, 16 * PAGE, PAGE)), [3])
+  await claimed.close()
+
+  // A device whose IOMMU cannot is refused, and leaves the others as they are.
+  const unable = new Mock(space, NO_DIRTY)
+  const refused = t.throws(() => join(unable, space), { instanceOf: VfioError })
+  t.is(refused.code, 'EOPNOTSUPP')
+  t.is(refused.syscall, 'IOMMU_HWPT_ALLOC')
+  t.regex(refused.remedy ?? '', /cannot track/)
+  first.dirty(id, buffer.iova, 16 * PAGE, [1])
+  t.deepEqual(pages(), [0])
+
+  // A table that joins while tracking runs does so from its first moment, and the marks of all tables count.
+  using own = Hwpt.allocate(second, space, { dirtyTracking: true })
+  addon().ioasAddTable(space.native, own.native)
+  own.dirtyTracking.start()
+  second.attach(own.id)
+  first.dirty(id, buffer.iova, 16 * PAGE, [10])
+  second.dirty(own.id, buffer.iova, 16 * PAGE, [12])
+  t.deepEqual(pages(), [5, 6])
+
+  // The marks of what is unmapped come with it.
+  using memory = GuestMemory.create(4 * PAGE)
+  const iova = await space.map(memory, { iova: APERTURE + 0x10_0000n })
+  first.dirty(id, iova, 4 * PAGE, [2])
+  t.deepEqual(marked(dirtyTracking.unmap(iova, 4 * PAGE, PAGE)), [1])
+  t.is(await space.unmap(iova, 4 * PAGE), 0n)
+
+  dirtyTracking.stop()
+  t.is(t.throws(pages, { instanceOf: VfioError }).code, 'EINVAL')
+  for (const mock of [first, second, unable]) mock.close()
+  for (const each of [table, shared]) addon().handleRelease(each, false)
+})
+
+test.serial('a table that is made while tracking runs tracks at once', async (t) => {
+  using iommufd = Iommufd.open()
+  await using space = AddressSpace.open({ iommufd, dirtyTracking: true })
+  space.hugePages = false
+  await using buffer = await space.allocate(2 * PAGE, { iova: APERTURE })
+  space.dirtyTracking.start()
+  t.deepEqual(marked(space.dirtyTracking.bitmap(buffer.iova, 2 * PAGE, PAGE)), [], 'no device, no mark')
+  const mock = new Mock(space)
+  const table = join(mock, space)
+  t.is(mock.dirty(addon().iommufdObjectId(table), buffer.iova, 2 * PAGE, [3]), 1)
+  t.deepEqual(marked(space.dirtyTracking.bitmap(buffer.iova, 2 * PAGE, PAGE)), [1])
+  mock.close()
+  addon().handleRelease(table, false)
+})
+
+test.serial('an address space that was not opened for it tracks nothing, and says how', async (t) => {
+  await withMock((_mock, space) => {
+    for (const call of [
+      () => {
+        space.dirtyTracking.start()
+      },
+      () => {
+        space.dirtyTracking.stop()
+      },
+      () => space.dirtyTracking.bitmap(APERTURE, PAGE, PAGE),
+      () => space.dirtyTracking.unmap(APERTURE, PAGE, PAGE),
+    ]) {
+      const refused = t.throws(call, { instanceOf: VfioError })
+      t.is(refused.code, 'EOPNOTSUPP')
+      t.regex(refused.remedy ?? '', /dirtyTracking: true/)
+    }
   })
 })
 
@@ -311,4 +470,21 @@ test.serial('copies between spaces of one iommufd, options, and a change of proc
     t.is(iommufd.compatibilityIoas, null)
     await other.close()
   })
+})
+
+test.serial('page tables for PASIDs, and for what a device has not', async (t) => {
+  using iommufd = Iommufd.open()
+  await using space = AddressSpace.open({ iommufd })
+  const mock = new Mock(space, HAS_PASID)
+  t.true(hwInfo(mock).maxPasidLog2 > 0)
+  const table = Hwpt.allocate(mock, space, { pasid: true })
+  table.close()
+  const plain = new Mock(space, NO_DIRTY)
+  t.false(hwInfo(plain).capabilities.dirtyTracking)
+  const refused = t.throws(() => Hwpt.allocate(plain, space, { dirtyTracking: true }), {
+    instanceOf: VfioError,
+  })
+  t.is(refused.code, 'EOPNOTSUPP')
+  mock.close()
+  plain.close()
 })

@@ -103,6 +103,41 @@ for (const [mode, options] of Object.entries(MODES)) {
     })
   })
 
+  test.serial(`${mode}: dirty pages, where they are tracked`, async (t) => {
+    if (mode !== 'type1v2') {
+      await inMode(options, (_device, space) => {
+        const refused = t.throws(
+          () => {
+            space.dirtyTracking.start()
+          },
+          { instanceOf: VfioError },
+        )
+        t.is(refused.code, mode === 'type1' ? 'EACCES' : mode === 'iommufd' ? 'EOPNOTSUPP' : 'ENOTTY')
+        return Promise.resolve()
+      })
+      return
+    }
+    await inMode({ ...options, dirtyTracking: true }, async (_device, space) => {
+      const { dirtyTracking } = space
+      const page = Number(space.pageSizes[0])
+      using memory = GuestMemory.create(4 * page)
+      const iova = await space.map(memory)
+      t.is(
+        t.throws(() => dirtyTracking.unmap(iova, 4 * page, page), { instanceOf: VfioError }).code,
+        'EINVAL',
+        'not started',
+      )
+      dirtyTracking.start()
+      dirtyTracking.start()
+      // A device that pins all of its memory counts all of it as dirty, however often it is read.
+      t.is(dirtyTracking.bitmap(iova, 4 * page, page).count, 4)
+      t.is(dirtyTracking.unmap(iova, 4 * page, page).count, 4)
+      t.is(space.mappingCount, 0)
+      t.is(await space.unmap(iova, 4 * page), 0n)
+      dirtyTracking.stop()
+    })
+  })
+
   test.serial(`${mode}: huge pages`, async (t) => {
     await inMode(options, async (_device, space) => {
       await using huge = await space.allocate(1, { hugePages: '2M' })
@@ -142,6 +177,25 @@ for (const [mode, options] of Object.entries(MODES)) {
       devices.nvme,
     )
   })
+}
+
+if (rig.built && rig.iommu !== 'none') {
+  test.serial(
+    'iommufd: dirty tracking on an IOMMU that has none is refused, and nothing is left',
+    async (t) => {
+      const refused = await t.throwsAsync(
+        inMode({ iommu: 'iommufd', dirtyTracking: true }, () => Promise.resolve()),
+        { instanceOf: VfioError },
+      )
+      t.is(refused.code, 'EOPNOTSUPP')
+      t.is(refused.syscall, 'IOMMU_HWPT_ALLOC')
+      t.regex(refused.remedy ?? '', /cannot track/)
+      await inMode({ iommu: 'iommufd' }, (device) => {
+        t.false(device.hwInfo().capabilities.dirtyTracking)
+        return Promise.resolve()
+      })
+    },
+  )
 }
 
 if (rig.iommu === 'virtio') {

@@ -1,0 +1,62 @@
+// A bound device into an IOAS: on the IOAS itself, for which the kernel makes a page table, or on a table that tracks dirty
+// pages where the space is to do that.
+import { VfioError } from '../errors.js'
+import { addon, type NativeHandle } from '../native.js'
+import { tablesFor, tracks } from './ioas-dirty-tracking.js'
+
+function deviceIdOf(device: NativeHandle): number {
+  const id = addon().deviceIommufdId(device)
+  if (id === null) throw new TypeError('device must be bound to an iommufd')
+  return id
+}
+
+/** A table that the device's IOMMU cannot use, or its group may not, is EINVAL. */
+function unfit(error: unknown): error is VfioError {
+  return error instanceof VfioError && error.code === 'EINVAL'
+}
+
+/** VFIO_DEVICE_ATTACH_IOMMUFD_PT, by which the device, or one PASID of it, leaves what it was on. */
+export async function attachTo(
+  ioas: NativeHandle,
+  device: NativeHandle,
+  pasid: number | null,
+): Promise<void> {
+  if (!tracks(ioas)) {
+    await addon().deviceAttachIoas(device, ioas, pasid)
+    return
+  }
+  let refusal: VfioError | undefined
+  for (const table of tablesFor(ioas, deviceIdOf(device), pasid)) {
+    try {
+      await addon().deviceAttachHwpt(device, table, pasid)
+      return
+    } catch (error) {
+      if (!unfit(error)) throw error
+      refusal = error
+    } finally {
+      addon().handleRelease(table, false)
+    }
+  }
+  throw refusal ?? new Error('no page table was tried')
+}
+
+/** `attachTo`, blocking. */
+export function attachToSync(ioas: NativeHandle, device: NativeHandle, pasid: number | null): void {
+  if (!tracks(ioas)) {
+    addon().deviceAttachIoasSync(device, ioas, pasid)
+    return
+  }
+  let refusal: VfioError | undefined
+  for (const table of tablesFor(ioas, deviceIdOf(device), pasid)) {
+    try {
+      addon().deviceAttachHwptSync(device, table, pasid)
+      return
+    } catch (error) {
+      if (!unfit(error)) throw error
+      refusal = error
+    } finally {
+      addon().handleRelease(table, false)
+    }
+  }
+  throw refusal ?? new Error('no page table was tried')
+}
