@@ -1,4 +1,6 @@
 // Registers that the kernel writes when an eventfd is signalled, on real devices.
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import test from 'ava'
 
 import { EventFd, SignalPoller, VfioError } from '../../ts/index.js'
@@ -31,6 +33,25 @@ test.serial(
     })
   },
 )
+
+test.serial('a signal that comes while memory decoding is off writes nothing, and is not kept', async (t) => {
+  await withDevice('edu', async (device) => {
+    const edu = new Edu(device)
+    using signals = new EventFd()
+    const doorbell = edu.bar0.ioeventfd(EDU.liveness, { width: 4, data: 0xffff_0000, eventfd: signals })
+    const { command } = device.config
+    edu.bar0.write32(EDU.liveness, 1)
+    command.memorySpace = false
+    signals.signal()
+    command.memorySpace = true
+    edu.bar0.remap()
+    await sleep(50)
+    t.is(edu.bar0.read32(EDU.liveness), 0xffff_fffe)
+    signals.signal()
+    await until(() => edu.bar0.read32(EDU.liveness) === 0x0000_ffff, 'the next one')
+    doorbell.close()
+  })
+})
 
 test.serial('its eventfd has one consumer: reads, pollers, loops and a second one are refused', async (t) => {
   await withDevice('edu', (device) => {

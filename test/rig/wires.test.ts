@@ -219,6 +219,29 @@ test.serial('mistakes are refused by name, before the kernel would misbehave', a
   )
 })
 
+test.serial('a wire that cannot be finished takes back what it has begun', async (t) => {
+  await withGuest((guest) =>
+    withDevice('edu', (device) => {
+      const before = holdings()
+      const intx = device.irq('intx')
+      const { vm } = guest
+      // What KVM refuses here cannot be provoked: the pin is checked, and the eventfds are new.
+      Object.defineProperty(vm, 'irqfd', {
+        configurable: true,
+        value: () => {
+          throw new VfioError(12, 'KVM_IRQFD')
+        },
+      })
+      const error = t.throws(() => wireIntx(vm, device, { gsi: PIN }), { instanceOf: VfioError })
+      t.is(error.code, 'ENOMEM')
+      t.false(intx.enabled)
+      t.deepEqual(holdings(), before)
+      Reflect.deleteProperty(vm, 'irqfd')
+      wireIntx(vm, device, { gsi: PIN }).close()
+    }),
+  )
+})
+
 test.serial('with the split interrupt chip the pin is the VMM’s own', async (t) => {
   const guest = new Guest()
   const vm = guest.kvm.createVm({ irqchip: 'split' })

@@ -2,7 +2,7 @@
 // the split one a VMM's own IOAPIC takes part.
 import type { VfioDevice } from '../device/device.js'
 import { VfioDevice as Device } from '../device/device.js'
-import { EBUSY, EINVAL, VfioError } from '../errors.js'
+import { EBUSY, EINVAL, VfioError, type VfioErrorContext, attempt } from '../errors.js'
 import { EventFd } from '../event/eventfd.js'
 import { SignalPoller, environmentPollers } from '../event/poller.js'
 import { Vm } from '../kvm/index.js'
@@ -50,16 +50,21 @@ class KernelIntxWire extends IntxWire {
       this.closeWith(vm)
       this.closeWith(device)
       intx.enable([line])
+      const disable = (): void => {
+        if (!device.closed && intx.enabled) intx.disable()
+      }
+      this.undoLater(disable)
       // Held back until both directions are there: an interrupt that nobody resamples would stay masked for ever.
       intx.mask()
       const irqfd = vm.irqfd(line, { gsi, resample })
       this.undoLater(() => {
         irqfd.close()
       })
-      this.undoLater(() => {
-        if (!device.closed) intx.disable()
+      // Undone first: the device is silenced before KVM stops listening.
+      this.undoLater(disable)
+      attempt(unmaskContext, () => {
+        intx.setUnmaskEventFd(resample)
       })
-      intx.setUnmaskEventFd(resample)
       intx.unmask()
     })
   }
@@ -67,6 +72,15 @@ class KernelIntxWire extends IntxWire {
   override eoi(): void {
     // KVM signals the resample eventfd by itself.
   }
+}
+
+function unmaskContext({ code }: VfioError): VfioErrorContext {
+  return code === 'ENOTTY'
+    ? {
+        remedy:
+          "The device's driver unmasks by call only, which KVM cannot make: take irqchip 'split', and { onAssert, onEoi } for the VMM's own IOAPIC.",
+      }
+    : {}
 }
 
 class OwnIntxWire extends IntxWire {

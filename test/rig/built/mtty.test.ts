@@ -7,8 +7,10 @@ import {
   type Region,
   VfioDevice,
   VfioError,
+  wireIntx,
 } from '../../../ts/index.js'
-import { holdings, nextCount, settledCount } from '../devices.js'
+import { holdings, nextCount, settledCount, until } from '../devices.js'
+import { Guest } from '../guest.js'
 import { createMdev, removeMdev, withMdevs } from '../mdev.js'
 
 const ONE_PORT = { parent: 'mtty', type: 'mtty-1' }
@@ -32,6 +34,8 @@ function receive(port: Region): string {
   while ((port.read8(UART.status) & DATA_READY) !== 0 && bytes.length < 100) bytes.push(port.read8(UART.data))
   return Buffer.from(bytes).toString()
 }
+
+const nothing = (): void => undefined
 
 async function refusal(call: () => Promise<unknown>): Promise<VfioError> {
   try {
@@ -82,6 +86,39 @@ test.serial('INTx: automasked when a byte has come, until it is unmasked', async
     intx.disable()
   })
 })
+
+test.serial(
+  'INTx of a driver that unmasks by call only: not for a resampled pin, but for a VMM’s own',
+  async (t) => {
+    const before = holdings()
+    const guest = new Guest()
+    const split = guest.kvm.createVm({ irqchip: 'split' })
+    await withMdevs(ONE_PORT, async ([device]) => {
+      if (device === undefined) return t.fail()
+      const refused = t.throws(() => wireIntx(guest.vm, device, { gsi: 20 }), {
+        instanceOf: VfioError,
+        code: 'ENOTTY',
+      })
+      t.is(refused.syscall, 'VFIO_DEVICE_SET_IRQS')
+      t.regex(refused.remedy ?? '', /'split'.*onAssert/)
+      t.false(device.irq('intx').enabled)
+      const port = device.region('bar0')
+      let raised = 0
+      const wire = wireIntx(split, device, { onAssert: () => raised++, onEoi: nothing })
+      port.write8(UART.enable, RECEIVED)
+      for (const [index, letter] of ['a', 'b'].entries()) {
+        send(port, letter)
+        await until(() => raised === index + 1, `byte ${letter}`)
+        t.is(receive(port), letter)
+        wire.eoi()
+      }
+      wire.close()
+    })
+    split.close()
+    await guest.close()
+    t.deepEqual(holdings().descriptors, before.descriptors)
+  },
+)
 
 test.serial('MSI: one message for each byte', async (t) => {
   await withMdevs(ONE_PORT, async ([device]) => {
