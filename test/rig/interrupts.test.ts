@@ -349,6 +349,7 @@ test.serial('part of the vectors, given eventfds, empty places, one vector at a 
     }
     msix.disable()
     t.false(a.closed || b.closed || c.closed)
+    t.deepEqual([a.read(), b.read(), c.read()], [0, 0, 0], 'turning off fires nothing')
 
     t.deepEqual(msix.enable({ start: 2, eventfds: [a] }), [a])
     msix.trigger(2)
@@ -400,14 +401,19 @@ test.serial('what a vector cannot do says which call refused it', async (t) => {
   await withDevice('e1000e', (device) => {
     const msix = device.irq('msix')
     msix.enable(1)
-    const error = t.throws(
-      () => {
-        msix.mask(0)
-      },
-      { instanceOf: VfioError },
-    )
+    const refusal = (call: () => void): VfioError => t.throws(call, { instanceOf: VfioError })
+    const error = refusal(() => {
+      msix.mask(0)
+    })
     t.is(error.syscall, 'VFIO_DEVICE_SET_IRQS')
+    t.truthy(error.remedy)
     t.throws(() => msix.enable('2' as never), { instanceOf: TypeError })
+    msix.disable()
+    const early = refusal(() => {
+      device.irq('intx').mask()
+    })
+    t.is(early.code, 'EINVAL')
+    t.regex(early.remedy ?? '', /enable\(\) first/)
   })
 })
 
