@@ -4,6 +4,8 @@ import test, { type ExecutionContext } from 'ava'
 
 import { AddressSpace, type EventFd, VfioDevice } from '../../ts/index.js'
 import { ended, inWorker, message } from '../unit/support.js'
+// Loads KVM.
+import './guest.js'
 import {
   devices,
   EDU_ID,
@@ -170,6 +172,53 @@ for (const [what, code] of [
       const device = VfioDevice.openSync(devices.edu)
       t.is(device.region('bar0').read32(0), EDU_ID)
       t.false(device.config.command.busMaster)
+      await device.close()
+    }
+    await sameAs(t, before)
+  })
+}
+
+/** A VMM in a Worker: a guest with the device passed through, whose processor runs what is in `data.code` for ever. */
+const VMM = `const { Kvm } = await import(new URL('./kvm/index.js', data.module))
+  const vm = Kvm.open().createVm({ irqchip: 'full' })
+  const memory = vfio.GuestMemory.create(1 << 20)
+  vm.addMemory({ guestAddress: 0n, memory })
+  new Uint8Array(memory.buffer).set(data.code)
+  const device = await vfio.VfioDevice.open(data.bdf, { vm })
+  const passthrough = new vfio.PciPassthrough(vm, device)
+  await passthrough.start()
+  passthrough.setBar(0, 0xe0000000n)
+  passthrough.writeConfig(4, 2, 6)
+  const vcpu = vm.createVcpu(0)
+  const { cs } = vcpu.specialRegisters
+  vcpu.specialRegisters = { cs: { ...cs, base: 0n, selector: 0 } }
+  vcpu.registers = { rip: 0n, rflags: 2n }
+  port.postMessage(vm.memorySlots.length)
+  for (;;) {
+    const { reason } = vcpu.run()
+    if (reason !== 'interrupted') throw new Error(reason)
+  }`
+
+for (const [what, code] of [
+  ['spins', [0xeb, 0xfe]],
+  ['is halted', [0xfa, 0xf4]],
+] as const) {
+  test.serial(`a Worker terminated while its guest ${what}, with a device passed through`, async (t) => {
+    const before = await baseline()
+    for (let round = 0; round < ROUNDS; round++) {
+      const module = new URL('../../ts/index.js', import.meta.url).href
+      const worker = inWorker(VMM, { bdf: devices.edu, code, module })
+      t.is(await message(worker), 2, 'memory, and the BAR')
+      await sleep(20 + round * 30)
+      const started = performance.now()
+      await worker.terminate()
+      const took = performance.now() - started
+      // 200 ms on a processor; this one is emulated.
+      t.true(took < 1000, `terminate() took ${String(took)} ms`)
+      const device = VfioDevice.openSync(devices.edu)
+      t.is(device.region('bar0').read32(0), EDU_ID)
+      t.false(device.config.command.busMaster)
+      t.is(device.addressSpace.mappingCount, 0)
       await device.close()
     }
     await sameAs(t, before)
