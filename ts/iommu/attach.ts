@@ -15,20 +15,23 @@ function unfit(error: unknown): error is VfioError {
   return error instanceof VfioError && error.code === 'EINVAL'
 }
 
-/** VFIO_DEVICE_ATTACH_IOMMUFD_PT, by which the device, or one PASID of it, leaves what it was on. */
-export async function attachTo(
+/**
+ * What to attach a device to, null for the IOAS itself: one after the other, until one is not refused. Whoever attaches it
+ * throws the refusal in here, and gets it back where there is nothing else to try.
+ */
+function* targets(
   ioas: NativeHandle,
   device: NativeHandle,
   pasid: number | null,
-): Promise<void> {
+): Generator<NativeHandle | null> {
   if (!tracks(ioas)) {
-    await addon().deviceAttachIoas(device, ioas, pasid)
+    yield null
     return
   }
   let refusal: VfioError | undefined
   for (const table of tablesFor(ioas, deviceIdOf(device), pasid)) {
     try {
-      await addon().deviceAttachHwpt(device, table, pasid)
+      yield table
       return
     } catch (error) {
       if (!unfit(error)) throw error
@@ -40,23 +43,34 @@ export async function attachTo(
   throw refusal ?? new Error('no page table was tried')
 }
 
-/** `attachTo`, blocking. */
-export function attachToSync(ioas: NativeHandle, device: NativeHandle, pasid: number | null): void {
-  if (!tracks(ioas)) {
-    addon().deviceAttachIoasSync(device, ioas, pasid)
-    return
-  }
-  let refusal: VfioError | undefined
-  for (const table of tablesFor(ioas, deviceIdOf(device), pasid)) {
+/** VFIO_DEVICE_ATTACH_IOMMUFD_PT, by which the device, or one PASID of it, leaves what it was on. */
+export async function attachTo(
+  ioas: NativeHandle,
+  device: NativeHandle,
+  pasid: number | null,
+): Promise<void> {
+  const tries = targets(ioas, device, pasid)
+  for (let next = tries.next(); next.done !== true;) {
     try {
-      addon().deviceAttachHwptSync(device, table, pasid)
-      return
+      if (next.value === null) await addon().deviceAttachIoas(device, ioas, pasid)
+      else await addon().deviceAttachHwpt(device, next.value, pasid)
+      next = tries.next()
     } catch (error) {
-      if (!unfit(error)) throw error
-      refusal = error
-    } finally {
-      addon().handleRelease(table, false)
+      next = tries.throw(error)
     }
   }
-  throw refusal ?? new Error('no page table was tried')
+}
+
+/** `attachTo`, blocking. */
+export function attachToSync(ioas: NativeHandle, device: NativeHandle, pasid: number | null): void {
+  const tries = targets(ioas, device, pasid)
+  for (let next = tries.next(); next.done !== true;) {
+    try {
+      if (next.value === null) addon().deviceAttachIoasSync(device, ioas, pasid)
+      else addon().deviceAttachHwptSync(device, next.value, pasid)
+      next = tries.next()
+    } catch (error) {
+      next = tries.throw(error)
+    }
+  }
 }
