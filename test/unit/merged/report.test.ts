@@ -8,7 +8,11 @@ import { HOSTS, PF, rootsOf, UUID } from './hosts.js'
 
 type Body = (t: ExecutionContext, device: SharedDevice) => void
 
+/** The fixtures whose fields are asserted below. */
+const asserted: string[] = []
+
 function hostTest(name: keyof typeof HOSTS, body: Body): void {
+  asserted.push(name)
   // A Windows file name cannot hold the colons of a PCI address.
   const declare = process.platform === 'win32' ? test.skip : test
   declare(`${name} is reported as it is`, (t) => {
@@ -105,6 +109,31 @@ hostTest('nvidia-vendor-vfio', (t, device) => {
   t.deepEqual(device.functions[2]!.creatableVgpuTypes, [{ id: 557, name: 'NVIDIA A40-1B' }])
 })
 
+hostTest('nvidia-vendor-vfio-full', (t, device) => {
+  t.like(device, { framework: 'vendor-vfio', driverVersion: '550.54.10', mdevTypes: [] })
+  // Both functions are there, but the GPU has no room for a vGPU in either.
+  t.deepEqual(device.vfs, { total: 2, active: 2, free: 0 })
+  t.deepEqual(
+    device.functions.map(({ address, currentVgpuType, creatableVgpuTypes, onVfio }) => ({
+      address,
+      currentVgpuType,
+      creatableVgpuTypes,
+      onVfio,
+    })),
+    ['0000:03:00.1', '0000:03:00.2'].map((address) => ({
+      address,
+      currentVgpuType: 0,
+      creatableVgpuTypes: [],
+      onVfio: false,
+    })),
+  )
+  t.deepEqual(device.merged, { state: 'no', why: 'guests have none, and none is left' })
+  t.deepEqual([device.blockers, device.notes], [[], []])
+  t.is(issue(device, 'nvidia-second-mdev-group-error'), 'fixed')
+  t.is(issue(device, 'nvidia-mdev-daemons-crash'), 'cannot-tell')
+  t.deepEqual(hooks(device), { irqfd: 'cannot-tell', ioeventfd: 'cannot-tell', level: 'cannot-tell' })
+})
+
 hostTest('nvidia-no-vgpu', (t, device) => {
   t.like(device, { framework: 'none', merged: { state: 'no' }, vfs: null })
   t.regex(device.blockers.join(), /not the vGPU host driver/)
@@ -134,6 +163,35 @@ hostTest('nic-sriov', (t, device) => {
   )
 })
 
+hostTest('nic-sriov-half', (t, device) => {
+  t.like(device, { framework: 'sriov', driver: 'igb', blockers: [] })
+  t.deepEqual(device.vfs, { total: 7, active: 3, free: 4 })
+  // An override alone gives a function no driver, and the host's own driver does not give it to guests.
+  t.deepEqual(
+    device.functions.map(({ driver, onVfio }) => [driver, onVfio]),
+    [
+      [null, false],
+      [null, false],
+      ['igbvf', false],
+    ],
+  )
+  t.deepEqual(device.merged, { state: 'possible', why: 'igb serves the host, and guests could have some' })
+  t.deepEqual(device.hostNodes, { cards: [], renders: [], accels: [] })
+  t.true(device.knownIssues.every(({ answer }) => answer === 'other-driver'))
+})
+
+hostTest('mdev-no-types', (t, device) => {
+  // i915 registered as a parent, but a folder without types offers nothing.
+  t.like(device, { framework: 'none', driver: 'i915', vfs: null })
+  t.deepEqual([device.mdevTypes, device.functions], [[], []])
+  t.deepEqual(device.merged, { state: 'no', why: 'nothing of it can be given to guests' })
+  t.deepEqual(device.blockers, ['neither GVT-g (i915.enable_gvt=1 and the module kvmgt) nor SR-IOV is there'])
+  t.deepEqual(device.hostNodes, { cards: ['card0'], renders: ['renderD128'], accels: [] })
+  t.is(issue(device, 'intel-modified-hypervisor'), 'cannot-tell')
+  t.true(device.parameters.every(({ value }) => value === null))
+  t.deepEqual(hooks(device), { irqfd: 'no', ioeventfd: 'no', level: 'no' })
+})
+
 hostTest('mdev-mtty', (t, device) => {
   t.like(device, { name: 'mtty', bus: 'other', pci: null, framework: 'mdev', merged: { state: 'possible' } })
   t.like(device.mdevTypes[0], { id: 'mtty-1', available: 24, description: null })
@@ -148,6 +206,10 @@ hostTest('gpu-unbound', (t, device) => {
 hostTest('gpu-on-vfio', (t, device) => {
   t.like(device, { framework: 'sriov', merged: { state: 'no' } })
   t.regex(device.merged.why, /vfio-pci has it/)
+})
+
+test('the fields of every fixture are asserted here', (t) => {
+  t.deepEqual(asserted.toSorted(), Object.keys(HOSTS).toSorted())
 })
 
 test('a host without anything to share has an empty report', (t) => {
