@@ -57,12 +57,16 @@ const compile = (folder, moduleResolution) => {
   return run(process.execPath, [join(modules, 'typescript', 'bin', 'tsc')], { cwd: folder })
 }
 
-const FORBIDDEN = /^(test|bench|examples|scripts\/(?!install)|out|\.ci)/
+// Of bench/, the sources that `vfio bench` compiles.
+const FORBIDDEN =
+  /^(test|bench\/(?!addon|baseline)|bench\/.*(?<!\.(cc|h))$|examples|scripts\/(?!install)|out|\.ci)/
+
+const FOLDERS = ['scripts', 'bench', 'bench/addon', 'bench/baseline']
 
 const contents = (folder) => {
   const files = readdirSync(join(folder, 'node_modules', name), { recursive: true })
   const stray = files.filter(
-    (file) => FORBIDDEN.test(file) && !file.startsWith('build') && file !== 'scripts',
+    (file) => FORBIDDEN.test(file) && !file.startsWith('build') && !FOLDERS.includes(file),
   )
   if (stray.length > 0) return `the package holds ${stray.join(', ')}`
   const wanted = [
@@ -71,11 +75,27 @@ const contents = (folder) => {
     'CHANGELOG.md',
     'binding.gyp',
     'dist/index.js',
+    'bench/addon/addon.cc',
+    'bench/baseline/measure.h',
     'native/sources.json',
     'schema/vfio-ls-1.json',
   ]
   const missing = wanted.filter((file) => !files.includes(file))
   return missing.length === 0 ? undefined : `the package lacks ${missing.join(', ')}`
+}
+
+/** With its limits, compiled from the sources that came with the package. */
+const bench = (folder) => {
+  const main = join(folder, 'node_modules', name, 'dist', 'cli', 'main.js')
+  const script = `
+    const { spawnSync } = await import('node:child_process')
+    const args = [${JSON.stringify(main)}, 'bench', '--only', 'register.read32', '--runs', '3', '--json']
+    const env = { ...process.env, XDG_CACHE_HOME: ${JSON.stringify(join(folder, 'cache'))} }
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', env })
+    if (status !== 0) throw new Error(stderr)
+    const [row] = JSON.parse(stdout).rows
+    if (!(row.ratioToLimit > 0)) throw new Error(row.reason)`
+  return node(folder, script)
 }
 
 const removeAddon = (folder) => {
@@ -111,6 +131,7 @@ const main = async (results) => {
       check(`import('${entry}')`, () => node(user, `await import('${entry}')`))
     }
     check('the addon loads', () => node(user, `import { EventFd } from '${name}'; new EventFd().close()`))
+    check('vfio bench, with a limit', () => bench(user))
     for (const way of ['nodenext', 'bundler']) check(`types under ${way}`, () => compile(user, way))
     const strict = ['run', tarball, '--strict', '--level', 'warning']
     check('publint', () => run(process.execPath, [join(modules, 'publint', 'src', 'cli.js'), ...strict]))

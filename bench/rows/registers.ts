@@ -3,7 +3,7 @@
 import { benchAddon } from '../addon.js'
 import { type Beside, type Row, compare, perTurn } from '../harness.js'
 import { REGISTERS_LIBRARY } from '../limits.js'
-import { memfdRegion } from '../memfd-region.js'
+import { memfdRegion } from '../../ts/bench/memfd-region.js'
 import { peer } from '../peers.js'
 
 // Short runs and many: a pair then sees the same machine.

@@ -1,11 +1,6 @@
-// How a row comes about: what is measured and what it stands beside take turns, so that a machine that slows down slows
+// How a row of a benchmark comes about: what is measured and what it stands beside take turns, so that a machine that slows down slows
 // both, and the row keeps medians and their spread.
-
-import { benchAddon } from './addon.js'
-import type { Distribution } from './latency.js'
 import { median, quantile } from './statistics.js'
-
-export { median }
 
 /** One figure from one measurement, in the row's unit. */
 export type Measure = () => number | Promise<number>
@@ -45,10 +40,6 @@ export interface Row {
   }
   /** What the medians are of, in the order of the turns; none in a row that was not measured. */
   samples?: { ours: readonly number[]; limit: readonly number[] | null; peer: readonly number[] | null }
-  /** Of a latency: how all its times are spread. */
-  distribution?: Distribution
-  /** Where it was measured. */
-  machine?: string
   reason?: string
 }
 
@@ -81,8 +72,8 @@ const DEFAULT_RUNS = 15
 
 function spreadOf(values: readonly number[] | null): Spread | null {
   if (values === null) return null
-  const [min, q1, q3, max] = [0, 0.25, 0.75, 1].map((at) => significant(quantile(values, at)))
-  return { min: min!, q1: q1!, q3: q3!, max: max! }
+  const at = (share: number): number => significant(quantile(values, share))
+  return { min: at(0), q1: at(0.25), q3: at(0.75), max: at(1) }
 }
 
 /** Five digits: more would be noise. */
@@ -99,7 +90,7 @@ function middle(values: readonly number[] | null): number | null {
 }
 
 function ratios(values: readonly number[], to: readonly number[] | null): number[] | null {
-  return to === null ? null : values.map((value, i) => value / to[i]!)
+  return to === null ? null : values.map((value, i) => value / (to[i] ?? Number.NaN))
 }
 
 /** Measures a row. */
@@ -109,33 +100,39 @@ export async function compare({ name, ours, limit, peer, ...others }: Comparison
   }
   const beside = (measure: Beside): MeasureSeveral | { none: string } =>
     typeof measure === 'function' ? single(measure) : measure
-  const [row] = await compareSeveral({
-    ...others,
-    names: [name],
-    ours: single(ours),
-    limit: beside(limit),
-    peer: beside(peer),
-  })
-  return row!
+  const all = { ...others, ours: single(ours), limit: beside(limit), peer: beside(peer) }
+  const results = await measureAll({ ...all, names: [name] })
+  return summary(name, all, results, 0)
 }
 
 /** Measures several rows at once. */
 export async function compareSeveral(comparison: ComparisonOfSeveral): Promise<Row[]> {
-  const { names, ours, limit, peer, runs = DEFAULT_RUNS } = comparison
-  const columns = [ours, limit, peer].map((measure) => (typeof measure === 'function' ? measure : null))
-  const results = columns.map((measure): (readonly number[])[] | null => (measure === null ? null : []))
+  const results = await measureAll(comparison)
+  return comparison.names.map((name, row) => summary(name, comparison, results, row))
+}
+
+/** What each run gave; null for what there is not. */
+interface Results {
+  ours: (readonly number[])[]
+  limit: (readonly number[])[] | null
+  peer: (readonly number[])[] | null
+}
+
+async function measureAll({ ours, limit, peer, runs = DEFAULT_RUNS }: ComparisonOfSeveral): Promise<Results> {
+  const results: Results = {
+    ours: [],
+    limit: typeof limit === 'function' ? [] : null,
+    peer: typeof peer === 'function' ? [] : null,
+  }
   // The first round warms up and is not kept.
   for (let run = -1; run < runs; run++) {
-    for (const [i, measure] of columns.entries()) {
-      if (measure === null) continue
+    for (const [side, measure] of Object.entries({ ours, limit, peer })) {
+      if (typeof measure !== 'function') continue
       const values = await measure()
-      if (run >= 0) results[i]!.push(values)
+      if (run >= 0) results[side as keyof Results]?.push(values)
     }
   }
-  return names.map((name, row) => {
-    const [a, b, c] = results.map((column) => column?.map((values) => values[row]!) ?? null)
-    return summary(name, comparison, a!, b!, c!)
-  })
+  return results
 }
 
 function summary(
@@ -146,10 +143,14 @@ function summary(
     peer,
     peerName = null,
   }: Pick<ComparisonOfSeveral, 'unit' | 'limit' | 'peer'> & { peerName?: string | null },
-  a: readonly number[],
-  b: readonly number[] | null,
-  c: readonly number[] | null,
+  results: Results,
+  row: number,
 ): Row {
+  const figures = (side: readonly (readonly number[])[]): number[] =>
+    side.map((values) => values[row] ?? Number.NaN)
+  const a = figures(results.ours)
+  const b = results.limit === null ? null : figures(results.limit)
+  const c = results.peer === null ? null : figures(results.peer)
   const toLimit = ratios(a, b)
   const toPeer = ratios(a, c)
   const reason = [limit, peer]
@@ -199,17 +200,5 @@ export function unmeasured(name: string, ...[unit, reason]: Unmeasured): Row {
     runs: 0,
     spread,
     reason,
-  }
-}
-
-/**
- * Nanoseconds of the processor's time per turn of a loop: what else the machine does is not counted. The loop is the
- * caller's own, so that each is compiled for what it calls.
- */
-export function perTurn(turns: number, loop: (turns: number) => void): Measure {
-  return () => {
-    const start = benchAddon.cpuTime()
-    loop(turns)
-    return (benchAddon.cpuTime() - start) / turns
   }
 }

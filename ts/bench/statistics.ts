@@ -1,43 +1,15 @@
 // The few statistics that the benchmarks need, free of assumptions about how figures are distributed: they have a floor
 // and a long tail, and are anything but normal.
 
-/** Linear between the two nearest values. */
+/** Linear between the two nearest values; NaN for none. */
 export function quantile(values: readonly number[], at: number): number {
   const order = [...values].sort((a, b) => a - b)
   const position = (order.length - 1) * at
-  const below = order[Math.floor(position)]!
-  const above = order[Math.ceil(position)]!
+  const below = order[Math.floor(position)] ?? Number.NaN
+  const above = order[Math.ceil(position)] ?? Number.NaN
   return below + (above - below) * (position - Math.floor(position))
 }
 
 export function median(values: readonly number[]): number {
   return quantile(values, 0.5)
-}
-
-/** By which factor one set of figures is another, and between which bounds that factor lies. */
-export interface Factor {
-  estimate: number
-  low: number
-  high: number
-}
-
-/**
- * The Hodges-Lehmann estimate: the median of the factors of all pairs, one figure from each set. Its interval is the one
- * that belongs to the Mann-Whitney rank test: it excludes 1 exactly when that test, at the same level, tells the sets
- * apart. `deviations` is the level in standard deviations of the rank sum, whose distribution is near to normal from
- * eight figures on each side. With fewer figures than the level asks for, the interval has no end.
- */
-export function factorBetween(
-  after: readonly number[],
-  before: readonly number[],
-  deviations: number,
-): Factor {
-  const factors = after.flatMap((a) => before.map((b) => a / b)).sort((a, b) => a - b)
-  const [m, n] = [after.length, before.length]
-  const outside = Math.floor((m * n) / 2 - deviations * Math.sqrt((m * n * (m + n + 1)) / 12))
-  return {
-    estimate: median(factors),
-    low: outside < 1 ? 0 : factors[outside - 1]!,
-    high: outside < 1 ? Infinity : factors[m * n - outside]!,
-  }
 }

@@ -1,0 +1,74 @@
+// What the rows of `vfio bench` are measured with: the limits, and the addon of the benchmarks, where they can be compiled.
+import { createRequire } from 'node:module'
+import { Compiler, type CompilerOptions, type None } from './compiler.js'
+import type { Measure } from './harness.js'
+import { type ProgramArguments, runProgram, runProgramForSamples } from './programs.js'
+
+/** A ping-pong's far end, a native thread. */
+export interface Partner {
+  readonly partner: unique symbol
+}
+
+export interface BenchAddon {
+  /** A Node-API function that does nothing: what no native call can be faster than. */
+  readonly empty: (...args: unknown[]) => void
+  /** Pins a thread of this process. */
+  pin(thread: number, cpus: readonly number[]): void
+  partnerStart(ping: number, pong: number, cpu: number, rounds: number, spins: boolean): Partner
+  /** Joins the thread and gives the nanoseconds of each round trip, as doubles. */
+  partnerFinish(partner: Partner): ArrayBuffer
+  /** Nanoseconds that the calling thread has been running. */
+  cpuTime(): number
+}
+
+export class BenchTools {
+  readonly #compiler: Compiler
+  #addon: BenchAddon | None | undefined
+
+  constructor(options: CompilerOptions) {
+    this.#compiler = new Compiler(options)
+  }
+
+  /** A program as a measurement; `unit` makes its number one of the row's. */
+  limit(name: string, args: ProgramArguments, unit = (printed: number): number => printed): Measure | None {
+    const file = this.#compiler.program(name)
+    if (typeof file !== 'string') return { none: `limit: ${file.none}` }
+    return () => unit(Number(runProgram(file, args)))
+  }
+
+  /** A program that takes samples, in nanoseconds. */
+  samples(name: string, args: ProgramArguments): (() => Float64Array) | None {
+    const file = this.#compiler.program(name)
+    if (typeof file !== 'string') return { none: `limit: ${file.none}` }
+    return () => runProgramForSamples(file, args)
+  }
+
+  /** The benchmarks' own addon, compiled when it is first asked for. */
+  get addon(): BenchAddon | None {
+    if (this.#addon === undefined) {
+      const file = this.#compiler.addon()
+      this.#addon = typeof file === 'string' ? (createRequire(import.meta.url)(file) as BenchAddon) : file
+    }
+    return this.#addon
+  }
+
+  /**
+   * Nanoseconds of the processor's time per turn of a loop: what else the machine does is not counted. The loop is the
+   * caller's own, so that each is compiled for what it calls.
+   */
+  perTurn(turns: number, loop: (turns: number) => void): Measure {
+    const { addon } = this
+    // Without the addon, the whole process's: to a microsecond, its other threads included.
+    const now = 'none' in addon ? processTime : (): number => addon.cpuTime()
+    return () => {
+      const start = now()
+      loop(turns)
+      return (now() - start) / turns
+    }
+  }
+}
+
+function processTime(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) * 1000
+}
