@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import { readBus, readDriver, readVfioDev, type VfioDev } from './device.js'
 import { array, integer, object } from '../validate.js'
-import { type HostOptions, listNames, readText, resolvePath, sysfsRoot } from './sysfs.js'
+import { checkHostOptions, type HostOptions, listNames, readText, resolvePath, sysfsRoot } from './sysfs.js'
 
 /** A device in an IOMMU group. */
 export interface IommuGroupMember {
@@ -86,6 +86,7 @@ function parseReservedRegion(line: string): ReservedRegion | null {
  * @throws TypeError or RangeError if `id` is not a whole number from 0
  */
 export function readIommuGroup(id: number, options: HostOptions = {}): IommuGroup | null {
+  checkHostOptions(options)
   integer(id, 'id', 0, Number.MAX_SAFE_INTEGER)
   const path = join(sysfsRoot(options), 'kernel', 'iommu_groups', String(id))
   const names = listNames(path, 'devices')
@@ -107,6 +108,7 @@ export function readIommuGroup(id: number, options: HostOptions = {}): IommuGrou
 
 /** Every IOMMU group, by number. Empty where the IOMMU is off, or there is no sysfs. */
 export function listIommuGroups(options: HostOptions = {}): IommuGroup[] {
+  checkHostOptions(options)
   return (listNames(sysfsRoot(options), 'kernel', 'iommu_groups') ?? [])
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
@@ -132,7 +134,7 @@ export function isVfioMember(member: Pick<IommuGroupMember, 'bus' | 'driver' | '
 export function groupViability(group: Pick<IommuGroup, 'members'>): GroupViability {
   const { members } = object(group, 'group')
   const offenders = array(members, 'group.members').flatMap((member) => {
-    const { name, driver } = member
+    const { name, driver } = object(member, 'a member')
     if (driver === null || NEUTRAL_DRIVERS.has(driver) || isVfioMember(member)) return []
     return [{ address: name, driver }]
   })

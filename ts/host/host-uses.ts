@@ -3,7 +3,15 @@
 
 import { join, sep } from 'node:path'
 import { string } from '../validate.js'
-import { type HostOptions, listNames, procRoot, readText, resolvePath, sysfsRoot } from './sysfs.js'
+import {
+  checkHostOptions,
+  type HostOptions,
+  listNames,
+  procRoot,
+  readText,
+  resolvePath,
+  sysfsRoot,
+} from './sysfs.js'
 
 /** Something that the host would lose with the device. */
 export interface HostUse {
@@ -64,6 +72,7 @@ function diskUses(path: string, options: HostOptions): string[] {
 
 /** What the host uses of the device in directory `path`, links followed. */
 export function hostUses(path: string, options: HostOptions = {}): HostUse[] {
+  checkHostOptions(options)
   string(path, 'path')
   const up = entriesOf(path, 'net', options).filter(
     ({ path: entry }) => (Number(readText(entry, 'flags') ?? 0) & IFF_UP) !== 0,

@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path'
 import { readDriver, readIommuGroupNumber, readVfioDev, type VfioDev } from './device.js'
 import type { HostStep } from './step.js'
 import {
+  checkHostOptions,
   type HostOptions,
   linkName,
   listNames,
@@ -90,6 +91,7 @@ export function mdevTypesOf(path: string, attempt: Attempt = throwing): MdevType
 
 /** Every type of every parent. Empty where there is no parent. */
 export function listMdevTypes(options: HostOptions = {}): MdevType[] {
+  checkHostOptions(options)
   return mdevParentPaths(options).flatMap((path) => mdevTypesOf(path) ?? [])
 }
 
@@ -109,6 +111,7 @@ function readMdev(uuid: string, options: HostOptions): Mdev | null {
 
 /** Every mediated device, by UUID. */
 export function listMdevs(options: HostOptions = {}): Mdev[] {
+  checkHostOptions(options)
   return (listNames(sysfsRoot(options), 'bus', 'mdev', 'devices') ?? [])
     .sort()
     .map((uuid) => readMdev(uuid, options))

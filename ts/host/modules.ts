@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { string } from '../validate.js'
-import { type HostOptions, listNames, readText, sysfsRoot } from './sysfs.js'
+import { checkHostOptions, type HostOptions, listNames, readText, sysfsRoot } from './sysfs.js'
 
 /** A module that the kernel has. */
 export interface KernelModule {
@@ -37,6 +37,7 @@ function readParameter(path: string): string | null {
  * @throws TypeError if `name` is no module name
  */
 export function readModule(name: string, options: HostOptions = {}): KernelModule | null {
+  checkHostOptions(options)
   if (!/^[\w-]+$/.test(string(name, 'name')))
     throw new TypeError(`${JSON.stringify(name)} is not the name of a kernel module`)
   const kernelName = name.replaceAll('-', '_')

@@ -3,6 +3,7 @@
 import { compareBdf, formatBdf, isBdf, type PciAddress, parseBdf } from './bdf.js'
 import { readDriver, readIommuGroupNumber, readVfioDev, type VfioDev } from './device.js'
 import {
+  checkHostOptions,
   type HostOptions,
   linkName,
   listNames,
@@ -140,6 +141,7 @@ function readSriov(path: string, names: ReadonlySet<string>): PciSriov | null {
  * @throws TypeError or RangeError if `bdf` is no address, see {@link parseBdf}
  */
 export function readPciDevice(bdf: string, options: HostOptions = {}): PciDevice | null {
+  checkHostOptions(options)
   const address = formatBdf(parseBdf(bdf))
   const path = resolvePath(sysfsRoot(options), 'bus', 'pci', 'devices', address)
   if (path === null) return null
@@ -180,6 +182,7 @@ export function readPciDevice(bdf: string, options: HostOptions = {}): PciDevice
 
 /** Every PCI device, by address. Empty where there is no PCI, or no sysfs. */
 export function listPciDevices(options: HostOptions = {}): PciDevice[] {
+  checkHostOptions(options)
   const addresses: PciAddress[] = (listNames(sysfsRoot(options), 'bus', 'pci', 'devices') ?? [])
     .filter(isBdf)
     .map(parseBdf)

@@ -8,7 +8,16 @@ import { type GroupViability, groupViability, type IommuGroup, readIommuGroup } 
 import { type KernelModule, readModule } from './modules.js'
 import { PciIds, type PciNames } from './pci-ids.js'
 import { type PciDevice, readPciDevice } from './pci.js'
-import { devRoot, type HostOptions, listNames, pciIdsPath, procRoot, readText, sysfsRoot } from './sysfs.js'
+import {
+  checkHostOptions,
+  devRoot,
+  type HostOptions,
+  listNames,
+  pciIdsPath,
+  procRoot,
+  readText,
+  sysfsRoot,
+} from './sysfs.js'
 
 /** Something that is there and could not be read. */
 export interface ReadProblem {
@@ -203,6 +212,7 @@ function probeGroups(attempts: Attempts, options: HostOptions): ProbedGroup[] {
  * @throws TypeError if an option is no text
  */
 export function probeHost(options: HostOptions = {}): HostReport {
+  checkHostOptions(options)
   const sysfs = sysfsRoot(options)
   const proc = procRoot(options)
   const dev = devRoot(options)

@@ -4,7 +4,7 @@
 import { basename, isAbsolute, join, relative, sep } from 'node:path'
 import { formatBdf, isBdf, parseBdf } from './bdf.js'
 import { readBus, readDriver, readIommuGroupNumber, readVfioDev, type VfioDev } from './device.js'
-import { type HostOptions, resolvePath, sysfsRoot } from './sysfs.js'
+import { checkHostOptions, type HostOptions, resolvePath, sysfsRoot } from './sysfs.js'
 
 /** A device that was found. */
 export interface ResolvedDevice {
@@ -83,6 +83,7 @@ function pathOf(id: string, sysfs: string): string {
  * @throws RangeError if it is a PCI address with a device or function number that cannot be
  */
 export function resolveDevice(id: string, options: HostOptions = {}): ResolvedDevice | null {
+  checkHostOptions(options)
   const sysfs = sysfsRoot(options)
   const path = pathOf(id, sysfs)
   const root = resolvePath(sysfs)

@@ -2,9 +2,10 @@
 // steps, nor decide whether they may be done.
 
 import { join } from 'node:path'
-import { object } from '../validate.js'
+import { array, object, string } from '../validate.js'
+import { parseBdf } from './bdf.js'
 import { overrideStep, unbindStep } from './bind.js'
-import { readText, type HostOptions, sysfsRoot } from './sysfs.js'
+import { checkHostOptions, readText, type HostOptions, sysfsRoot } from './sysfs.js'
 import { type PciDevice, readPciDevice } from './pci.js'
 import type { HostStep } from './step.js'
 
@@ -21,8 +22,12 @@ export interface SriovState {
 
 /** What a physical function has; null for a device without SR-IOV. */
 export function readSriov(physicalFunction: PciDevice, options: HostOptions = {}): SriovState | null {
+  checkHostOptions(options)
   const { sriov, sysfsPath, virtfns } = object(physicalFunction, 'physicalFunction')
   if (sriov === null) return null
+  object(sriov, 'physicalFunction.sriov')
+  string(sysfsPath, 'physicalFunction.sysfsPath')
+  for (const address of array(virtfns, 'physicalFunction.virtfns')) parseBdf(address)
   const autoprobe = readText(sysfsPath, 'sriov_drivers_autoprobe')
   return {
     physicalFunction,

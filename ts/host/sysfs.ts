@@ -3,7 +3,7 @@
 import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync, realpathSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
-import { options as optionsOf, string } from '../validate.js'
+import { object, options as optionsOf, string } from '../validate.js'
 
 /** Where to look; every reader of this folder takes it. */
 export interface HostOptions {
@@ -17,6 +17,17 @@ export interface HostOptions {
   readonly pciIds?: string
   /** Where the kernel's modules are, `/lib/modules` unless told otherwise. */
   readonly modulesRoot?: string
+}
+
+const ROOTS = ['sysfsRoot', 'devRoot', 'procRoot', 'pciIds', 'modulesRoot'] as const
+
+/**
+ * What every public reader calls before it reads anything.
+ * @throws TypeError if `options` is no object, or one of them no text
+ */
+export function checkHostOptions(options: HostOptions): void {
+  const given = object(options, 'options')
+  for (const name of ROOTS) if (given[name] !== undefined) string(given[name], `options.${name}`)
 }
 
 function root(options: HostOptions, name: keyof HostOptions, usual: string): string {

@@ -5,7 +5,7 @@ import { readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { array, string } from '../validate.js'
 import { readIommuGroupNumber, readVfioDev } from './device.js'
-import { type HostOptions, listNames, procRoot, readText, resolvePath } from './sysfs.js'
+import { checkHostOptions, type HostOptions, listNames, procRoot, readText, resolvePath } from './sysfs.js'
 
 /** A process that has a device, or the group that it is in, open. */
 export interface DeviceUser {
@@ -32,10 +32,12 @@ const quietly = <T>(read: () => T): T | null => {
 
 /** Who has one of the devices in the directories `paths` open. */
 export function deviceUsers(paths: readonly string[], options: HostOptions = {}): DeviceUsers {
+  checkHostOptions(options)
   const nodes = new Set<string>()
   const devices = new Set<string>()
-  for (const each of array(paths, 'paths')) {
-    const path = resolvePath(string(each, 'a path'))
+  for (const each of array(paths, 'paths')) string(each, 'a path')
+  for (const each of paths) {
+    const path = resolvePath(each)
     if (path === null) continue
     // fdinfo gives the path below sysfs's mount point.
     devices.add(path.slice(path.indexOf('/devices/')))

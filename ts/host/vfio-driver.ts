@@ -4,7 +4,15 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { string } from '../validate.js'
-import { readText, listNames, sysfsRoot, type HostOptions, modulesRoot, procRoot } from './sysfs.js'
+import {
+  checkHostOptions,
+  readText,
+  listNames,
+  sysfsRoot,
+  type HostOptions,
+  modulesRoot,
+  procRoot,
+} from './sysfs.js'
 
 /** The driver to choose. */
 export interface VfioDriverChoice {
@@ -57,6 +65,7 @@ function registered(module: string, options: HostOptions): string | null {
  * has an alias for every device.
  */
 export function chooseVfioDriver(path: string, options: HostOptions = {}): VfioDriverChoice {
+  checkHostOptions(options)
   string(path, 'path')
   const modalias = readText(path, 'modalias')
   const release = readText(procRoot(options), 'sys', 'kernel', 'osrelease')

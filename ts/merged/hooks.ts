@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import type { VfioDevice } from '../device/device.js'
 import type { Region } from '../device/region.js'
 import { VfioError } from '../errors.js'
-import { type HostOptions, sysfsRoot } from '../host/sysfs.js'
+import { array, object } from '../validate.js'
+import { checkHostOptions, type HostOptions, sysfsRoot } from '../host/sysfs.js'
 import { deviceUsers } from '../host/users.js'
 import type { HookFinding, MergedReport, SharedDevice } from './report.js'
 
@@ -98,8 +99,11 @@ async function hooksOf(device: SharedDevice, options: HostOptions): Promise<Shar
  * @throws TypeError if an option is no text
  */
 export async function withHooks(report: MergedReport, options: HostOptions = {}): Promise<MergedReport> {
+  checkHostOptions(options)
+  const shared = array(object(report, 'report').devices, 'report.devices')
+  for (const device of shared) object(device, 'a device of the report')
   const devices: SharedDevice[] = []
   // One after another: two may share a group.
-  for (const device of report.devices) devices.push(await hooksOf(device, options))
+  for (const device of shared) devices.push(await hooksOf(device, options))
   return { ...report, devices }
 }

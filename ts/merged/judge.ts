@@ -1,5 +1,6 @@
 // Judges the rows of ./known-issues.ts for one device, and checks that they are well formed. It must not know any issue.
 
+import { array, object, string } from '../validate.js'
 import type { DetectRule, KnownIssue } from './known-issues.js'
 import type { Framework } from './report.js'
 
@@ -104,7 +105,10 @@ const RULES: Readonly<Record<DetectRule['rule'], readonly string[]>> = {
 /** What is wrong with a list of issues, a sentence each; empty for a good one. */
 export function issueProblems(issues: readonly KnownIssue[]): string[] {
   const seen = new Set<string>()
-  return issues.flatMap((issue) => {
+  return array(issues, 'issues').flatMap((issue) => {
+    object(issue, 'an issue')
+    object(issue.detect, 'detect')
+    for (const name of ['id', 'symptom', 'affected', 'provenance'] as const) string(issue[name], name)
     const wrong: string[] = []
     if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(issue.id)) wrong.push(`${issue.id}: an id is words joined by dashes`)
     if (seen.has(issue.id)) wrong.push(`${issue.id}: the id is there twice`)

@@ -13,7 +13,8 @@ import {
   type ProbedPciDevice,
   type ReadProblem,
 } from '../host/probe.js'
-import { type HostOptions, listNames, readText, sysfsRoot } from '../host/sysfs.js'
+import { array, object } from '../validate.js'
+import { checkHostOptions, type HostOptions, listNames, readText, sysfsRoot } from '../host/sysfs.js'
 import {
   type HostNodes,
   listMdevParents,
@@ -320,6 +321,11 @@ function describeOther(path: string, mdevTypes: readonly MdevType[], scene: Scen
  * @throws TypeError if an option is no text
  */
 export function mergedReport(options: HostOptions = {}, host: HostReport = probeHost(options)): MergedReport {
+  checkHostOptions(options)
+  const { devices: ofHost } = object(host, 'host')
+  array(ofHost, 'host.devices')
+  array(host.groups, 'host.groups')
+  array(host.problems, 'host.problems')
   const attempts = new Attempts()
   const parents = listMdevParents(attempts, options)
   const types = new Map(parents.map((path) => [basename(path), readMdevTypes(path, attempts) ?? []] as const))

@@ -5,7 +5,8 @@ import { isDeepStrictEqual } from 'node:util'
 import { EBUSY, EINVAL, EIO, ETIMEDOUT, VfioError } from '../../errors.js'
 import { type HostIo, KernelIo } from '../../host/io.js'
 import { ANY, type HostStep } from '../../host/step.js'
-import { array, object, options as optionsOf } from '../../validate.js'
+import { array, object } from '../../validate.js'
+import { checkChangeOptions } from './check-options.js'
 import { ChangeError } from './error.js'
 import { Journal, type JournalEntry, listChanges, stateRoot } from './journal.js'
 import { ChangeLock } from './lock.js'
@@ -100,7 +101,8 @@ async function checkNeeds({ needs, write: { file } }: HostStep, io: HostIo): Pro
  */
 export async function apply(plan: Plan, options: ChangeOptions = {}): Promise<AppliedChange> {
   checkPlan(plan)
-  const { onEvent, signal, timeout } = optionsOf(options, 'options')
+  checkChangeOptions(options)
+  const { onEvent, signal, timeout } = options
   const folder = stateRoot(options)
   if (plan.steps.length === 0) return { id: null, plan: confirm(plan, options), seen: [] }
   // Before the lock as well: who may not write there is told why it is refused all the same.

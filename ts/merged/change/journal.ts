@@ -4,6 +4,7 @@
 import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { string } from '../../validate.js'
+import { checkChangeOptions } from './check-options.js'
 import { explained, syncFolder } from './files.js'
 import type { ChangeOptions, Plan } from './types.js'
 
@@ -151,6 +152,7 @@ function readEntry(folder: string, id: number): JournalEntry | null {
  * @throws VfioError EACCES for who may not see them
  */
 export function listChanges(options: ChangeOptions = {}): JournalEntry[] {
+  checkChangeOptions(options)
   const folder = stateRoot(options)
   let names: string[]
   try {

@@ -111,11 +111,11 @@ function chosen(device: PciDevice, group: boolean, options: ChangeOptions): PciD
 }
 
 export function planBind(asked: Bind, options: ChangeOptions): Draft<Bind> {
-  const device = pciDevice(asked.device, 'change.device', options)
   const group = boolean(asked.group ?? false, 'change.group')
   const persist = boolean(asked.persist ?? false, 'change.persist')
   if (asked.driver !== undefined && !/^[\w.-]+$/.test(string(asked.driver, 'change.driver')))
     throw new TypeError(`change.driver must be the name of a driver, not ${JSON.stringify(asked.driver)}`)
+  const device = pciDevice(asked.device, 'change.device', options)
   const told = remarks()
   const devices = chosen(device, group, options)
   let main = ''
@@ -159,9 +159,9 @@ export function planBind(asked: Bind, options: ChangeOptions): Draft<Bind> {
 }
 
 export function planUnbind(asked: Unbind, options: ChangeOptions): Draft<Unbind> {
-  const device = pciDevice(asked.device, 'change.device', options)
   const to = oneOf(asked.to ?? 'host', 'change.to', ['host', 'none'])
   const persist = boolean(asked.persist ?? false, 'change.persist')
+  const device = pciDevice(asked.device, 'change.device', options)
   const { address, sysfsPath, driver, driverOverride } = device
   const told = remarks()
   // A device that a host driver has by itself is where it belongs.

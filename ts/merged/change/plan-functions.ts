@@ -12,7 +12,12 @@ type Vgpu = Extract<HostChange, { kind: 'vgpu' }>
 
 const plural = (count: number): string => `${count} virtual function${count === 1 ? '' : 's'}`
 
+/** What the register of an SR-IOV capability can hold; a device has a bound of its own. */
+const MOST_VFS = 0xffff
+
 export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
+  integer(asked.numVfs, 'change.numVfs', 0, MOST_VFS)
+  if (asked.autoprobe !== undefined) boolean(asked.autoprobe, 'change.autoprobe')
   const device = pciDevice(asked.device, 'change.device', options)
   const { address, driver, physfn } = device
   const state = readSriov(device, options)
@@ -75,6 +80,7 @@ export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
 }
 
 export function planVgpu(asked: Vgpu, options: ChangeOptions): Draft<Vgpu> {
+  const type = integer(asked.type, 'change.type', 0, 0xffff_ffff)
   const device = pciDevice(asked.device, 'change.device', options)
   const { address, sysfsPath } = device
   const state = readVgpu(sysfsPath)
@@ -83,7 +89,6 @@ export function planVgpu(asked: Vgpu, options: ChangeOptions): Draft<Vgpu> {
       address,
       "It is no virtual function of NVIDIA's vGPU driver (no nvidia/creatable_vgpu_types): make virtual functions first.",
     )
-  const type = integer(asked.type, 'change.type', 0, 0xffff_ffff)
   const told = remarks()
   const steps = vgpuSteps(sysfsPath, state.current, type)
   const name = state.creatable.find(({ id }) => id === type)?.name

@@ -2,6 +2,7 @@
 
 import { readText, procRoot } from '../../host/sysfs.js'
 import { object, oneOf } from '../../validate.js'
+import { checkChangeOptions } from './check-options.js'
 import type { Draft } from './draft.js'
 import { planBind, planUnbind } from './plan-bind.js'
 import { planMdevCreate, planMdevRemove } from './plan-mdev.js'
@@ -32,6 +33,7 @@ export function bootId(options: ChangeOptions): string | null {
  */
 export function plan(change: HostChange, options: ChangeOptions = {}): Plan {
   object(change, 'change')
+  checkChangeOptions(options)
   const kind = oneOf(change.kind, 'change.kind', Object.keys(PLANNERS) as HostChangeKind[])
   const planner = PLANNERS[kind] as (change: HostChange, options: ChangeOptions) => Draft
   const { change: whole, ...rest } = planner(change, options)

@@ -5,7 +5,8 @@ import { EBUSY, ENOENT, VfioError } from '../../errors.js'
 import { KernelIo } from '../../host/io.js'
 import { listNames, linkName, sysfsRoot } from '../../host/sysfs.js'
 import { deviceUsers } from '../../host/users.js'
-import { integer } from '../../validate.js'
+import { boolean, integer } from '../../validate.js'
+import { checkChangeOptions } from './check-options.js'
 import { ChangeError } from './error.js'
 import { isOnDisk } from './files.js'
 import { Journal, type JournalEntry, listChanges, stateRoot } from './journal.js'
@@ -90,7 +91,9 @@ function refuseUsed(entry: JournalEntry, options: ChangeOptions): void {
  */
 export async function undo(id?: number, options: UndoOptions = {}): Promise<UndoneChange> {
   if (id !== undefined) integer(id, 'id', 1, Number.MAX_SAFE_INTEGER)
+  checkChangeOptions(options)
   const { force = false, onEvent, timeout } = options
+  boolean(force, 'options.force')
   const folder = stateRoot(options)
   find(id, listChanges(options), folder)
   const lock = await ChangeLock.take(folder)

@@ -6,7 +6,7 @@ import type { PciRegionName, Region } from '../../device/region.js'
 import { VfioError } from '../../errors.js'
 import type { IoExit, MmioExit, Vm } from '../../kvm/index.js'
 import { addon } from '../../native.js'
-import { MAX_U64, bigint, instance, integer, object } from '../../validate.js'
+import { MAX_U64, bigint, boolean, instance, integer, object, oneOf } from '../../validate.js'
 import type { BarRegister } from './bar-registers.js'
 import { BarWindow } from './bar-window.js'
 import type { GuestConfig } from './guest-config.js'
@@ -128,6 +128,7 @@ export class GuestBars {
   handleMmio(exit: Pick<MmioExit, 'address' | 'length' | 'isWrite' | 'data'>): boolean {
     const { address, isWrite } = object(exit, 'exit')
     bigint(address, 'exit.address', 0n, MAX_U64)
+    boolean(isWrite, 'exit.isWrite')
     const data = accessed(exit.data, integer(exit.length, 'exit.length', 1, MOST_MMIO))
     const found = this.#find('memory', address)
     if (found === undefined) return this.#accessRom(address, data, isWrite)
@@ -140,6 +141,7 @@ export class GuestBars {
   handlePio(exit: Pick<IoExit, 'port' | 'direction' | 'size' | 'count' | 'data'>): boolean {
     const { port, direction } = object(exit, 'exit')
     integer(port, 'exit.port', 0, MOST_PORT)
+    oneOf(direction, 'exit.direction', ['in', 'out'])
     const size = integer(exit.size, 'exit.size', 1, MOST_PIO)
     const count = integer(exit.count, 'exit.count', 1, MOST_ELEMENTS)
     const data = accessed(exit.data, size * count)
