@@ -5,7 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node
 import { join } from 'node:path'
 import { onHost, testFiles } from './lib/ava.mjs'
 import { build, configure, runCtest, whyNoNativeTests } from './lib/native.mjs'
-import { prepareModules, prepareTypeScript } from './lib/prepare.mjs'
+import { prepareExamples, prepareLibrary, prepareModules, prepareTypeScript } from './lib/prepare.mjs'
 import { capture, findProgram, ROOT } from './lib/process.mjs'
 import { report, Results, runSuite } from './lib/results.mjs'
 import { say } from './lib/say.mjs'
@@ -85,8 +85,12 @@ const prepare = () => {
   say(`building the addon and the C++ tests with sanitizers in ${FOLDER}`)
   const failure =
     configure(FOLDER, ['-DNODE_VFIO_SANITIZE=address']) ?? build(FOLDER, 'node_vfio', 'native_tests')
-  if (failure === undefined) prepareTypeScript()
-  return failure
+  if (failure !== undefined) return failure
+  prepareTypeScript()
+  // Compilers do not run under a sanitizer: what the programs under test would set up is there before.
+  prepareLibrary()
+  prepareExamples()
+  return undefined
 }
 
 let problem
