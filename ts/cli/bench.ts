@@ -5,6 +5,7 @@ import { measureRows, ROW_NAMES } from '../bench/rows.js'
 import { BenchTools } from '../bench/tools.js'
 import type { CliContext } from './context.js'
 import { CliError, json, table } from './format.js'
+import { WRONG_ARGUMENTS } from './given.js'
 import type { BenchOutput } from './output.js'
 
 export interface BenchOptions {
@@ -45,7 +46,10 @@ export async function bench(
   { json: wantsJson, only = '', runs }: BenchOptions,
 ): Promise<void> {
   if (!ROW_NAMES.some((name) => name.startsWith(only)))
-    throw new CliError(`no row begins with ${JSON.stringify(only)}: there are ${ROW_NAMES.join(', ')}`, 2)
+    throw new CliError(
+      `no row begins with ${JSON.stringify(only)}: there are ${ROW_NAMES.join(', ')}`,
+      WRONG_ARGUMENTS,
+    )
   // News, not results.
   const say = (text: string): void => context.err(`vfio: ${text}\n`)
   const machine = describeMachine()

@@ -14,6 +14,7 @@ import {
 } from '../pci/index.js'
 import type { CliContext } from './context.js'
 import { byteSize, CliError, hex, ids, json } from './format.js'
+import { given } from './given.js'
 import type { ConfigHeader, ConfigOutput } from './output.js'
 import { type Style, styleOf } from './style.js'
 import { drawTree, fields, type Node, words } from './tree.js'
@@ -222,7 +223,7 @@ function print(
 }
 
 export async function config(context: CliContext, id: string, options: ConfigOptions): Promise<void> {
-  const found = resolveDevice(id, context.host)
+  const found = given(() => resolveDevice(id, context.host))
   if (found === null) throw new CliError(`there is no device ${id}; \`vfio ls\` lists them`)
   if (found.kind !== 'pci' && options.vfio !== true)
     throw new CliError(

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import type { PciRegionName, Region } from '../device/region.js'
 import type { CliContext } from './context.js'
 import { byteSize, CliError, json } from './format.js'
+import { WRONG_ARGUMENTS } from './given.js'
 import type { DumpOutput } from './output.js'
 import { ACCESS, type Width, withRegion } from './register.js'
 
@@ -31,7 +32,10 @@ interface Range {
 
 function rangeOf(region: Region, { offset = 0, length = region.size - offset }: DumpOptions): Range {
   if (offset >= region.size || length < 1 || offset + length > region.size)
-    throw new RangeError(`offset and length must be within the ${byteSize(region.size)} of ${region.name}`)
+    throw new CliError(
+      `offset and length must be within the ${byteSize(region.size)} of ${region.name}`,
+      WRONG_ARGUMENTS,
+    )
   return { offset, length }
 }
 
@@ -43,7 +47,7 @@ function checkWidth(region: Region, { width }: DumpOptions, { offset, length }: 
     )
   }
   if (offset % width !== 0 || length % width !== 0)
-    throw new RangeError(`offset and length must be multiples of the width, ${width} bytes`)
+    throw new CliError(`offset and length must be multiples of the width, ${width} bytes`, WRONG_ARGUMENTS)
 }
 
 /** The bytes of a part of the region, as they stand in memory. */

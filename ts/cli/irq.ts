@@ -3,6 +3,7 @@ import { VfioDevice } from '../device/device.js'
 import type { PciIrqName } from '../device/interrupts.js'
 import type { CliContext } from './context.js'
 import { CliError, plural } from './format.js'
+import { checkDevice, given } from './given.js'
 
 export interface IrqOptions {
   /** The vector to fire from the kernel, as the device would. */
@@ -22,9 +23,9 @@ function watch(
   name: PciIrqName,
   options: IrqOptions,
 ): Promise<number> {
-  const irq = device.irq(name)
+  const irq = given(() => device.irq(name))
   const { count = Infinity, timeout, trigger } = options
-  irq.enable(irq.count)
+  given(() => irq.enable(irq.count))
   context.err(`${name} of ${device.name}: ${plural(irq.count, 'vector')} enabled\n`)
   return new Promise((resolve) => {
     let arrived = 0
@@ -40,7 +41,7 @@ function watch(
       }
       irq.listen(handler, { vector })
     }
-    if (trigger !== undefined) irq.trigger(trigger)
+    if (trigger !== undefined) given(() => irq.trigger(trigger))
     const timer = timeout === undefined ? undefined : setTimeout(() => resolve(arrived), timeout * 1000)
   })
 }
@@ -54,7 +55,7 @@ export async function irq(
   const { trigger } = options
   const defaults = trigger === undefined ? {} : { count: 1, timeout: TRIGGER_TIMEOUT }
   const wanted = { ...defaults, ...options }
-  const device = await VfioDevice.open(id, { ...context.host, watch: false })
+  const device = await VfioDevice.open(checkDevice(id, context), { ...context.host, watch: false })
   try {
     // An MSI is a write of the device's. Nothing is mapped for it, so that it reaches nothing else.
     if (device.info.bus === 'pci') device.config.command.busMaster = true

@@ -58,6 +58,13 @@ export function createProgram(context: CliContext): Command {
   return program
 }
 
+/** Programming errors: arguments are judged where they are taken, see ./given.ts. */
+function isOurs(error: unknown): boolean {
+  return [TypeError, RangeError, ReferenceError, SyntaxError].some((each) => error instanceof each)
+}
+
+const OURS = '  This is a fault of vfio itself: please report it, with the command line.\n'
+
 /** Runs one command. Resolves to the exit status; whatever goes wrong is told in words. */
 export async function run(args: readonly string[], context: CliContext): Promise<number> {
   try {
@@ -66,8 +73,8 @@ export async function run(args: readonly string[], context: CliContext): Promise
   } catch (error) {
     // Commander has said what was wrong with the arguments, and throws after --help too.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage
-    context.err(harmless(errorText(error)))
+    context.err(harmless(errorText(error) + (isOurs(error) ? OURS : '')))
     if (error instanceof CliError) return error.status
-    return error instanceof TypeError || error instanceof RangeError ? EXIT.usage : EXIT.failed
+    return EXIT.failed
   }
 }

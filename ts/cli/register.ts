@@ -3,6 +3,7 @@ import { VfioDevice } from '../device/device.js'
 import type { PciRegionName, Region } from '../device/region.js'
 import type { CliContext } from './context.js'
 import { hex } from './format.js'
+import { checkDevice, given } from './given.js'
 
 export type Width = 1 | 2 | 4 | 8
 
@@ -38,14 +39,14 @@ export interface RegisterOptions {
 
 /** Opens a device for the time of what is done with one of its regions. */
 export async function withRegion(
-  { host }: CliContext,
+  context: CliContext,
   id: string,
   name: PciRegionName | number,
   use: (region: Region) => void | Promise<void>,
 ): Promise<void> {
-  const device = await VfioDevice.open(id, { ...host, watch: false })
+  const device = await VfioDevice.open(checkDevice(id, context), { ...context.host, watch: false })
   try {
-    await use(device.region(name))
+    await use(given(() => device.region(name)))
   } finally {
     await device.close()
   }
@@ -54,7 +55,8 @@ export async function withRegion(
 export async function read(context: CliContext, id: string, options: RegisterOptions): Promise<void> {
   const { offset, width } = options
   await withRegion(context, id, options.region, (region) => {
-    context.out(`${hex(ACCESS[width].read(region, offset), width * 2)}\n`)
+    const value = given(() => ACCESS[width].read(region, offset))
+    context.out(`${hex(value, width * 2)}\n`)
   })
 }
 
@@ -65,6 +67,6 @@ export async function write(
 ): Promise<void> {
   const { offset, width, value } = options
   await withRegion(context, id, options.region, (region) => {
-    ACCESS[width].write(region, offset, value)
+    given(() => ACCESS[width].write(region, offset, value))
   })
 }

@@ -5,6 +5,7 @@ import { type PciDevice, readIommuGroup, readPciDevice, resolveDevice } from '..
 import { type Capability, className, type ExtendedCapability, vendorName } from '../pci/index.js'
 import type { CliContext } from './context.js'
 import { byteSize, CliError, failure, hex, ids, json, plural, table } from './format.js'
+import { given } from './given.js'
 import type { HostSide, ShowOutput, VfioSide } from './output.js'
 import { openable, type Openable, refused } from './openable.js'
 
@@ -143,7 +144,7 @@ function print({ out }: CliContext, host: HostSide, open: Openable, device: Vfio
 }
 
 export async function show(context: CliContext, id: string, options: { json?: boolean }): Promise<void> {
-  const found = resolveDevice(id, context.host)
+  const found = given(() => resolveDevice(id, context.host))
   if (found === null) throw new CliError(`there is no device ${id}; \`vfio ls\` lists them`)
   const host: HostSide = {
     name: found.name,

@@ -3,6 +3,7 @@
 import { VfioDevice } from '../device/device.js'
 import type { CliContext } from './context.js'
 import { hex, plural, table } from './format.js'
+import { checkDevice, given } from './given.js'
 import type { WatchEvent } from './output.js'
 import { ACCESS } from './register.js'
 import { styleOf } from './style.js'
@@ -32,16 +33,16 @@ interface Row {
 }
 
 function registerRow(device: VfioDevice, { label, region, offset, width }: RegisterTarget): Row {
-  const opened = device.region(region)
+  const opened = given(() => device.region(region))
   const look = (): number | bigint => ACCESS[width].read(opened, offset)
   const show = (value: number | bigint): string => hex(value, width * 2)
-  return { label, value: look(), show, look, changes: 0, changedAt: null }
+  return { label, value: given(look), show, look, changes: 0, changedAt: null }
 }
 
 /** A row for each vector. */
 function irqRows(device: VfioDevice, { name }: IrqTarget): Row[] {
-  const irq = device.irq(name)
-  irq.enable(irq.count)
+  const irq = given(() => device.irq(name))
+  given(() => irq.enable(irq.count))
   return Array.from({ length: irq.count }, (_, vector) => {
     let arrived = 0
     irq.listen((signals) => (arrived += signals), { vector })
@@ -149,7 +150,7 @@ export async function watch(
   targets: readonly WatchTarget[],
   options: WatchOptions,
 ): Promise<void> {
-  const device = await VfioDevice.open(id, { ...context.host, watch: false })
+  const device = await VfioDevice.open(checkDevice(id, context), { ...context.host, watch: false })
   try {
     // An MSI is a write of the device's. Nothing is mapped for it, so that it reaches nothing else.
     if (device.info.bus === 'pci' && targets.some(({ kind }) => kind === 'irq'))

@@ -1,4 +1,7 @@
 // The arguments of `vfio`, its exit statuses, and how it tells what went wrong.
+import { rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import test from 'ava'
 import { byteSize, errorText, table } from '../../../ts/cli/format.js'
 import { VfioError } from '../../../ts/errors.js'
@@ -62,6 +65,65 @@ cliTest('a refusal is told with its remedy below, without a stack', async (t, { 
     ])
   }
 })
+
+const NO_PLAN = join(tmpdir(), `node-vfio-no-plan-${process.pid}.json`)
+
+cliTest('what only the library can judge is a wrong argument too', async (t, { tree, vfio }) => {
+  t.teardown(() => rmSync(NO_PLAN, { force: true }))
+  tree.pci('0000:00:10.0')
+  for (const args of [
+    ['show', '00:20.0'],
+    ['config', 'eth0'],
+    ['read', 'eth0', 'bar0', '0'],
+    ['write', '00:00.8', 'bar0', '0', '0'],
+    ['dump', 'eth0', 'config'],
+    ['watch', 'eth0', 'msix'],
+    ['irq', 'eth0', 'msix'],
+    ['bind', 'eth0'],
+    ['bind', '0000:00:10.0', '--driver', '../x'],
+    ['unbind', '00:20.0'],
+    ['sriov', 'set', '0000:00:10.0', '65536'],
+    ['sriov', 'show', 'eth0'],
+    ['mdev', 'rm', 'x'],
+    ['vgpu', 'eth0', '1'],
+    ['plan', 'bind', 'eth0'],
+    ['undo', '0'],
+  ]) {
+    const { status, out, err } = await vfio(...args)
+    t.is(status, 2, `${args.join(' ')}: ${err}`)
+    t.is(out, '')
+    t.notRegex(err, /fault of vfio/)
+  }
+  for (const plan of ['null', '5', '{}', '{"steps":5}', '{"steps":[],"change":{"kind":"x"}}']) {
+    writeFileSync(NO_PLAN, plan)
+    const { status, err } = await vfio('apply', NO_PLAN)
+    t.is(status, 2, `${plan}: ${err}`)
+    t.notRegex(err, /Cannot read/)
+  }
+})
+
+for (const error of [
+  new TypeError('x is not a function'),
+  new RangeError('Invalid array length'),
+  new ReferenceError('y'),
+]) {
+  cliTest(
+    `a ${error.name} of no argument's is a fault of ours, with status 1`,
+    async (t, { vfio }) => {
+      const { status, err } = await vfio('ls')
+      t.is(status, 1)
+      t.is(
+        err,
+        `vfio: ${error.message}\n  This is a fault of vfio itself: please report it, with the command line.\n`,
+      )
+    },
+    {
+      out: () => {
+        throw error
+      },
+    },
+  )
+}
 
 cliTest('each command has a help with examples', async (t, { vfio }) => {
   const { out } = await vfio('--help')

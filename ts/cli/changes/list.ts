@@ -2,6 +2,7 @@
 import { formatBdf, listMdevs, listMdevTypes, listPciDevices, parseBdf, readSriov } from '../../host/index.js'
 import type { CliContext } from '../context.js'
 import { CliError, json } from '../format.js'
+import { given } from '../given.js'
 import type { MdevsOutput, MdevTypesOutput, SriovOutput } from '../output.js'
 import { mdevsText, mdevTypesText, sriovText } from './print.js'
 
@@ -10,7 +11,7 @@ interface Json {
 }
 
 export function showSriov({ host, out }: CliContext, id: string | undefined, options: Json): void {
-  const address = id === undefined ? null : formatBdf(parseBdf(id))
+  const address = id === undefined ? null : given(() => formatBdf(parseBdf(id)))
   const functions = listPciDevices(host).flatMap((device) => {
     if (address !== null && device.address !== address) return []
     return readSriov(device, host) ?? []

@@ -13,8 +13,10 @@ import {
   plan,
   undo,
 } from '../../merged/index.js'
+import { array, object } from '../../validate.js'
 import type { CliContext } from '../context.js'
 import { CliError, json } from '../format.js'
+import { given } from '../given.js'
 import type { ChangeOutput, ChangesOutput, PlanOutput, UndoOutput } from '../output.js'
 import { styleOf } from '../style.js'
 import { changesText, planText, stepLines } from './print.js'
@@ -146,7 +148,11 @@ function tellInterrupted({ err }: CliContext, options: ChangeOptions): void {
 
 /** `vfio bind`, `unbind`, `sriov set`, ...: plans and, unless it is a dry run, makes. */
 export async function change(context: CliContext, asked: HostChange, flags: ChangeFlags): Promise<void> {
-  await make(context, plan(asked, optionsOf(context)), flags)
+  await make(
+    context,
+    given(() => plan(asked, optionsOf(context))),
+    flags,
+  )
 }
 
 /** `vfio apply`. */
@@ -158,7 +164,11 @@ export async function applyFile(context: CliContext, file: string, flags: Change
     throw new CliError(`${file} is no plan: ${error instanceof Error ? error.message : String(error)}`)
   }
   // What the file says besides is not believed: the change is planned anew, and has to give the same steps.
-  const now = plan(planned.change, optionsOf(context))
+  const now = given(() => {
+    object(planned, file)
+    array(planned.steps, `${file}: steps`)
+    return plan(planned.change, optionsOf(context))
+  })
   await make(context, { ...now, steps: planned.steps, bootId: planned.bootId }, flags)
 }
 

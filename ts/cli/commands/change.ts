@@ -1,7 +1,7 @@
 // Declares the commands that change the host, and those that show what they change.
 import { Argument, type Command, InvalidArgumentError, Option } from 'commander'
 import type { HostChange } from '../../merged/index.js'
-import { examples, jsonOption } from '../arguments.js'
+import { examples, jsonOption, positive } from '../arguments.js'
 import type { ChangeFlags, UndoFlags } from '../changes/run.js'
 import type { CliContext } from '../context.js'
 
@@ -239,7 +239,7 @@ export function declareChanges(program: Command, context: CliContext): void {
     .command('undo')
     .description('take a change back, also one that a crash cut short')
     .addArgument(
-      new Argument('[id]', 'as it was told when it was made; the last one, if left out').argParser(whole),
+      new Argument('[id]', 'as it was told when it was made; the last one, if left out').argParser(positive),
     )
     .option('--list', 'the changes that can be taken back')
     .option('--force', 'leave alone what somebody else has changed since')
