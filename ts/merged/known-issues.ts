@@ -54,7 +54,7 @@ export const KNOWN_ISSUES: readonly KnownIssue[] = [
     affected: '*',
     fixedIn: 'xe, from Linux 6.19',
     mitigation: 'Use xe from Linux 6.19 where it drives the GPU.',
-    provenance: OPEN_IOV,
+    provenance: `${OPEN_IOV}; of xe: Linux 6.19, Documentation/ABI/testing/sysfs-driver-intel-xe-sriov`,
     guarantee: 'observed',
     detect: { i915: { rule: 'always' }, xe: { rule: 'kernel', fixedFrom: '6.19' } },
   },
