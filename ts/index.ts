@@ -62,13 +62,13 @@ export {
 export { Iommufd, type IommufdOptions, type RlimitMode } from './iommu/iommufd.js'
 export { FaultQueue, type PageRequest } from './iommu/fault-queue.js'
 export {
-  type HwInfo,
   Hwpt,
   HwptDirtyTracking,
   type HwptOptions,
   type IommuData,
   type IommufdDevice,
 } from './iommu/hwpt.js'
+export type { HwInfo, IommuKind, VtdInfo } from './iommu/hw-info.js'
 export { EventQueue, HwQueue, type IommuEvent, Vdevice, Viommu } from './iommu/viommu.js'
 export { DirtyBitmap, type DirtyTracking } from './iommu/dirty-tracking.js'
 export { DmaBuffer } from './iommu/dma-buffer.js'

@@ -274,6 +274,15 @@ test.serial('MSI-X vectors of nvme by loop-back', async (t) => {
     msix.trigger(3)
     msix.trigger(3)
     t.is(all[3]?.read(), 2)
+    msix.trigger([9, 2, 5, 5])
+    t.deepEqual(
+      all.flatMap((eventfd, vector) => (eventfd.read() > 0 ? [vector] : [])),
+      [2, 5, 9],
+      'several in one call, and nothing between them',
+    )
+    t.throws(() => msix.trigger([]), { instanceOf: RangeError })
+    t.throws(() => msix.trigger([0, msix.count]), { instanceOf: RangeError })
+    t.throws(() => msix.trigger([0, '1' as never]), { instanceOf: TypeError })
     t.throws(
       () => {
         msix.trigger(msix.count)

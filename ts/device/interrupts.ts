@@ -2,8 +2,8 @@
 import { attempt, type VfioError, type VfioErrorContext } from '../errors.js'
 import { EventFd } from '../event/eventfd.js'
 import { SignalPoller, environmentPollers } from '../event/poller.js'
-import { callable, instance, integer, options as optionsOf } from '../validate.js'
-import { type DeviceBackend, IRQ_ACTION } from './backend.js'
+import { array, callable, instance, integer, options as optionsOf } from '../validate.js'
+import { type DeviceBackend, IRQ_ACTION, type IrqData } from './backend.js'
 import type { DeviceBus, IrqInfo } from './info.js'
 import { irqName } from './names.js'
 
@@ -161,9 +161,22 @@ export class InterruptIndex {
     return this.#unmaskFd
   }
 
-  /** Signals a vector's eventfd from the kernel, as the device would: a loop-back test. */
-  trigger(vector = 0): void {
-    this.#set(IRQ_ACTION.trigger, this.#checkVector(vector), 1, null)
+  /**
+   * Signals a vector's eventfd from the kernel, as the device would, or those of several vectors in one call: a loop-back
+   * test.
+   */
+  trigger(vectors: number | readonly number[] = 0): void {
+    if (!Array.isArray(vectors)) {
+      const vector = this.#checkVector(vectors)
+      this.#set(IRQ_ACTION.trigger, vector, 1, null)
+      return
+    }
+    const named = array<number>(vectors, 'vectors').map((vector) => this.#checkVector(vector))
+    if (named.length === 0) throw new RangeError('vectors must name one')
+    const start = Math.min(...named)
+    const flags = new Uint8Array(Math.max(...named) - start + 1)
+    for (const vector of named) flags[vector - start] = 1
+    this.#set(IRQ_ACTION.trigger, start, flags.length, flags)
   }
 
   /**
@@ -275,7 +288,7 @@ export class InterruptIndex {
     integer(count, 'the number of vectors', 1, this.count - start)
   }
 
-  #checkVector(vector: number): number {
+  #checkVector(vector: unknown): number {
     if (this.count === 0) throw new RangeError(`the device has no ${this.name} interrupt`)
     return integer(vector, 'vector', 0, this.count - 1)
   }
@@ -293,7 +306,7 @@ export class InterruptIndex {
     if (this.#exclusive) this.#owner.exclusive = this
   }
 
-  #set(action: number, start: number, count: number, data: readonly (EventFd | null)[] | null): void {
+  #set(action: number, start: number, count: number, data: IrqData): void {
     attempt(
       (error) => this.#context(error, start, count),
       () => {

@@ -210,6 +210,15 @@ export class AddressSpace extends Handle {
   }
 
   /**
+   * Whether the IOMMU keeps all DMA coherent with the processors' caches, also what a device marks as not to be snooped
+   * (VFIO_DMA_CC_IOMMU): a guest's own handling of caches then matters not. Null where the kernel does not tell: before the
+   * first device, and in a space of iommufd.
+   */
+  get cacheCoherent(): boolean | null {
+    return this.#backend.cacheCoherent
+  }
+
+  /**
    * Which pages devices wrote to: VFIO_IOMMU_DIRTY_PAGES of type1v2 (Linux 5.8), or the page tables of an iommufd space that
    * was opened with `dirtyTracking` (IOMMU_HWPT_SET_DIRTY_TRACKING, Linux 6.7), where the marks go with the last device.
    * Elsewhere its methods throw: EACCES on type1, ENOTTY in iommufd's compatibility mode, EOPNOTSUPP.

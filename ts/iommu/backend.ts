@@ -31,6 +31,8 @@ export interface SpaceBackend {
   readonly fd: number
   /** The uAPI name of mapping, for errors that this package makes itself. */
   readonly mapCall: string
+  /** Whether all DMA is coherent with the caches; null where the kernel does not tell. */
+  readonly cacheCoherent: boolean | null
   /** What lasts until a device comes or leaves: asking and decoding take as long as mapping a megabyte. */
   geometry(): Geometry
   /** As of now. */

@@ -1,18 +1,9 @@
 // Hwpt: a hardware page table of an iommufd, which devices are attached to in place of the address space that it translates
-// for; and what the IOMMU behind a device can do.
+// for.
 import { attempt } from '../errors.js'
 import { Handle } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
-import {
-  MAX_U64,
-  bigint,
-  boolean,
-  bytes as bytesOf,
-  instance,
-  integer,
-  object,
-  options as optionsOf,
-} from '../validate.js'
+import { boolean, bytes as bytesOf, instance, integer, object, options as optionsOf } from '../validate.js'
 import { type AddressSpace } from './address-space.js'
 import { DirtyBitmap, checkBitmapRange } from './dirty-tracking.js'
 import { FaultQueue } from './fault-queue.js'
@@ -156,48 +147,5 @@ export class Hwpt extends Handle {
 
   [Symbol.dispose](): void {
     this.close()
-  }
-}
-
-/** What the IOMMU behind a device can do. */
-export interface HwInfo {
-  /** The kind of `data`: 0 none, 1 Intel VT-d, 2 Arm SMMUv3, 3 Tegra241 CMDQV, 4 AMD (IOMMU_HW_INFO_TYPE_*). */
-  readonly type: number
-  readonly data: Uint8Array
-  /** The PASIDs that a device may use, as a power of two; 0 for none. */
-  readonly maxPasidLog2: number
-  readonly capabilities: {
-    /** IOMMU_HW_CAP_DIRTY_TRACKING */
-    readonly dirtyTracking: boolean
-    /** IOMMU_HW_CAP_PCI_PASID_EXEC */
-    readonly pasidExecute: boolean
-    /** IOMMU_HW_CAP_PCI_PASID_PRIV */
-    readonly pasidPrivileged: boolean
-    /** IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED */
-    readonly atsNotSupported: boolean
-    readonly raw: bigint
-  }
-}
-
-/** IOMMU_GET_HW_INFO (Linux 6.6). */
-export function hwInfo(device: IommufdDevice, type?: number): HwInfo {
-  const id = deviceIdOf(device)
-  const { iommufd } = device.addressSpace
-  if (iommufd === null) throw new TypeError('device must be in an address space of iommufd')
-  if (type !== undefined) integer(type, 'type', 0, 0xffff_ffff)
-  const found = addon().iommufdHwInfo(iommufd.native, id, type ?? null)
-  const raw = bigint(found.capabilities, 'capabilities', 0n, MAX_U64)
-  const has = (bit: bigint): boolean => (raw & bit) !== 0n
-  return {
-    type: found.type,
-    data: found.data,
-    maxPasidLog2: found.maxPasidLog2,
-    capabilities: {
-      dirtyTracking: has(1n), // IOMMU_HW_CAP_DIRTY_TRACKING
-      pasidExecute: has(2n), // IOMMU_HW_CAP_PCI_PASID_EXEC
-      pasidPrivileged: has(4n), // IOMMU_HW_CAP_PCI_PASID_PRIV
-      atsNotSupported: has(8n), // IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED
-      raw,
-    },
   }
 }

@@ -14,6 +14,8 @@ const OPTION_HUGE_PAGES = 1 // IOMMU_OPTION_HUGE_PAGES
 export class IoasBackend implements SpaceBackend {
   readonly type = 'iommufd'
   readonly mapCall = 'IOMMU_IOAS_MAP'
+  // Each page table of the space has its own, and the kernel does not say it.
+  readonly cacheCoherent = null
   readonly #native: () => NativeHandle
   #iommufd: Iommufd | undefined
   #known: { changes: number; geometry: Geometry } | undefined

@@ -18,6 +18,7 @@ const MAP_READ = 1
 const MAP_WRITE = 2
 const UNMAP_ALL = 2
 const EXTENSION_UNMAP_ALL = 9
+const DMA_CC = 4 // VFIO_DMA_CC_IOMMU
 
 /** Opens a container. */
 export function openContainer(container: ContainerKind, devRoot: string): NativeHandle {
@@ -99,6 +100,10 @@ export class ContainerBackend implements SpaceBackend {
       total += this.unmapSync(start, size > MAX_U64 ? MAX_U64 : size)
     }
     return total
+  }
+
+  get cacheCoherent(): boolean | null {
+    return this.driver === undefined ? null : addon().containerCheckExtension(this.#native(), DMA_CC) > 0
   }
 
   dirtyTracking(): DirtyTracking {

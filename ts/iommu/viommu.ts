@@ -5,6 +5,11 @@ import { MAX_U64, bigint, instance, integer, object } from '../validate.js'
 import { Hwpt, type IommuData, type IommufdDevice, dataOf, deviceIdOf, invalidate } from './hwpt.js'
 import { RecordQueue } from './queue.js'
 
+/** 0 is no type (IOMMU_VIOMMU_TYPE_DEFAULT, IOMMU_VEVENTQ_TYPE_DEFAULT, IOMMU_HW_QUEUE_TYPE_DEFAULT). */
+function checkType(type: unknown): number {
+  return integer(type, 'type', 1, 0xffff_ffff)
+}
+
 /** A slice of a hardware IOMMU for a guest (IOMMU_VIOMMU_ALLOC, Linux 6.13). */
 export class Viommu extends Handle {
   /** Its number in the iommufd. */
@@ -26,7 +31,7 @@ export class Viommu extends Handle {
     const id = deviceIdOf(device)
     instance(parent, Hwpt, 'parent')
     const { type, data } = object(options, 'options')
-    integer(type, 'type', 0, 0xffff_ffff)
+    checkType(type)
     const { bytes } = data === undefined ? { bytes: null } : dataOf({ type, bytes: data })
     return new Viommu(addon().viommuAlloc(parent.native, id, type, bytes), bytes)
   }
@@ -87,7 +92,7 @@ export class HwQueue extends Handle {
   ): HwQueue {
     instance(viommu, Viommu, 'viommu')
     const { type, index, iova, length } = object(options, 'options')
-    integer(type, 'type', 0, 0xffff_ffff)
+    checkType(type)
     integer(index, 'index', 0, 0xffff_ffff)
     bigint(iova, 'iova', 0n, MAX_U64)
     bigint(length, 'length', 1n, MAX_U64)
@@ -128,7 +133,7 @@ export class EventQueue extends RecordQueue<IommuEvent> {
   static allocate(viommu: Viommu, options: { type: number; depth: number; entryLength: number }): EventQueue {
     instance(viommu, Viommu, 'viommu')
     const { type, depth, entryLength } = object(options, 'options')
-    integer(type, 'type', 0, 0xffff_ffff)
+    checkType(type)
     integer(depth, 'depth', 1, 0xffff_ffff)
     integer(entryLength, 'entryLength', 1, 4096)
     return new EventQueue(addon().veventqAlloc(viommu.native, type, depth), entryLength)

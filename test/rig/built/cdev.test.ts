@@ -2,10 +2,12 @@
 // left behind.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { spawnSync } from 'node:child_process'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 
 import test from 'ava'
 
 import { AddressSpace, Iommufd, VfioDevice, VfioError } from '../../../ts/index.js'
+import { resolveDevice } from '../../../ts/host/index.js'
 import { Kvm } from '../../../ts/kvm/index.js'
 import { packageUrl } from '../../unit/support.js'
 import {
@@ -201,6 +203,10 @@ test.serial(
 )
 
 test.serial('from a descriptor that is not bound yet, and shared with another environment', async (t) => {
+  const given = [
+    openSync('/dev/iommu', 'r+'),
+    openSync(resolveDevice(devices.edu)?.vfioDev?.cdev ?? '', 'r+'),
+  ]
   const other = new Companion(
     `const iommufd = vfio.Iommufd.fromFd(3)
     const addressSpace = vfio.AddressSpace.open({ iommufd })
@@ -212,12 +218,7 @@ test.serial('from a descriptor that is not bound yet, and shared with another en
     say([claimed.region('bar0').read32(0), claimed.addressSpace.type])
     await claimed.close()
     say(device.closed)`,
-    await (async () => {
-      const { openSync } = await import('node:fs')
-      const { resolveDevice } = await import('../../../ts/host/index.js')
-      const node = resolveDevice(devices.edu)?.vfioDev?.cdev ?? ''
-      return [openSync('/dev/iommu', 'r+'), openSync(node, 'r+')]
-    })(),
+    given,
   )
   try {
     t.deepEqual(await other.said(), [EDU_ID, 'iommufd', 4096])
@@ -225,7 +226,65 @@ test.serial('from a descriptor that is not bound yet, and shared with another en
     t.true(await other.said())
   } finally {
     await other.end()
+    for (const fd of given) closeSync(fd)
   }
   t.throws(() => Iommufd.fromFd(1), { instanceOf: VfioError })
   t.throws(() => Iommufd.open({ devRoot: '/nonexistent' }), { instanceOf: VfioError, message: /6\.2/ })
+})
+
+test.serial('off its page table a device reaches nothing, and back on it what is mapped', async (t) => {
+  const edu = await Edu.open('edu')
+  const { device, bar0 } = edu
+  try {
+    const space = device.addressSpace
+    device.config.command.busMaster = true
+    await using buffer = await space.allocate(4096, { below: EDU_MASK })
+    t.deepEqual(throughEdu(bar0, buffer, pattern(4096, 2)), pattern(4096, 2))
+    await device.detach()
+    const bytes = new Uint8Array(buffer.buffer)
+    bytes.fill(0)
+    t.notDeepEqual(throughEdu(bar0, buffer, pattern(4096, 3)), pattern(4096, 3))
+    await device.attach(space)
+    t.deepEqual(throughEdu(bar0, buffer, pattern(4096, 4)), pattern(4096, 4))
+  } finally {
+    await device.close()
+  }
+})
+
+test.serial('what the IOMMU says of itself is what sysfs shows', async (t) => {
+  await withDevice('edu', (device) => {
+    const { kind, vtd, data } = device.hwInfo()
+    t.is(kind, 'intel-vtd')
+    t.is(data.length, 24)
+    const register = (name: string): bigint =>
+      BigInt(`0x${readFileSync(`/sys/class/iommu/dmar0/intel-iommu/${name}`, 'utf8').trim()}`)
+    t.is(vtd?.capabilities, register('cap'))
+    t.is(vtd?.extendedCapabilities, register('ecap'))
+    // Linux says so of every one.
+    t.true(vtd?.erratum772415)
+  })
+})
+
+test.serial('a device that would need a range which is to stay usable is refused', async (t) => {
+  const space = AddressSpace.open({ iommu: 'iommufd' })
+  try {
+    // Where the messages of interrupts go.
+    space.allowIovas([{ start: 0xfee0_0000n, last: 0xfee0_ffffn }])
+    const refused = await refusal(devices.edu, { iommu: space })
+    t.is(refused.code, 'EADDRINUSE')
+    t.is(refused.syscall, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT')
+    space.allowIovas([{ start: 0x10_0000n, last: 0x1f_ffffn }])
+    const device = await VfioDevice.open(devices.edu, { iommu: space })
+    t.true(space.iovaRanges.some(({ start, last }) => start <= 0x10_0000n && last >= 0x1f_ffffn))
+    const late = t.throws(
+      () => {
+        space.allowIovas([{ start: 0xfee0_0000n, last: 0xfee0_ffffn }])
+      },
+      { instanceOf: VfioError },
+    )
+    t.is(late.code, 'EADDRINUSE')
+    await device.close()
+  } finally {
+    await space.close()
+  }
 })

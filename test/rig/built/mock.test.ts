@@ -19,7 +19,7 @@ import {
   VfioError,
   Viommu,
 } from '../../../ts/index.js'
-import { hwInfo } from '../../../ts/iommu/hwpt.js'
+import { hwInfo } from '../../../ts/iommu/hw-info.js'
 import { tablesFor } from '../../../ts/iommu/ioas-dirty-tracking.js'
 import { type NativeHandle, addon } from '../../../ts/native.js'
 import { until } from '../devices.js'

@@ -61,10 +61,19 @@ async function inMode(
   }
 }
 
+/** VT-d keeps DMA coherent where it can disregard what a device marks as not to be snooped: bit 7 of its ECAP. */
+function coherent(mode: string): boolean | null {
+  if (mode === 'iommufd') return null
+  if (rig.iommu === 'virtio') return false
+  const ecap = readFileSync('/sys/class/iommu/dmar0/intel-iommu/ecap', 'utf8').trim()
+  return (BigInt(`0x${ecap}`) & (1n << 7n)) !== 0n
+}
+
 for (const [mode, options] of Object.entries(MODES)) {
   test.serial(`${mode}: the device, its registers, and transfers both ways`, async (t) => {
     await inMode(options, async (device, space) => {
       t.is(space.type, options.iommu === 'auto' ? undefined : options.iommu)
+      t.is(space.cacheCoherent, coherent(mode))
       t.is(device.info.bus, 'pci')
       t.true(device.info.numRegions >= 9)
       const edu = new Edu(device)
