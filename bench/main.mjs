@@ -43,7 +43,7 @@ const setUp = () => {
 
 const load = (name) => import(join(COMPILED, `${name}.js`))
 
-const bootRig = async () => {
+const bootRig = async (kernel) => {
   const { runInRig } = await import('../test/rig/index.mjs')
   const output = []
   const stdout = new Writable({
@@ -53,19 +53,21 @@ const bootRig = async () => {
     },
   })
   const command = [process.execPath, join(COMPILED, 'rig.js')]
-  const { status } = await runInRig({ command, cwd: ROOT, timeout: RIG_TIMEOUT, stdout })
+  const { status } = await runInRig({ kernel, command, cwd: ROOT, timeout: RIG_TIMEOUT, stdout })
   if (status !== 0) throw new Error(`exit status ${status} from the rig`)
   return JSON.parse(Buffer.concat(output).toString())
 }
 
-const rigRows = async ({ rig, 'no-rig': noRig }, { rigRowsWithout }) => {
-  if (noRig) return rigRowsWithout('needs a device with VFIO; left out by --no-rig')
+const rigRows = async (kernel, { rig, 'no-rig': noRig }, without) => {
+  if (noRig) return without('needs a device with VFIO; left out by --no-rig')
+  if (kernel === 'built' && !rig && !(await import('../test/rig/built.mjs')).isBuilt())
+    return without("needs the rig's own kernel, which nothing has compiled yet: --rig does")
   try {
-    return await bootRig()
+    return await bootRig(kernel)
   } catch (error) {
     if (rig) throw error
     say(`without the rig's rows: ${error.message}`)
-    return rigRowsWithout(`needs a device with VFIO, and the rig did not run: ${error.message}`)
+    return without(`needs a device with VFIO, and the rig did not run: ${error.message}`)
   }
 }
 
@@ -94,9 +96,12 @@ const measure = async (options, thresholds) => {
   const here = measuredHere(await hostRows(say, only))
   closeRawSamples()
   const chosen = (rows) => rows.filter(({ name }) => name.startsWith(only))
-  // The rig is not booted for nothing.
-  if (chosen(thresholds.rigRowsWithout('')).length === 0) return here
-  return [...here, ...inRig(chosen(await rigRows(options, thresholds)))]
+  for (const kernel of ['stock', 'built']) {
+    const without = (reason) => thresholds.rigRowsWithout(reason, kernel)
+    // The rig is not booted for nothing.
+    if (chosen(without('')).length > 0) here.push(...inRig(chosen(await rigRows(kernel, options, without))))
+  }
+  return here
 }
 
 const readFile = async (file) => (await load('compare')).readRows(readFileSync(file, 'utf8'), file)

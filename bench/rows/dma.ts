@@ -1,5 +1,5 @@
-// dma.map: AddressSpace.mapSync() and unmapSync() of a megabyte beside the two ioctls in C++, on the same container and
-// the same memory.
+// dma.map and dma.map.iommufd: AddressSpace.mapSync() and unmapSync() of a megabyte beside the two ioctls in C++, in the same
+// address space and of the same memory.
 import { type Row, compare, median } from '../harness.js'
 import { runLimit } from '../limits.js'
 import { GuestMemory, type VfioDevice } from '../../ts/index.js'
@@ -21,8 +21,9 @@ export async function dmaMap({ addressSpace: space }: VfioDevice): Promise<Row[]
   }
   // Compiled before it is measured, as the limit is.
   for (let i = 0; i < WARM_UP; i++) pair(PAGE)
+  const { ioasId } = space
   const row = await compare({
-    name: 'dma.map',
+    name: ioasId === null ? 'dma.map' : 'dma.map.iommufd',
     unit: 'us',
     runs: 21,
     ours: () => {
@@ -34,7 +35,10 @@ export async function dmaMap({ addressSpace: space }: VfioDevice): Promise<Row[]
       }
       return median(samples) * 1e3
     },
-    limit: () => runLimit('dma-map', [LIMITS.toString(), SIZE, TURNS], [space.fd, memory.fd]) / 1e3,
+    limit: () => {
+      const own = ioasId === null ? [] : [ioasId]
+      return runLimit('dma-map', [LIMITS.toString(), SIZE, TURNS, ...own], [space.fd, memory.fd]) / 1e3
+    },
     peer: { none: 'peer: no npm package does this work' },
   })
   memory.close()

@@ -127,10 +127,13 @@ const cacheName = () => `built-${SERIES}-${digest(readFileSync(CONFIG))}`
 /** What building takes of the disk, in GiB: the package, the unpacked source and what is compiled. */
 const SPACE = 4
 
+/** Whether this user's cache has it already. */
+export const isBuilt = () => existsSync(join(cacheFolder(), cacheName()))
+
 /** Why this machine cannot build the kernel, if it has not done so yet; undefined when nothing is in the way. */
 export const whyNotBuilt = () => {
+  if (isBuilt()) return undefined
   const folder = cacheFolder()
-  if (existsSync(join(folder, cacheName()))) return undefined
   const { bavail, bsize } = statfsSync(folder)
   const free = (bavail * bsize) / 2 ** 30
   return free < SPACE
