@@ -189,7 +189,7 @@ export class AddressSpace extends Handle {
 
   /** The usable IOVAs, ascending, without what the IOMMU reserves. One range of everything before Linux 5.4. */
   get iovaRanges(): IovaRange[] {
-    return rangesOf(this.#backend.info())
+    return [...rangesOf(this.#backend.info())]
   }
 
   /**
@@ -501,7 +501,7 @@ export class AddressSpace extends Handle {
     return { extent: { size, alignment: 1 }, place: this.#placement(options), from: source.native }
   }
 
-  #candidates(piece: Extent, place: Placement): Generator<bigint> {
+  #candidates(piece: Extent, place: Placement): Iterable<bigint> {
     return candidates(this.#backend, piece, place, (start, last, size, alignment) =>
       addon().dmaGap(this.native, start, last, size, alignment),
     )

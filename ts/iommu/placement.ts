@@ -56,6 +56,7 @@ export interface Placement {
 }
 
 const BEYOND_U64 = MAX_U64 + 1n
+const EVERYTHING: readonly IovaRange[] = [{ start: 0n, last: MAX_U64 }]
 
 let page: number | undefined
 
@@ -72,8 +73,8 @@ export function span(iova: bigint, size: bigint): string {
 }
 
 /** Before Linux 5.4 the kernel names none. */
-export function rangesOf({ iovaRanges }: Geometry): IovaRange[] {
-  return iovaRanges.length > 0 ? [...iovaRanges] : [{ start: 0n, last: MAX_U64 }]
+export function rangesOf({ iovaRanges }: Geometry): readonly IovaRange[] {
+  return iovaRanges.length > 0 ? iovaRanges : EVERYTHING
 }
 
 /** The smallest page of a mapping, in bytes. */
@@ -162,20 +163,29 @@ function checkRange(geometry: Geometry, iova: bigint, size: bigint): void {
 
 type Gap = (start: bigint, last: bigint, size: bigint, alignment: bigint) => bigint | null
 
-/** Where something may go, in the order to try; each try starts behind the one before. */
-export function* candidates(
+/** Where something may go, in the order to try. */
+export function candidates(
+  backend: SpaceBackend,
+  extent: Extent,
+  place: Placement,
+  gap: Gap,
+): Iterable<bigint> {
+  const { geometry, iova, below } = place
+  if (iova === undefined) return free(backend, extent, place, gap)
+  const size = BigInt(extent.size)
+  if (iova + size > below) throw new RangeError(`iova + size must not exceed below (${hex(below)})`)
+  checkRange(geometry, iova, size)
+  return [iova]
+}
+
+/** Free ranges; each try starts behind the one before. */
+function* free(
   backend: SpaceBackend,
   { size: bytes, alignment: wanted }: Extent,
-  { geometry, iova, below }: Placement,
+  { geometry, below }: Placement,
   gap: Gap,
 ): Generator<bigint> {
   const size = BigInt(bytes)
-  if (iova !== undefined) {
-    if (iova + size > below) throw new RangeError(`iova + size must not exceed below (${hex(below)})`)
-    checkRange(geometry, iova, size)
-    yield iova
-    return
-  }
   const granule = granuleOf(geometry)
   const alignment = BigInt(wanted) > granule ? BigInt(wanted) : granule
   for (const range of rangesOf(geometry)) {
