@@ -61,6 +61,8 @@ export const onHost = async (results, files, { env = {}, options = [], quiet = t
 
 // Seconds. Everything is some ten times slower in an emulated processor, and real devices are shared.
 const RIG_TIMEOUT = 3600
+// Longer than ava waits for a test: then it is the machine that hangs.
+const RIG_SILENCE = 8 * 60
 const IN_RIG = ['--serial', '--concurrency', '1', '--timeout', '5m']
 
 /** Programs that the tests in the rig compare with, and Debian's packages of them. */
@@ -95,6 +97,7 @@ export const onRig = async (results, files, { kernel, iommu, sriov, record }) =>
     share: recorded?.folder,
     command: [process.execPath, ...ava(files, IN_RIG)],
     timeout: RIG_TIMEOUT,
+    silence: RIG_SILENCE,
     stdout: new Writable({
       decodeStrings: false,
       write(chunk, _encoding, done) {

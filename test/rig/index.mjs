@@ -83,11 +83,14 @@ const newLog = () => {
 }
 
 const ENDINGS = {
-  'timed out': (timeout) => `timed out after ${timeout} s`,
+  'timed out': ({ timeout }) => `timed out after ${timeout} s`,
+  'went silent': ({ silence }) => `the command said nothing for ${silence} s, and its machine may hang`,
   'died booting': () => 'the rig died before it was up',
   'kernel died': () => "the guest's kernel died while the command ran",
   'QEMU died': () => 'QEMU died',
 }
+
+const TIMES = ['timed out', 'went silent']
 
 // Both were seen, rarely, on machines where nothing is wrong; a dead kernel under a running command was not.
 const WORTH_A_RETRY = ['died booting', 'QEMU died']
@@ -96,7 +99,8 @@ const WORTH_A_RETRY = ['died booting', 'QEMU died']
  * Runs `command` (an array) on the rig and resolves to { status }: the command's, or one of STATUS.
  *
  * Options: `kernel` ('stock', Debian's own, or 'built', from built.config), `iommu` ('intel'; 'virtio' and 'none' want the
- * built kernel), `sriov` (an nvme with virtual functions besides), `env` (added to the caller's environment), `cwd`, `timeout` (seconds, the boot included), `cpus`,
+ * built kernel), `sriov` (an nvme with virtual functions besides), `env` (added to the caller's environment), `cwd`, `timeout` (seconds, the boot included), `silence` (the most
+ * seconds without output, default as many as it takes), `cpus`,
  * `memory` (MiB), `share` (a folder the guest can write to), `trace` ({ region, file }), `append` (to the kernel
  * command line), `bind` and `noBind` (names of DEVICES), `stdout` and `stderr` (streams), `signal` (an AbortSignal:
  * ends the machine and rejects with its reason). Throws RigError when the rig cannot start.
@@ -109,6 +113,7 @@ export const runInRig = async ({
   env = {},
   cwd = process.cwd(),
   timeout = 600,
+  silence,
   cpus = 2,
   memory = 4096,
   share,
@@ -163,6 +168,7 @@ export const runInRig = async ({
         qemuArgs,
         folder,
         timeout,
+        silence,
         kernelLog,
         trace: traced,
         stdout,
@@ -178,17 +184,17 @@ export const runInRig = async ({
 
   let result = await once()
   if (WORTH_A_RETRY.includes(result.ending)) {
-    report(result, timeout)
+    report(result, { timeout, silence })
     warn('trying once more; output up to here is from the first try')
     result = await once()
   }
   if (result.ending === 'stopped') throw signal.reason
   if (result.ending === 'exited') return { status: result.status }
-  report(result, timeout)
-  return { status: result.ending === 'timed out' ? STATUS.timedOut : STATUS.failed }
+  report(result, { timeout, silence })
+  return { status: TIMES.includes(result.ending) ? STATUS.timedOut : STATUS.failed }
 }
 
-const report = ({ ending, log, kernelLog }, timeout) => {
-  warn(`${ENDINGS[ending](timeout)}; the last lines of the kernel and of QEMU (all of them in ${kernelLog}):`)
+const report = ({ ending, log, kernelLog }, times) => {
+  warn(`${ENDINGS[ending](times)}; the last lines of the kernel and of QEMU (all of them in ${kernelLog}):`)
   for (const line of log) process.stderr.write(`  | ${line}\n`)
 }

@@ -16,6 +16,7 @@ afterwards, except under --share.
   --iommu NAME           intel (default); with the built kernel also virtio and none
   --sriov                a second nvme that can have virtual functions, on its host driver
   --timeout SECONDS      for the whole run, boot included (600); then the exit status is ${STATUS.timedOut}
+  --silence SECONDS      the same when the command says nothing for so long
   --cpus N               processors of the guest (2)
   --memory MIB           memory of the guest (4096)
   --env NAME=VALUE       a variable for the command, beside the caller's own; repeatable
@@ -65,6 +66,7 @@ const OPTIONS = {
   '--kernel': (options, name, value) => (options.kernel = value),
   '--iommu': (options, name, value) => (options.iommu = value),
   '--timeout': (options, name, value) => (options.timeout = count(name, value)),
+  '--silence': (options, name, value) => (options.silence = count(name, value)),
   '--cpus': (options, name, value) => (options.cpus = count(name, value)),
   '--memory': (options, name, value) => (options.memory = count(name, value)),
   '--env': (options, name, value) => {

@@ -27,10 +27,21 @@ const startIvshmemServer = (folder) =>
 const lines = (stream, use) => createInterface({ input: stream, crlfDelay: Infinity }).on('line', use)
 
 /**
- * Boots once. Resolves to { ending, status, log }: `ending` is 'exited', 'timed out', 'stopped', 'died booting',
- * 'kernel died' or 'QEMU died'; `status` is the command's when it exited; `log` holds the kernel's last lines.
+ * Boots once. Resolves to { ending, status, log }: `ending` is 'exited', 'timed out', 'went silent', 'stopped',
+ * 'died booting', 'kernel died' or 'QEMU died'; `status` is the command's when it exited; `log` holds the kernel's last lines.
  */
-export const boot = async ({ qemu, qemuArgs, folder, timeout, kernelLog, trace, stdout, stderr, signal }) => {
+export const boot = async ({
+  qemu,
+  qemuArgs,
+  folder,
+  timeout,
+  silence,
+  kernelLog,
+  trace,
+  stdout,
+  stderr,
+  signal,
+}) => {
   const server = await startIvshmemServer(folder)
   const child = spawn(qemu, qemuArgs, {
     stdio: ['ignore', 'pipe', 'pipe', ...PORTS.map(() => 'pipe')],
@@ -71,6 +82,11 @@ export const boot = async ({ qemu, qemuArgs, folder, timeout, kernelLog, trace, 
     child.kill('SIGKILL')
   }
   const deadline = setTimeout(end, timeout * 1000, 'timed out')
+  let silent
+  const listen = () => {
+    silent = setTimeout(end, silence * 1000, 'went silent')
+    for (const stream of [out, err]) stream.on('data', () => silent.refresh())
+  }
   const bootDeadline = setTimeout(end, BOOT_SECONDS * 1000, 'died booting')
   const stop = () => end('stopped')
   signal?.addEventListener('abort', stop)
@@ -81,6 +97,7 @@ export const boot = async ({ qemu, qemuArgs, folder, timeout, kernelLog, trace, 
     if (word === 'up') {
       up = true
       clearTimeout(bootDeadline)
+      if (silence !== undefined) listen()
     } else if (word === 'exit') {
       status = Number(value)
       ending ??= 'exited'
@@ -93,6 +110,7 @@ export const boot = async ({ qemu, qemuArgs, folder, timeout, kernelLog, trace, 
     await new Promise((resolve, reject) => child.on('close', resolve).on('error', reject))
   } finally {
     clearTimeout(deadline)
+    clearTimeout(silent)
     clearTimeout(bootDeadline)
     signal?.removeEventListener('abort', stop)
     server.removeAllListeners('close')
