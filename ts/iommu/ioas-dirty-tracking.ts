@@ -87,7 +87,11 @@ export class IoasDirtyTracking implements DirtyTracking {
     try {
       this.#set(TRACKING.running)
     } catch (error) {
-      this.#set(TRACKING.possible)
+      try {
+        this.#set(TRACKING.possible)
+      } catch {
+        // The first error is the one that says why.
+      }
       throw error
     }
   }
