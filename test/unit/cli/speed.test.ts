@@ -38,7 +38,6 @@ test.before(async () => {
     platform: 'node',
     target: 'node20',
     packages: 'external',
-    keepNames: true,
     logLevel: 'error',
   })
   nothing = measure('').took
