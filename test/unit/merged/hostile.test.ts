@@ -47,7 +47,7 @@ onPosix('a FIFO in the place of a file does not hold the report up', (t) => {
   t.regex(report(tree).problems[0]!.message, /sriov_numvfs holds "", not a number/)
 })
 
-onPosix('a device that vanishes and comes back while it is read', (t) => {
+onPosix('a device that vanishes and comes back while it is read', async (t) => {
   const tree = new SysfsTree()
   t.teardown(() => tree.remove())
   HOSTS['nvidia-vendor-vfio'](tree)
@@ -56,10 +56,10 @@ onPosix('a device that vanishes and comes back while it is read', (t) => {
   const away = spawn(
     '/bin/sh',
     ['-c', 'while :; do mv "$1" "$1.gone"; mv "$1.gone" "$1"; done', 'sh', device],
-    {
-      stdio: 'ignore',
-    },
+    // In a group of its own: what it has just started ends with it.
+    { stdio: 'ignore', detached: true },
   )
+  const ended = once(away, 'exit')
   const seen = { whole: 0, less: 0 }
   try {
     const end = performance.now() + 2000
@@ -70,7 +70,8 @@ onPosix('a device that vanishes and comes back while it is read', (t) => {
       for (const { subject } of problems) t.not(subject, '')
     }
   } finally {
-    away.kill('SIGKILL')
+    if (away.pid !== undefined) process.kill(-away.pid, 'SIGKILL')
+    await ended
   }
   t.true(seen.less > 0, `whole ${seen.whole} times, less ${seen.less} times`)
 })
