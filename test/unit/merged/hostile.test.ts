@@ -3,6 +3,7 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
 import { mergedReport } from '../../../ts/merged/index.js'
