@@ -1,7 +1,7 @@
 // Whether a device can be opened, as far as can be told without opening it: the checks of VfioDevice.open, in words.
 import { accessSync, constants } from 'node:fs'
-import { type FoundDevice, checkOptions, findDevice, nodeToOpen } from '../device/open.js'
-import { notViable } from '../device/open-group.js'
+import { checkFound, checkOptions, nodeToOpen } from '../device/open.js'
+import { namesOf, notViable } from '../device/open-group.js'
 import { VfioError } from '../errors.js'
 import {
   groupViability,
@@ -39,11 +39,7 @@ function checkNode({ node, explain }: ReturnType<typeof nodeToOpen>): void {
   }
 }
 
-function whyNot(
-  error: VfioError,
-  device: Pick<ResolvedDevice, 'driver' | 'iommuGroup'>,
-  host: HostOptions,
-): string {
+function whyNot(error: VfioError, device: Pick<ResolvedDevice, 'driver' | 'iommuGroup'>): string {
   switch (error.reason) {
     case 'no-iommu-group':
       return 'no IOMMU group'
@@ -59,11 +55,6 @@ function whyNot(
       return `no node for group ${device.iommuGroup ?? ''}`
     case 'permission':
       return 'no permission'
-    case 'group-not-viable': {
-      const group = device.iommuGroup === null ? null : readIommuGroup(device.iommuGroup, host)
-      const offenders = group === null ? [] : groupViability(group).offenders
-      return `group held by ${offenders.map(({ address, driver }) => `${address} (${driver})`).join(', ')}`
-    }
     default:
       return error.code
   }
@@ -88,13 +79,15 @@ export function openable(device: ResolvedDevice, host: HostOptions, known: Known
   }
   const options = checkOptions(host)
   try {
-    const found: FoundDevice = findDevice(device.sysfsPath, options)
+    const found = checkFound(device)
     const group = known.group ?? readIommuGroup(found.iommuGroup, host)
-    if (group !== null && !groupViability(group).viable) throw notViable(found, options)
+    const offenders = group === null ? [] : groupViability(group).offenders
+    if (offenders.length > 0)
+      return refused(notViable(found, offenders), `group held by ${namesOf(offenders)}`)
     checkNode(nodeToOpen(found, options))
     return POSSIBLE
   } catch (error) {
     if (!(error instanceof VfioError)) throw error
-    return refused(error, whyNot(error, device, host))
+    return refused(error, whyNot(error, device))
   }
 }

@@ -195,8 +195,9 @@ function bindContext(device: FoundDevice, options: Checked, { errno }: VfioError
     }
   }
   // The kernel looks at the group's interrupts before it looks for owners: these come first here.
-  if ((errno === EBUSY || errno === EPERM) && offendersOf(device, options).length > 0) {
-    const { remedy = '' } = notViable(device, options)
+  const offenders = errno === EBUSY || errno === EPERM ? offendersOf(device, options) : []
+  if (offenders.length > 0) {
+    const { remedy = '' } = notViable(device, offenders)
     return { subject, reason: 'group-not-viable', remedy }
   }
   if (errno === EPERM) {

@@ -14,7 +14,8 @@ import {
   attempt,
   attemptAsync,
 } from '../errors.js'
-import { groupViability, readIommuGroup, type ResolvedDevice } from '../host/index.js'
+import { readIommuGroupName } from '../host/groups.js'
+import { type GroupOffender, groupViability, readIommuGroup, type ResolvedDevice } from '../host/index.js'
 import { AddressSpace } from '../iommu/address-space.js'
 import { addon, type NativeHandle } from '../native.js'
 import type { Checked, FoundDevice, OpenChoice } from './open.js'
@@ -113,7 +114,7 @@ class GroupRoute implements Route {
  */
 export function groupNode(group: number, options: Checked): string {
   const { devRoot, iommu } = options
-  const bare = readIommuGroup(group, options)?.name === 'vfio-noiommu'
+  const bare = readIommuGroupName(group, options) === 'vfio-noiommu'
   if (bare !== wantsBare(iommu)) throw bareness(group, bare)
   if (bare) return `${devRoot}/vfio/noiommu-${String(group)}`
   const container = `${devRoot}/vfio/vfio`
@@ -169,19 +170,23 @@ export function groupContext(path: string, { code }: Pick<VfioError, 'code'>): V
 
 function checkViable(group: NativeHandle, device: FoundDevice, options: Checked): void {
   const status = addon().groupGetStatus(group)
-  if ((status & STATUS_VIABLE) === 0) throw notViable(device, options)
+  if ((status & STATUS_VIABLE) === 0) throw notViable(device, offendersOf(device, options))
 }
 
-/** Devices of the group that host drivers hold, with the drivers' names. */
-export function offendersOf(device: FoundDevice, options: Checked): string[] {
-  const members = readIommuGroup(device.iommuGroup, options)
-  const offenders = members === null ? [] : groupViability(members).offenders
-  return offenders.map(({ address, driver }) => `${address} (${driver})`)
+/** Devices of the group that host drivers hold. */
+export function offendersOf(device: FoundDevice, options: Checked): readonly GroupOffender[] {
+  const group = readIommuGroup(device.iommuGroup, options)
+  return group === null ? [] : groupViability(group).offenders
+}
+
+/** They in words, with the drivers' names. */
+export function namesOf(offenders: readonly GroupOffender[]): string {
+  return offenders.map(({ address, driver }) => `${address} (${driver})`).join(', ')
 }
 
 /** The error that names who keeps a group from user space. */
-export function notViable(device: FoundDevice, options: Checked): VfioError {
-  const names = offendersOf(device, options).join(', ')
+export function notViable(device: FoundDevice, offenders: readonly GroupOffender[]): VfioError {
+  const names = namesOf(offenders)
   return new VfioError(EBUSY, 'VFIO_GROUP_GET_STATUS', {
     subject: `group ${String(device.iommuGroup)} of ${device.name}`,
     reason: 'group-not-viable',

@@ -115,6 +115,11 @@ export function findDevice(id: string, { sysfsRoot, devRoot }: Checked): FoundDe
       remedy: `There is no such device under ${sysfsRoot}; list them with \`vfio ls\`.`,
     })
   }
+  return checkFound(found)
+}
+
+/** What sysfs has told of a device already, with everything checked that it can tell. */
+export function checkFound(found: ResolvedDevice): FoundDevice {
   if (found.iommuGroup === null) {
     throw new VfioError(ENODEV, 'open', {
       subject: found.name,
@@ -123,25 +128,19 @@ export function findDevice(id: string, { sysfsRoot, devRoot }: Checked): FoundDe
         'The device is behind no IOMMU: enable it in the firmware (VT-d, AMD-Vi) and on the kernel command line (intel_iommu=on).',
     })
   }
-  if (found.kind !== 'mdev') checkDriver(found)
+  if (!isVfioMember(found)) throw notOnVfio(found)
   return { ...found, iommuGroup: found.iommuGroup }
 }
 
-function checkDriver({ name, driver, vfioDev, sysfsPath }: ResolvedDevice): void {
+function notOnVfio({ name, driver, sysfsPath }: ResolvedDevice): VfioError {
   if (driver === null) {
-    throw new VfioError(ENODEV, 'open', {
+    return new VfioError(ENODEV, 'open', {
       subject: name,
       reason: 'no-driver',
       remedy: `No driver has the device: bind it to vfio-pci (echo vfio-pci > ${sysfsPath}/driver_override; echo ${name} > /sys/bus/pci/drivers_probe).`,
     })
   }
-  if (
-    vfioDev !== null ||
-    isVfioMember({ address: name, driver, vfioDev } as never) ||
-    driver.includes('vfio')
-  )
-    return
-  throw new VfioError(EBUSY, 'open', {
+  return new VfioError(EBUSY, 'open', {
     subject: name,
     reason: 'wrong-driver',
     remedy: `The driver ${driver} has the device: unbind it and bind the device to vfio-pci.`,

@@ -80,6 +80,14 @@ function parseReservedRegion(line: string): ReservedRegion | null {
   return { start: BigInt(start), end: BigInt(end), type }
 }
 
+const groupPath = (id: number, options: HostOptions): string =>
+  join(sysfsRoot(options), 'kernel', 'iommu_groups', String(id))
+
+/** A group's name alone, see {@link IommuGroup.name}; null also where there is no such group. */
+export function readIommuGroupName(id: number, options: HostOptions): string | null {
+  return readText(groupPath(id, options), 'name')
+}
+
 /**
  * Reads one group.
  * @returns null if there is no such group
@@ -88,12 +96,12 @@ function parseReservedRegion(line: string): ReservedRegion | null {
 export function readIommuGroup(id: number, options: HostOptions = {}): IommuGroup | null {
   checkHostOptions(options)
   integer(id, 'id', 0, Number.MAX_SAFE_INTEGER)
-  const path = join(sysfsRoot(options), 'kernel', 'iommu_groups', String(id))
+  const path = groupPath(id, options)
   const names = listNames(path, 'devices')
   if (names === null) return null
   return {
     id,
-    name: readText(path, 'name'),
+    name: readIommuGroupName(id, options),
     type: readText(path, 'type'),
     members: names
       .sort()
