@@ -3,6 +3,7 @@
 import { benchAddon } from './addon.js'
 import type { Distribution } from './latency.js'
 import type { Measure, Row as MeasuredRow } from '../ts/bench/harness.js'
+import { type Loop, perTurn as perTurnOf } from '../ts/bench/work.js'
 
 export { compare, compareSeveral, type Unmeasured, unmeasured } from '../ts/bench/harness.js'
 export type { Beside, Measure, Spread } from '../ts/bench/harness.js'
@@ -15,14 +16,7 @@ export interface Row extends MeasuredRow {
   machine?: string
 }
 
-/**
- * Nanoseconds of the processor's time per turn of a loop: what else the machine does is not counted. The loop is the
- * caller's own, so that each is compiled for what it calls.
- */
-export function perTurn(turns: number, loop: (turns: number) => void): Measure {
-  return () => {
-    const start = benchAddon.cpuTime()
-    loop(turns)
-    return (benchAddon.cpuTime() - start) / turns
-  }
+/** Nanoseconds of the thread's time on a processor per turn of a loop. */
+export function perTurn(turns: number, loop: Loop): Measure {
+  return perTurnOf(() => benchAddon.cpuTime(), turns, loop)
 }

@@ -4,6 +4,7 @@ import { closeSync, openSync, writeSync } from 'node:fs'
 
 import { type Row, type Unmeasured, compareSeveral, unmeasured } from './harness.js'
 import { type Buckets, Histogram } from './histogram.js'
+import type { Samples } from '../ts/bench/work.js'
 
 const PERCENTILES = [
   ['', 0.5],
@@ -14,9 +15,6 @@ const PERCENTILES = [
 /** To two per cent: a distribution is looked at. */
 const DISTRIBUTION_BITS = 6
 const NANOSECONDS = { ns: 1, us: 1000 } as const
-
-/** Times in nanoseconds, in their order. */
-export type Samples = () => Float64Array | Promise<Float64Array>
 
 export interface Latency {
   name: string

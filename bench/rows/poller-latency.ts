@@ -2,88 +2,48 @@
 // handler of SignalPoller, from an epoll loop in C++, or from npm's epoll. On one core, then across two.
 import { readSync, writeSync } from 'node:fs'
 
-import { benchAddon, roundTripsOf } from '../addon.js'
+import { benchAddon as addon } from '../addon.js'
 import type { Row } from '../harness.js'
-import { type Samples, compareLatency, unmeasuredLatency } from '../latency.js'
+import { compareLatency, unmeasuredLatency } from '../latency.js'
 import { runLimitForSamples } from '../limits.js'
 import { allowedCpus, pinMainThread, pinProcess } from '../machine.js'
 import { peer } from '../peers.js'
-import { EventFd, SignalPoller } from '../../ts/index.js'
+import { answeredByPoller, countdown, type Game, pingPong, type Samples } from '../../ts/bench/work.js'
 
 const ROUNDS = { oneCore: 10_000, acrossCores: 3_000 }
 
-/** Lets the partner play and waits for its time, while `answer` runs. Turns of the event loop do the rest. */
-async function play(
-  ping: EventFd,
-  pong: EventFd,
-  cpu: number,
-  rounds: number,
-  finished: Promise<void>,
-): Promise<Float64Array> {
-  const partner = benchAddon.partnerStart(ping.fd, pong.fd, cpu, rounds, false)
-  await finished
-  return roundTripsOf(partner, rounds)
-}
-
-function ours(cpu: number, rounds: number): Samples {
-  return async () => {
-    const [ping, pong] = [new EventFd(), new EventFd()]
-    const poller = new SignalPoller()
-    const { promise, resolve } = withResolvers()
-    let left = rounds
-    poller.add(ping, () => {
-      pong.signal()
-      if (--left === 0) resolve()
-    })
-    const times = await play(ping, pong, cpu, rounds, promise)
-    poller.close()
-    ping.close()
-    pong.close()
-    return times
-  }
-}
-
-function npmEpoll(cpu: number, rounds: number): Samples | { none: string } {
+function npmEpoll(game: Game): Samples | { none: string } {
   const epoll = peer('epoll')
   if ('none' in epoll) return epoll
   const { Epoll } = epoll
   const one = new Uint8Array(new BigUint64Array([1n]).buffer)
   const value = new Uint8Array(8)
-  return async () => {
-    const [ping, pong] = [new EventFd(), new EventFd()]
-    const [pingFd, pongFd] = [ping.fd, pong.fd]
-    const { promise, resolve } = withResolvers()
-    let left = rounds
+  return pingPong(game, ({ fd: ping }, { fd: pong }) => {
+    const { done, count } = countdown(game.rounds)
     const poller = new Epoll(() => {
-      readSync(pingFd, value)
-      writeSync(pongFd, one)
-      if (--left === 0) resolve()
+      readSync(ping, value)
+      writeSync(pong, one)
+      count()
     })
-    poller.add(pingFd, Epoll.EPOLLIN)
-    const times = await play(ping, pong, cpu, rounds, promise)
-    poller.remove(pingFd)
-    poller.close()
-    ping.close()
-    pong.close()
-    return times
-  }
-}
-
-function withResolvers(): { promise: Promise<void>; resolve: () => void } {
-  let resolve!: () => void
-  const promise = new Promise<void>((done) => {
-    resolve = done
+    poller.add(ping, Epoll.EPOLLIN)
+    return {
+      play: () => done,
+      close: () => {
+        poller.remove(ping)
+        poller.close()
+      },
+    }
   })
-  return { promise, resolve }
 }
 
-async function pingPong(name: string, cpu: number, partnerCpu: number, rounds: number): Promise<Row[]> {
+async function latency(name: string, cpu: number, partnerCpu: number, rounds: number): Promise<Row[]> {
+  const game = { addon, cpu: partnerCpu, rounds }
   return compareLatency({
     name,
     unit: 'ns',
-    ours: ours(partnerCpu, rounds),
+    ours: answeredByPoller(game),
     limit: () => runLimitForSamples('poller-latency', [cpu, partnerCpu, rounds]),
-    peer: npmEpoll(partnerCpu, rounds),
+    peer: npmEpoll(game),
     peerName: 'epoll',
   })
 }
@@ -95,7 +55,7 @@ export async function pollerLatency(): Promise<Row[]> {
   // Node's other threads come along: npm's epoll answers through one of its own.
   peer('epoll')
   pinProcess([last])
-  rows.push(...(await pingPong('eventfd.poller.latency.oneCore', last, last, ROUNDS.oneCore)))
+  rows.push(...(await latency('eventfd.poller.latency.oneCore', last, last, ROUNDS.oneCore)))
   pinProcess(cpus)
   if (first === last) {
     rows.push(
@@ -104,7 +64,7 @@ export async function pollerLatency(): Promise<Row[]> {
     return rows
   }
   pinMainThread([first])
-  rows.push(...(await pingPong('eventfd.poller.latency.acrossCores', first, last, ROUNDS.acrossCores)))
+  rows.push(...(await latency('eventfd.poller.latency.acrossCores', first, last, ROUNDS.acrossCores)))
   pinMainThread(cpus)
   return rows
 }

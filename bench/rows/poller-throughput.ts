@@ -1,41 +1,14 @@
 // eventfd.poller.throughput: many eventfds are ready at once; how many events per second reach their handlers.
 import { readSync } from 'node:fs'
 
-import { type Beside, type Measure, type Row, compare } from '../harness.js'
+import { type Beside, type Row, compare } from '../harness.js'
 import { runLimit } from '../limits.js'
 import { peer } from '../peers.js'
+import { perSecond, rate } from '../../ts/bench/work.js'
 import { EventFd, SignalPoller } from '../../ts/index.js'
 
 const EVENTFDS = 1024
 const ROUNDS = 40
-
-const perSecond = (nanosecondsPerEvent: number): number => 1e9 / nanosecondsPerEvent
-
-/** Signals all, lets the event loop turn until each has arrived, and gives the rate. `arm` says what each arrival calls. */
-function rate(eventfds: readonly EventFd[], rounds: number, arm: (arrived: () => void) => void): Measure {
-  let left = 0
-  let end = 0n
-  let done: () => void
-  arm(() => {
-    if (--left > 0) return
-    end = process.hrtime.bigint()
-    done()
-  })
-  return async () => {
-    let spent = 0n
-    for (let round = 0; round < rounds; round++) {
-      left = eventfds.length
-      const all = new Promise<void>((resolve) => {
-        done = resolve
-      })
-      for (const eventfd of eventfds) eventfd.signal()
-      const start = process.hrtime.bigint()
-      await all
-      spent += end - start
-    }
-    return perSecond(Number(spent) / (rounds * eventfds.length))
-  }
-}
 
 const many = (): EventFd[] => Array.from({ length: EVENTFDS }, () => new EventFd())
 

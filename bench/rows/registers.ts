@@ -3,8 +3,9 @@
 import { benchAddon } from '../addon.js'
 import { type Beside, type Row, compare, perTurn } from '../harness.js'
 import { REGISTERS_LIBRARY } from '../limits.js'
-import { memfdRegion } from '../../ts/bench/memfd-region.js'
 import { peer } from '../peers.js'
+import { memfdRegion } from '../../ts/bench/memfd-region.js'
+import { emptyLoops, registerLoops } from '../../ts/bench/work.js'
 
 // Short runs and many: a pair then sees the same machine.
 const TURNS = 50_000
@@ -36,34 +37,22 @@ function koffiCalls(fd: number, size: number): Calls {
 export async function registers(): Promise<Row[]> {
   const { region, memory } = memfdRegion()
   const koffi = koffiCalls(memory.fd, region.size)
-  const { empty } = benchAddon
-  const read32 = await compare({
-    name: 'register.read32',
-    unit: 'ns',
-    runs: RUNS,
-    ours: perTurn(TURNS, (turns) => {
-      for (let i = 0; i < turns; i++) region.read32(OFFSET)
-    }),
-    limit: perTurn(TURNS, (turns) => {
-      for (let i = 0; i < turns; i++) empty(OFFSET)
-    }),
-    peer: koffi.read32,
-    peerName: 'koffi',
-  })
-  const write32 = await compare({
-    name: 'register.write32',
-    unit: 'ns',
-    runs: RUNS,
-    ours: perTurn(TURNS, (turns) => {
-      for (let i = 0; i < turns; i++) region.write32(OFFSET, i)
-    }),
-    limit: perTurn(TURNS, (turns) => {
-      for (let i = 0; i < turns; i++) empty(OFFSET, i)
-    }),
-    peer: koffi.write32,
-    peerName: 'koffi',
-  })
+  const [ours, empty] = [registerLoops(region), emptyLoops(benchAddon)]
+  const rows: Row[] = []
+  for (const call of ['read32', 'write32'] as const) {
+    rows.push(
+      await compare({
+        name: `register.${call}`,
+        unit: 'ns',
+        runs: RUNS,
+        ours: perTurn(TURNS, ours[call]),
+        limit: perTurn(TURNS, empty[call]),
+        peer: koffi[call],
+        peerName: 'koffi',
+      }),
+    )
+  }
   region.closeWithDevice()
   memory.close()
-  return [read32, write32]
+  return rows
 }

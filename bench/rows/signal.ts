@@ -3,6 +3,7 @@ import { writeSync } from 'node:fs'
 
 import { type Row, compare, perTurn } from '../harness.js'
 import { runLimit } from '../limits.js'
+import { signalLoop } from '../../ts/bench/work.js'
 import { EventFd } from '../../ts/index.js'
 
 const TURNS = 20_000
@@ -16,9 +17,7 @@ export async function signal(): Promise<Row[]> {
     name: 'eventfd.signal',
     unit: 'ns',
     runs: RUNS,
-    ours: perTurn(TURNS, (turns) => {
-      for (let i = 0; i < turns; i++) eventfd.signal()
-    }),
+    ours: perTurn(TURNS, signalLoop(eventfd)),
     limit: () => runLimit('eventfd-signal', [TURNS]),
     peer: perTurn(TURNS, (turns) => {
       for (let i = 0; i < turns; i++) writeSync(fd, one)

@@ -1,11 +1,12 @@
 // eventfd.waiter.latency: the ping-pong of eventfd.poller.latency, answered by a thread that blocks in SignalWaiter.
 // eventfd.waiter.spin.latency: both ends spin instead, beside the limit of the former and a C++ program that spins too.
 // eventfd.scale: one of many eventfds is signalled and waited for; at 4096 also beside the cost at 1.
-import { benchAddon, roundTripsOf } from '../addon.js'
+import { benchAddon as addon } from '../addon.js'
 import { type Measure, type Row, compare, perTurn, unmeasured } from '../harness.js'
-import { type Samples, compareLatency, unmeasuredLatency } from '../latency.js'
+import { compareLatency, unmeasuredLatency } from '../latency.js'
 import { runLimit, runLimitForSamples } from '../limits.js'
 import { allowedCpus, pinMainThread } from '../machine.js'
+import { answeredByWaiter, waitLoop } from '../../ts/bench/work.js'
 import { EventFd, SignalWaiter, VfioError } from '../../ts/index.js'
 
 const ROUNDS = { oneCore: 10_000, acrossCores: 3_000 }
@@ -13,20 +14,6 @@ const SPIN_MICROS = 1000
 const WATCHED = [1, 64, 1024, 4096] as const
 const TURNS = 40_000
 const NO_PEER = { none: 'no npm package blocks a thread for eventfds' }
-
-function ours(partnerCpu: number, rounds: number, spinMicros: number): Samples {
-  return () => {
-    using ping = new EventFd()
-    using pong = new EventFd()
-    using waiter = new SignalWaiter([ping], { spinMicros })
-    const partner = benchAddon.partnerStart(ping.fd, pong.fd, partnerCpu, rounds, spinMicros > 0)
-    for (let i = 0; i < rounds; i++) {
-      waiter.wait()
-      pong.signal()
-    }
-    return roundTripsOf(partner, rounds)
-  }
-}
 
 export async function waiterLatency(): Promise<Row[]> {
   const cpus = allowedCpus()
@@ -38,7 +25,7 @@ export async function waiterLatency(): Promise<Row[]> {
       ...(await compareLatency({
         name,
         unit: 'ns',
-        ours: ours(last, rounds, 0),
+        ours: answeredByWaiter({ addon, cpu: last, rounds }),
         limit: () => runLimitForSamples('poller-latency', [cpu, last, rounds]),
         peer: NO_PEER,
       })),
@@ -55,7 +42,7 @@ export async function waiterLatency(): Promise<Row[]> {
       ...(await compareLatency({
         name: 'eventfd.waiter.spin.latency',
         unit: 'ns',
-        ours: ours(last, ROUNDS.acrossCores, SPIN_MICROS),
+        ours: answeredByWaiter({ addon, cpu: last, rounds: ROUNDS.acrossCores }, SPIN_MICROS),
         limit: () => runLimitForSamples('poller-latency', [first, last, ROUNDS.acrossCores]),
         peer: () => runLimitForSamples('waiter-spin', [first, last, ROUNDS.acrossCores]),
         peerName: 'C++, spinning',
@@ -64,18 +51,6 @@ export async function waiterLatency(): Promise<Row[]> {
   }
   pinMainThread(cpus)
   return rows
-}
-
-/** The processor's time per event with so many eventfds watched. */
-function oneOf(eventfds: readonly EventFd[], waiter: SignalWaiter): Measure {
-  return perTurn(TURNS, (turns) => {
-    let next = 0
-    for (let turn = 0; turn < turns; turn++) {
-      eventfds[next]!.signal()
-      if (++next === eventfds.length) next = 0
-      if (waiter.wait(0) !== 1) throw new Error('a wait did not bring the one event that was there')
-    }
-  })
 }
 
 async function scale(watched: number, alone: Measure): Promise<Row> {
@@ -87,7 +62,7 @@ async function scale(watched: number, alone: Measure): Promise<Row> {
     return await compare({
       name: `eventfd.scale.${watched}`,
       unit: 'ns',
-      ours: oneOf(eventfds, waiter),
+      ours: perTurn(TURNS, waitLoop(eventfds, waiter)),
       limit: () => runLimit('eventfd-scale', [watched, TURNS]),
       peer: many ? alone : NO_PEER,
       ...(many ? { peerName: 'one eventfd' } : {}),
@@ -103,7 +78,7 @@ async function scale(watched: number, alone: Measure): Promise<Row> {
 export async function waiterScale(): Promise<Row[]> {
   using eventfd = new EventFd()
   using waiter = new SignalWaiter([eventfd])
-  const alone = oneOf([eventfd], waiter)
+  const alone = perTurn(TURNS, waitLoop([eventfd], waiter))
   const rows: Row[] = []
   for (const watched of WATCHED) rows.push(await scale(watched, alone))
   return rows

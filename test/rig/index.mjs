@@ -139,6 +139,8 @@ export const runInRig = async ({
   const shared = share && resolve(share)
   if (shared) mkdirSync(shared, { recursive: true })
 
+  const running = { timeout, silence, stdout, stderr, signal }
+
   const once = async () => {
     const folder = mkdtempSync(join(tmpdir(), 'rig-'))
     const traced = trace && openTrace(trace)
@@ -163,18 +165,7 @@ export const runInRig = async ({
         ...machine,
       })
       const kernelLog = newLog()
-      const result = await boot({
-        qemu,
-        qemuArgs,
-        folder,
-        timeout,
-        silence,
-        kernelLog,
-        trace: traced,
-        stdout,
-        stderr,
-        signal,
-      })
+      const result = await boot({ qemu, qemuArgs, folder, kernelLog, trace: traced, ...running })
       return { ...result, kernelLog }
     } finally {
       await traced?.close()
@@ -184,13 +175,13 @@ export const runInRig = async ({
 
   let result = await once()
   if (WORTH_A_RETRY.includes(result.ending)) {
-    report(result, { timeout, silence })
+    report(result, running)
     warn('trying once more; output up to here is from the first try')
     result = await once()
   }
   if (result.ending === 'stopped') throw signal.reason
   if (result.ending === 'exited') return { status: result.status }
-  report(result, { timeout, silence })
+  report(result, running)
   return { status: TIMES.includes(result.ending) ? STATUS.timedOut : STATUS.failed }
 }
 

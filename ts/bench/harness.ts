@@ -51,7 +51,8 @@ export interface Comparison {
   unit: string
   ours: Measure
   limit: Beside
-  peer: Beside
+  /** Left out where no package is to be measured: then the row says nothing of one. */
+  peer?: Beside
   peerName?: string
   /** Pairs; every figure is a median, so an odd number. */
   runs?: number
@@ -63,7 +64,7 @@ export interface ComparisonOfSeveral {
   unit: string
   ours: MeasureSeveral
   limit: MeasureSeveral | { none: string }
-  peer: MeasureSeveral | { none: string }
+  peer?: MeasureSeveral | { none: string } | undefined
   peerName?: string
   runs?: number
 }
@@ -100,7 +101,12 @@ export async function compare({ name, ours, limit, peer, ...others }: Comparison
   }
   const beside = (measure: Beside): MeasureSeveral | { none: string } =>
     typeof measure === 'function' ? single(measure) : measure
-  const all = { ...others, ours: single(ours), limit: beside(limit), peer: beside(peer) }
+  const all = {
+    ...others,
+    ours: single(ours),
+    limit: beside(limit),
+    peer: peer === undefined ? undefined : beside(peer),
+  }
   const results = await measureAll({ ...all, names: [name] })
   return summary(name, all, results, 0)
 }
@@ -154,7 +160,7 @@ function summary(
   const toLimit = ratios(a, b)
   const toPeer = ratios(a, c)
   const reason = [limit, peer]
-    .flatMap((beside) => (typeof beside === 'function' ? [] : [beside.none]))
+    .flatMap((beside) => (typeof beside === 'object' ? [beside.none] : []))
     .join('; ')
   return {
     name,

@@ -3,11 +3,24 @@
 import { EventFd } from '../event/eventfd.js'
 import { SignalPoller } from '../event/poller.js'
 import { SignalWaiter } from '../event/waiter.js'
-import { type Comparison, compare, compareSeveral, type Row, unmeasured } from './harness.js'
+import { type Beside, compare, compareSeveral, type Row, unmeasured } from './harness.js'
 import { allowedCpus } from './machine.js'
 import { memfdRegion } from './memfd-region.js'
 import { quantile } from './statistics.js'
-import type { BenchAddon, BenchTools } from './tools.js'
+import type { BenchTools } from './tools.js'
+import {
+  answeredByPoller,
+  answeredByWaiter,
+  emptyLoops,
+  type Game,
+  perSecond,
+  rate,
+  type RegisterLoops,
+  registerLoops,
+  type Samples,
+  signalLoop,
+  waitLoop,
+} from './work.js'
 
 const TURNS = 50_000
 const SIGNALS = 20_000
@@ -15,53 +28,25 @@ const WATCHED = 64
 const READY = 1024
 const READY_ROUNDS = 40
 const ROUND_TRIPS = 3000
-const REGISTER = 8
-const NANOSECONDS_PER_SECOND = 1e9
 
 type Group = (tools: BenchTools, runs: number) => Row[] | Promise<Row[]>
-
-/** No npm package is measured here, and each row says that of itself in `peer`: null. */
-async function row(comparison: Omit<Comparison, 'peer'>): Promise<Row> {
-  return withoutPeer(await compare({ ...comparison, peer: { none: '' } }))
-}
-
-function withoutPeer({ reason, ...others }: Row): Row {
-  const said = reason?.replace(/(^|; )$/, '')
-  return said === undefined || said === '' ? others : { ...others, reason: said }
-}
 
 async function registers(tools: BenchTools, runs: number): Promise<Row[]> {
   const { region, memory } = memfdRegion()
   const { addon } = tools
-  const limit = (loop: (empty: BenchAddon['empty'], turns: number) => void): Comparison['limit'] =>
-    'none' in addon
-      ? { none: `limit: ${addon.none}` }
-      : tools.perTurn(TURNS, (turns) => loop(addon.empty, turns))
+  const ours = registerLoops(region)
+  const limit = (call: keyof RegisterLoops): Beside =>
+    'none' in addon ? { none: `limit: ${addon.none}` } : tools.perTurn(TURNS, emptyLoops(addon)[call])
+  const row = (call: keyof RegisterLoops): Promise<Row> =>
+    compare({
+      name: `register.${call}`,
+      unit: 'ns',
+      runs,
+      ours: tools.perTurn(TURNS, ours[call]),
+      limit: limit(call),
+    })
   try {
-    return [
-      await row({
-        name: 'register.read32',
-        unit: 'ns',
-        runs,
-        ours: tools.perTurn(TURNS, (turns) => {
-          for (let i = 0; i < turns; i++) region.read32(REGISTER)
-        }),
-        limit: limit((empty, turns) => {
-          for (let i = 0; i < turns; i++) empty(REGISTER)
-        }),
-      }),
-      await row({
-        name: 'register.write32',
-        unit: 'ns',
-        runs,
-        ours: tools.perTurn(TURNS, (turns) => {
-          for (let i = 0; i < turns; i++) region.write32(REGISTER, i)
-        }),
-        limit: limit((empty, turns) => {
-          for (let i = 0; i < turns; i++) empty(REGISTER, i)
-        }),
-      }),
-    ]
+    return [await row('read32'), await row('write32')]
   } finally {
     region.closeWithDevice()
     memory.close()
@@ -70,153 +55,72 @@ async function registers(tools: BenchTools, runs: number): Promise<Row[]> {
 
 async function signal(tools: BenchTools, runs: number): Promise<Row[]> {
   using eventfd = new EventFd()
-  return [
-    await row({
-      name: 'eventfd.signal',
-      unit: 'ns',
-      runs,
-      ours: tools.perTurn(SIGNALS, (turns) => {
-        for (let i = 0; i < turns; i++) eventfd.signal()
-      }),
-      limit: tools.limit('eventfd-signal', [SIGNALS]),
-    }),
-  ]
+  const ours = tools.perTurn(SIGNALS, signalLoop(eventfd))
+  const limit = tools.limit('eventfd-signal', [SIGNALS])
+  return [await compare({ name: 'eventfd.signal', unit: 'ns', runs, ours, limit })]
 }
 
-async function scale(tools: BenchTools, runs: number): Promise<Row[]> {
-  const eventfds = Array.from({ length: WATCHED }, () => new EventFd())
-  try {
-    using waiter = new SignalWaiter(eventfds)
-    return [
-      await row({
-        name: `eventfd.scale.${WATCHED}`,
-        unit: 'ns',
-        runs,
-        ours: tools.perTurn(SIGNALS, (turns) => {
-          for (let turn = 0; turn < turns; turn++) {
-            eventfds[turn % WATCHED]?.signal()
-            if (waiter.wait(0) !== 1) throw new Error('a wait did not bring the one event that was there')
-          }
-        }),
-        limit: tools.limit('eventfd-scale', [WATCHED, SIGNALS]),
-      }),
-    ]
-  } finally {
-    for (const eventfd of eventfds) eventfd.close()
-  }
-}
-
-async function throughput(tools: BenchTools, runs: number): Promise<Row[]> {
-  const perSecond = (nanoseconds: number): number => NANOSECONDS_PER_SECOND / nanoseconds
+/** Some eventfds for as long as `use` takes. */
+async function withEventFds(
+  count: number,
+  use: (eventfds: readonly EventFd[]) => Promise<Row>,
+): Promise<Row[]> {
   const eventfds: EventFd[] = []
-  const poller = new SignalPoller()
-  let left = 0
-  let arrived = (): void => undefined
   try {
-    for (let i = 0; i < READY; i++) {
-      const eventfd = new EventFd()
-      eventfds.push(eventfd)
-      poller.add(eventfd, () => {
-        if (--left === 0) arrived()
-      })
-    }
-    return [
-      await row({
-        name: 'eventfd.poller.throughput',
-        unit: 'events/s',
-        runs,
-        ours: async () => {
-          let spent = 0n
-          for (let round = 0; round < READY_ROUNDS; round++) {
-            left = READY
-            let end = 0n
-            const all = new Promise<void>((resolve) => {
-              arrived = () => {
-                end = process.hrtime.bigint()
-                resolve()
-              }
-            })
-            for (const eventfd of eventfds) eventfd.signal()
-            const start = process.hrtime.bigint()
-            await all
-            spent += end - start
-          }
-          return perSecond(Number(spent) / (READY_ROUNDS * READY))
-        },
-        limit: tools.limit('poller-throughput', [READY, READY_ROUNDS], perSecond),
-      }),
-    ]
+    for (let i = 0; i < count; i++) eventfds.push(new EventFd())
+    return [await use(eventfds)]
   } finally {
-    poller.close()
     for (const eventfd of eventfds) eventfd.close()
   }
 }
 
-/** Answers each ping with a pong, so many times. */
-type Answer = (
-  ping: EventFd,
-  pong: EventFd,
-  rounds: number,
-) => { done: Promise<void> | void; close: () => void }
-
-function polled(ping: EventFd, pong: EventFd, rounds: number): ReturnType<Answer> {
-  const poller = new SignalPoller()
-  let left = rounds
-  const done = new Promise<void>((resolve) => {
-    poller.add(ping, () => {
-      pong.signal()
-      if (--left === 0) resolve()
-    })
+function scale(tools: BenchTools, runs: number): Promise<Row[]> {
+  return withEventFds(WATCHED, async (eventfds) => {
+    using waiter = new SignalWaiter(eventfds)
+    const ours = tools.perTurn(SIGNALS, waitLoop(eventfds, waiter))
+    const limit = tools.limit('eventfd-scale', [WATCHED, SIGNALS])
+    return await compare({ name: `eventfd.scale.${WATCHED}`, unit: 'ns', runs, ours, limit })
   })
-  return { done, close: () => poller.close() }
 }
 
-function waited(ping: EventFd, pong: EventFd, rounds: number): ReturnType<Answer> {
-  const waiter = new SignalWaiter([ping])
-  for (let i = 0; i < rounds; i++) {
-    waiter.wait()
-    pong.signal()
-  }
-  return { done: undefined, close: () => waiter.close() }
+function throughput(tools: BenchTools, runs: number): Promise<Row[]> {
+  return withEventFds(READY, async (eventfds) => {
+    using poller = new SignalPoller()
+    const ours = rate(eventfds, READY_ROUNDS, (arrived) => {
+      for (const eventfd of eventfds) poller.add(eventfd, arrived)
+    })
+    const limit = tools.limit('poller-throughput', [READY, READY_ROUNDS], perSecond)
+    return await compare({ name: 'eventfd.poller.throughput', unit: 'events/s', runs, ours, limit })
+  })
 }
 
-/** A native thread on another CPU signals an eventfd and waits for the answer on a second one. */
-function pingPong(kind: 'poller' | 'waiter', answer: Answer): Group {
+function latencyNames(kind: string): [string, string] {
+  const name = `eventfd.${kind}.latency.acrossCores`
+  return [name, `${name}.p99`]
+}
+
+function latency(kind: string, answered: (game: Game) => Samples): Group {
   return async (tools, runs) => {
-    const name = `eventfd.${kind}.latency.acrossCores`
-    const names = [name, `${name}.p99`]
+    const names = latencyNames(kind)
+    const unit = 'ns'
     const cpus = allowedCpus()
     const [first, last] = [cpus[0] ?? 0, cpus.at(-1) ?? 0]
     const { addon } = tools
-    const why =
-      'none' in addon
-        ? `its other end: ${addon.none}`
-        : first === last
-          ? 'this process may use one CPU only'
-          : null
-    if (why !== null || 'none' in addon) return names.map((each) => unmeasured(each, 'ns', why ?? ''))
-    const limit = tools.samples('poller-latency', [first, last, ROUND_TRIPS])
+    if ('none' in addon) return names.map((name) => unmeasured(name, unit, `its other end: ${addon.none}`))
+    if (first === last)
+      return names.map((name) => unmeasured(name, unit, 'this process may use one CPU only'))
     const figures = (samples: Float64Array): number[] => [0.5, 0.99].map((at) => quantile([...samples], at))
+    const ours = answered({ addon, cpu: last, rounds: ROUND_TRIPS })
+    const limit = tools.samples('poller-latency', [first, last, ROUND_TRIPS])
     addon.pin(process.pid, [first])
     try {
-      const rows = await compareSeveral({
+      return await compareSeveral({
         names,
-        unit: 'ns',
+        unit,
         runs,
-        ours: async () => {
-          using ping = new EventFd()
-          using pong = new EventFd()
-          const partner = addon.partnerStart(ping.fd, pong.fd, last, ROUND_TRIPS, false)
-          const { done, close } = answer(ping, pong, ROUND_TRIPS)
-          await done
-          const samples = new Float64Array(addon.partnerFinish(partner))
-          close()
-          return figures(samples)
-        },
+        ours: async () => figures(await ours()),
         limit: 'none' in limit ? limit : () => figures(limit()),
-        peer: { none: '' },
       })
-      return rows.map(withoutPeer)
     } finally {
       addon.pin(process.pid, cpus)
     }
@@ -228,15 +132,8 @@ const GROUPS: readonly (readonly [names: readonly string[], measure: Group])[] =
   [['eventfd.signal'], signal],
   [[`eventfd.scale.${WATCHED}`], scale],
   [['eventfd.poller.throughput'], throughput],
-  ...(
-    [
-      ['poller', polled],
-      ['waiter', waited],
-    ] as const
-  ).map(([kind, answer]): [string[], Group] => {
-    const name = `eventfd.${kind}.latency.acrossCores`
-    return [[name, `${name}.p99`], pingPong(kind, answer)]
-  }),
+  [latencyNames('poller'), latency('poller', answeredByPoller)],
+  [latencyNames('waiter'), latency('waiter', answeredByWaiter)],
 ]
 
 export const ROW_NAMES: readonly string[] = GROUPS.flatMap(([names]) => names)

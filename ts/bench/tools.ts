@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { Compiler, type CompilerOptions, type None } from './compiler.js'
 import type { Measure } from './harness.js'
 import { type ProgramArguments, runProgram, runProgramForSamples } from './programs.js'
+import { type Loop, perTurn } from './work.js'
 
 /** A ping-pong's far end, a native thread. */
 export interface Partner {
@@ -52,19 +53,11 @@ export class BenchTools {
     return this.#addon
   }
 
-  /**
-   * Nanoseconds of the processor's time per turn of a loop: what else the machine does is not counted. The loop is the
-   * caller's own, so that each is compiled for what it calls.
-   */
-  perTurn(turns: number, loop: (turns: number) => void): Measure {
+  /** Nanoseconds of the processor's time per turn of a loop. */
+  perTurn(turns: number, loop: Loop): Measure {
     const { addon } = this
     // Without the addon, the whole process's: to a microsecond, its other threads included.
-    const now = 'none' in addon ? processTime : (): number => addon.cpuTime()
-    return () => {
-      const start = now()
-      loop(turns)
-      return (now() - start) / turns
-    }
+    return perTurn('none' in addon ? processTime : (): number => addon.cpuTime(), turns, loop)
   }
 }
 

@@ -1,5 +1,6 @@
 // Rows to test with: samples around a figure, from a generator of its own, so that a test sees the same each time.
 import type { Row } from '../../../bench/harness.js'
+import { unmeasured } from '../../../ts/bench/harness.js'
 
 /** Numbers from 0 to 1, the same for the same seed. */
 export function random(seed: number): () => number {
@@ -16,17 +17,6 @@ export function samples(count: number, floor: number, next: () => number): numbe
 }
 
 export function row(name: string, fields: Partial<Row> = {}): Row {
-  return {
-    name,
-    unit: 'ns',
-    ours: null,
-    limit: null,
-    peer: null,
-    peerName: null,
-    ratioToLimit: null,
-    ratioToPeer: null,
-    runs: 15,
-    spread: { ours: null, limit: null, peer: null, ratioToLimit: null, ratioToPeer: null },
-    ...fields,
-  }
+  const { reason: _, ...nothing } = unmeasured(name, 'ns', 'nothing is measured here')
+  return { ...nothing, runs: 15, ...fields }
 }
