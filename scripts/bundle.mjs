@@ -1,42 +1,49 @@
 // Joins the compiled library into one file per entry point and what they share. Loading some fifty small modules takes
 // longer than all the rest of an import (measured: 41 ms against 17), and each keeps its own bookkeeping in memory. The
 // declarations stay as the compiler wrote them.
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-
-import { build } from 'esbuild'
+//
+// Constants of modules stay constants: V8 builds their values into compiled code, and an access to a register through
+// variables instead takes a quarter longer. Classes keep their names, which errors show.
+import { readdirSync, rmSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { rollup } from 'rollup'
 
 const DIST = 'dist'
-const names = ['index.js', 'host/index.js', 'kvm/index.js', 'merged/index.js', 'cli/main.js']
-const entryPoints = names.map((name) => join(DIST, name))
-const scripts = () =>
-  readdirSync(DIST, { recursive: true })
-    .filter((name) => name.endsWith('.js'))
-    .map((name) => join(DIST, name))
-const separate = scripts()
+const names = ['index', 'host/index', 'kvm/index', 'merged/index', 'cli/main']
+const separate = readdirSync(DIST, { recursive: true })
+  .filter((name) => name.endsWith('.js'))
+  .map((name) => join(DIST, name))
 
-await build({
-  entryPoints,
-  outdir: DIST,
-  allowOverwrite: true,
-  bundle: true,
-  splitting: true,
-  format: 'esm',
-  platform: 'node',
-  target: 'node20',
-  packages: 'external',
-  logLevel: 'warning',
+const bundle = await rollup({
+  input: Object.fromEntries(names.map((name) => [name, join(DIST, `${name}.js`)])),
+  // Everything that is not ours stays where it is installed.
+  external: (id) => !id.startsWith('.') && !id.startsWith('/'),
+  onwarn: ({ code, message }) => {
+    // What TypeScript makes of `using` begins so, and does without.
+    if (code !== 'THIS_IS_UNDEFINED') throw new Error(message)
+  },
 })
-for (const file of separate) if (!entryPoints.includes(file)) rmSync(file)
+// Few files, by who needs them: what only reads the host and the merged-driver report do without the rest.
+const SHARED = { host: 'host', errors: 'host', validate: 'host', merged: 'merged', pci: 'pci' }
+/** What the commands load, they load as they need it. */
+const AS_NEEDED = ['cli', 'bench']
 
-// A class that mentions itself is `var X = class _X` now, and errors name classes. esbuild's own way (keepNames) is a call
-// for each function there is: so many at import that V8 optimizes it, for which it brings 4 MiB of itself into memory.
-for (const file of scripts()) {
-  const text = readFileSync(file, 'utf8')
-  const renamed = new Set([...text.matchAll(/\b(\w+) = class _\1\b/g)].map(([, name]) => name))
-  const mended = [...renamed].reduce(
-    (rest, name) => rest.replaceAll(new RegExp(`\\b_${name}\\b`, 'g'), name),
-    text,
-  )
-  if (renamed.size > 0) writeFileSync(file, mended)
+const shared = (file) => {
+  const path = relative(DIST, file)
+  // Only changes of the host write to it, and start processes for that.
+  if (path === join('host', 'io.js')) return 'merged'
+  const [part] = path.split(/[\\/.]/)
+  return AS_NEEDED.includes(part) ? undefined : (SHARED[part] ?? 'vfio')
 }
+
+const { output } = await bundle.write({
+  dir: DIST,
+  format: 'es',
+  // An entry need not load what its parts load anyway.
+  hoistTransitiveImports: false,
+  chunkFileNames: 'shared/[name]-[hash].js',
+  manualChunks: shared,
+})
+await bundle.close()
+const made = output.map(({ fileName }) => join(DIST, fileName))
+for (const file of separate) if (!made.includes(file)) rmSync(file)

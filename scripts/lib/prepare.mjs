@@ -84,7 +84,7 @@ export const prepareTypeScript = () => {
 
 /** Compiles ts/ into dist/, as it is published. */
 export const prepareLibrary = () => {
-  const why = whyMake('dist/index.js', ['ts', 'tsconfig.json', 'tsconfig.build.json'])
+  const why = whyMake('dist/index.js', ['ts', 'tsconfig.json', 'tsconfig.build.json', 'scripts/bundle.mjs'])
   if (!why) return
   say(`compiling the library into dist/: ${why}`)
   must('npm', 'run', '--silent', 'build:ts')
