@@ -1,27 +1,15 @@
 // AddressSpace: what devices see as memory, whichever kernel interface stands behind it (see backend.ts). Ties together its
 // mappings, buffers and devices; the list of what is mapped is native, because Workers share it.
-import { existsSync } from 'node:fs'
-
 import { EBADF, EEXIST, EOPNOTSUPP, VfioError, attempt, attemptAsync } from '../errors.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
-import {
-  MAX_U64,
-  bigint,
-  boolean,
-  instance,
-  integer,
-  oneOf,
-  options as optionsOf,
-  string,
-} from '../validate.js'
+import { MAX_U64, bigint, boolean, instance, integer, oneOf, options as optionsOf } from '../validate.js'
 import type { IommuType, SpaceBackend } from './backend.js'
 import { DmaBuffer } from './dma-buffer.js'
 import type { DirtyTracking } from './dirty-tracking.js'
 import { GuestMemory, type MemoryOptions } from './guest-memory.js'
 import { IoasBackend } from './ioas.js'
-import { prepareTracking } from './ioas-dirty-tracking.js'
-import { Iommufd } from './iommufd.js'
+import type { Iommufd } from './iommufd.js'
 import {
   type Extent,
   type MapOptions,
@@ -39,39 +27,16 @@ import {
   span,
 } from './placement.js'
 import { containerBackend } from './noiommu.js'
-import { ContainerBackend, type ContainerIommu, type ContainerKind, openContainer } from './type1.js'
+import { type AddressSpaceOptions, CONTAINER_IOMMUS, openSpace } from './open-space.js'
+import { ContainerBackend, type ContainerIommu } from './type1.js'
 import type { IovaRange } from './type1-info.js'
 
 export type { IommuType } from './backend.js'
+export type { AddressSpaceOptions } from './open-space.js'
 export type { ContainerKind } from './type1.js'
 export type { MapAccess, MapOptions, Mappable, PlaceOptions } from './placement.js'
 
 export interface AllocateOptions extends PlaceOptions, MemoryOptions {}
-
-export interface AddressSpaceOptions {
-  /**
-   * The IOMMU interface: `iommufd` (Linux 6.2; devices then come by their own nodes, Linux 6.6), or a container with
-   * `type1v2` or `type1`. Default `auto`: iommufd where the kernel has it and nodes of devices, else a container, with type1v2
-   * where there is it.
-   */
-  iommu?: 'auto' | IommuType
-  /**
-   * Asks for a container, and says what stands behind it: VFIO's own, or iommufd's compatibility mode (Linux 6.2), which
-   * speaks the same protocol on `/dev/iommu`. There type1 cuts mappings in two, and neither type has dirty tracking.
-   */
-  container?: ContainerKind
-  /** The iommufd that the space is to be in (default: the one of the process). */
-  iommufd?: Iommufd
-  /** An IOAS that is in `iommufd` already, by its id; the space takes it over. */
-  ioasId?: number
-  /**
-   * Devices come on page tables of iommufd that track dirty pages (Linux 6.7), for `dirtyTracking`; one whose IOMMU cannot is
-   * refused (EOPNOTSUPP). type1v2 tracks without being asked, and counts every page that it pinned (default false).
-   */
-  dirtyTracking?: boolean
-  /** Where device nodes are (default `/dev`). */
-  devRoot?: string
-}
 
 /** What a device of the space lets the space do. Not part of the public surface. */
 export interface SpaceMember {
@@ -79,9 +44,6 @@ export interface SpaceMember {
   stopDma(): boolean
   resumeDma(): void
 }
-
-const CONTAINER_IOMMUS = ['type1v2', 'type1', 'noiommu'] as const satisfies readonly ContainerIommu[]
-const IOMMU_TYPES: readonly IommuType[] = ['iommufd', ...CONTAINER_IOMMUS]
 
 /**
  * An IOMMU address space: what devices see as memory, and which of it they may touch. One is made for a device that is
@@ -106,30 +68,8 @@ export class AddressSpace extends Handle {
    * @throws VfioError `no-vfio-module`, `no-iommufd`, `permission`
    */
   static open(options?: AddressSpaceOptions): AddressSpace {
-    const given = optionsOf(options, 'options')
-    const { iommu = 'auto', container, iommufd, ioasId, dirtyTracking = false, devRoot = '/dev' } = given
-    oneOf(iommu, 'iommu', ['auto', ...IOMMU_TYPES])
-    string(devRoot, 'devRoot')
-    boolean(dirtyTracking, 'dirtyTracking')
-    if (container !== undefined) oneOf(container, 'container', ['vfio', 'iommufd'])
-    if (iommufd !== undefined) instance(iommufd, Iommufd, 'iommufd')
-    if (container !== undefined && (iommu === 'iommufd' || iommufd !== undefined))
-      throw new TypeError('container and iommufd exclude each other: a space is in one of the two')
-    if (ioasId !== undefined) {
-      integer(ioasId, 'ioasId', 0, 0xffff_ffff)
-      if (iommufd === undefined) throw new TypeError('ioasId needs iommufd: ids are numbers of its own')
-    }
-    const container_ = container !== undefined || (iommu !== 'auto' && iommu !== 'iommufd')
-    if (iommufd !== undefined && container_)
-      throw new TypeError(`iommu must be iommufd where an Iommufd is given, not ${iommu}`)
-    if (dirtyTracking && (container === 'iommufd' || iommu === 'type1' || iommu === 'noiommu'))
-      throw new TypeError('dirtyTracking needs iommu iommufd or type1v2: nothing else tracks dirty pages')
-    const newest = iommu === 'iommufd' || iommufd !== undefined
-    if (newest || (!container_ && hasDeviceNodes(devRoot)))
-      return openIoas(iommufd, { ioasId, devRoot, dirtyTracking })
-    return new AddressSpace(openContainer(container ?? 'vfio', devRoot), (native) =>
-      containerBackend(native, iommu),
-    )
+    const { native, backend } = openSpace(options)
+    return new AddressSpace(native, backend)
   }
 
   /** Takes ownership of a container's descriptor. `type` says what IOMMU driver was set on it, if one was. */
@@ -587,26 +527,5 @@ export class AddressSpace extends Handle {
       this.#pruneAt = this.#buffers.size * 2
     }
     return buffer
-  }
-}
-
-/** Whether devices can be opened by their own nodes: iommufd is there, and so is a node. */
-function hasDeviceNodes(devRoot: string): boolean {
-  return existsSync(`${devRoot}/iommu`) && existsSync(`${devRoot}/vfio/devices`)
-}
-
-function openIoas(
-  given: Iommufd | undefined,
-  options: { ioasId: number | undefined; devRoot: string; dirtyTracking: boolean },
-): AddressSpace {
-  const { ioasId, devRoot, dirtyTracking } = options
-  const iommufd = given ?? Iommufd.open({ devRoot, shared: true })
-  try {
-    const native = iommufd.native
-    const ioas = ioasId === undefined ? addon().ioasAlloc(native) : addon().ioasFromId(native, ioasId)
-    if (dirtyTracking) prepareTracking(ioas)
-    return AddressSpace.overIoas(ioas)
-  } finally {
-    if (given === undefined) iommufd.close()
   }
 }
