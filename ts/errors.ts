@@ -248,7 +248,8 @@ export const {
 
 type Explain = VfioErrorContext | ((error: VfioError) => VfioErrorContext)
 
-function explained(error: unknown, explain: Explain): unknown {
+/** What is to be thrown for what was caught: a VfioError with the context, anything else as it is. */
+export function explained(error: unknown, explain: Explain): unknown {
   if (!(error instanceof VfioError)) return error
   return error.with(typeof explain === 'function' ? explain(error) : explain)
 }

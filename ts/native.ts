@@ -138,8 +138,8 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
   containerSetIommu(container: NativeHandle, type: number): void
   /** The extension number of the IOMMU driver that was set through this process; 0 for none. */
   containerIommu(container: NativeHandle): number
-  /** How often, through this process, a group came or left or the IOMMU driver was set. */
-  containerChanges(container: NativeHandle): number
+  /** A 32-bit count: how often, through this process, a group came or left or the IOMMU driver was set. */
+  containerChanges(container: NativeHandle): ArrayBuffer
   /** The bytes of vfio_iommu_type1_info and its capabilities. */
   containerGetInfo(container: NativeHandle): Uint8Array
   containerMapDmaSync(
@@ -158,8 +158,13 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
     iova: bigint,
     flags: number,
   ): Promise<void>
-  containerUnmapDmaSync(container: NativeHandle, iova: bigint, size: bigint, flags: number): bigint
-  containerUnmapDma(container: NativeHandle, iova: bigint, size: bigint, flags: number): Promise<bigint>
+  containerUnmapDmaSync(container: NativeHandle, iova: bigint, size: number | bigint, flags: number): bigint
+  containerUnmapDma(
+    container: NativeHandle,
+    iova: bigint,
+    size: number | bigint,
+    flags: number,
+  ): Promise<bigint>
   containerDirtyPages(container: NativeHandle, flags: number): void
   containerDirtyBitmap(container: NativeHandle, iova: bigint, size: bigint, pageSize: bigint): Uint8Array
   /** Unmaps; the marks that the range had until then. */
@@ -285,6 +290,7 @@ export interface CallMessage {
 
 const calls = channel('node-vfio:call')
 const debug = debuglog('vfio')
+const debugging = debug.enabled
 
 /** Reached too often to be watched, or no kernel call at all. */
 const UNWATCHED = new Set([
@@ -324,9 +330,9 @@ function report(name: string, args: readonly unknown[], started: number, error: 
 
 type AnyFunction = (...args: unknown[]) => unknown
 
+/** The call, told to who watches. */
 function watched(name: string, call: AnyFunction): AnyFunction {
   return (...args) => {
-    if (!calls.hasSubscribers && !debug.enabled) return call(...args)
     const started = performance.now()
     let result: unknown
     try {
@@ -378,12 +384,20 @@ function load(): NativeAddon {
     error.cause = cause
     throw error
   }
-  const addon: Record<string, unknown> = {}
+  const functions: object = {}
   for (const [name, value] of Object.entries(binary)) {
-    addon[name] =
-      typeof value === 'function' && !UNWATCHED.has(name) ? watched(name, value as AnyFunction) : value
+    if (typeof value !== 'function' || UNWATCHED.has(name)) {
+      Object.defineProperty(functions, name, { value })
+      continue
+    }
+    // Decided when the function is fetched, which costs a call nothing; a wrapper that forwards arguments does.
+    const tell = watched(name, value as AnyFunction)
+    Object.defineProperty(functions, name, {
+      get: (): unknown => (debugging || calls.hasSubscribers ? tell : value),
+    })
   }
-  const typed = addon as unknown as NativeAddon
+  // Inherited, since V8 takes what a prototype holds for constant, while so many own properties make a hash table.
+  const typed = Object.create(functions) as NativeAddon
   typed.setErrorFactory((errno, syscall) => new VfioError(errno, syscall))
   return typed
 }

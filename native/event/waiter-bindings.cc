@@ -9,6 +9,7 @@
 
 #include "event/waiter.h"
 #include "support/arguments.h"
+#include "support/lend.h"
 #include "support/clock.h"
 #include "support/liveness.h"
 #include "support/operation.h"
@@ -100,20 +101,6 @@ Napi::Value waiterOpen(const Napi::CallbackInfo& info) {
   auto waiter = Waiter::create(spinMicros, error);
   if (waiter == nullptr) throw Failure(error, "epoll_create1");
   return Handle::wrap(info.Env(), std::move(waiter));
-}
-
-// The results as an ArrayBuffer.
-Napi::Value lend(Napi::Env env, const std::shared_ptr<Waiter::Results>& results) {
-  auto held = std::make_unique<std::shared_ptr<Waiter::Results>>(results);
-  const auto finalize = [](napi_env, void*, void* hint) {
-    delete static_cast<std::shared_ptr<Waiter::Results>*>(hint);
-  };
-  napi_value buffer = nullptr;
-  if (napi_create_external_arraybuffer(env, results.get(), sizeof *results, finalize, held.get(), &buffer) != napi_ok) {
-    throw Napi::Error::New(env);
-  }
-  held.release();
-  return {env, buffer};
 }
 
 // waiterFunction(waiter): `wait`, bound to the handle, and the buffer in which it leaves its results.

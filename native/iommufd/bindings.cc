@@ -11,6 +11,7 @@
 #include "iommufd/iommufd.h"
 #include "memory/map_memory.h"
 #include "support/arguments.h"
+#include "support/lend.h"
 #include "support/operation.h"
 
 namespace nodevfio {
@@ -110,8 +111,9 @@ Napi::Value ioasIommufd(const Napi::CallbackInfo& info) {
   return Handle::wrap(info.Env(), take<Ioas>(info[0], "ioas")->iommufd());
 }
 
+// ioasChanges(ioas): see Ioas::changes, as an ArrayBuffer of one 32-bit count.
 Napi::Value ioasChanges(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), take<Ioas>(info[0], "ioas")->changes());
+  return lend(info.Env(), take<Ioas>(info[0], "ioas")->changes().memory());
 }
 
 // ioasIovaRanges(ioas): the alignment of every IOVA, then the start and the last address of each range.
@@ -227,7 +229,7 @@ class Unmap : public OperationOn<Ioas> {
   static constexpr const char* kSyscall = "IOMMU_IOAS_UNMAP";
 
   explicit Unmap(const Napi::CallbackInfo& info)
-      : OperationOn(take<Ioas>(info[0], "ioas")), iova_(uint64Of(info[1], "iova")), size_(uint64Of(info[2], "size")) {}
+      : OperationOn(take<Ioas>(info[0], "ioas")), iova_(uint64Of(info[1], "iova")), size_(sizeOf(info[2], "size")) {}
 
   int run() { return object_->unmapRange(iova_, size_, unmapped_); }
   Napi::Value result(Napi::Env env) { return Napi::BigInt::New(env, unmapped_); }

@@ -1,6 +1,8 @@
 // DMA mapping through an IOAS.
 #include "iommufd/ioas.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 
 namespace nodevfio {
@@ -11,7 +13,18 @@ std::shared_ptr<Ioas> Ioas::allocate(std::shared_ptr<Iommufd> iommufd, int& erro
   return error != 0 ? nullptr : std::make_shared<Ioas>(std::move(iommufd), request.out_ioas_id);
 }
 
+namespace {
+
+// Without a device in the address space the kernel takes any byte for as good as another; memory comes in pages.
+bool inPages(uint64_t iova, uint64_t size) {
+  static const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  return size != 0 && ((iova | size) & (page - 1)) == 0;
+}
+
+}  // namespace
+
 int Ioas::map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
+  if (!inPages(iova, size)) return EINVAL;
   uapi::IoasMap request = {0, flags | uapi::kIoasMapFixedIova, id(), 0, address, size, iova};
   const int error = iommufd()->call(uapi::kIoasMap, request);
   if (error == 0) record(iova, size, std::move(mapping));
@@ -19,6 +32,7 @@ int Ioas::map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size,
 }
 
 int Ioas::mapFile(int fd, uint64_t start, uint64_t size, uint64_t iova, uint32_t flags) {
+  if (!inPages(iova, size)) return EINVAL;
   uapi::IoasMapFile request = {0, flags | uapi::kIoasMapFixedIova, id(), fd, start, size, iova};
   const int error = iommufd()->call(uapi::kIoasMapFile, request);
   if (error == 0) record(iova, size, nullptr);
@@ -26,6 +40,7 @@ int Ioas::mapFile(int fd, uint64_t start, uint64_t size, uint64_t iova, uint32_t
 }
 
 int Ioas::copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32_t flags) {
+  if (!inPages(iova, size)) return EINVAL;
   uapi::IoasCopy request = {0, flags | uapi::kIoasMapFixedIova, id(), source.id(), size, iova, from};
   // Taken first, since the source may unmap at any time. The kernel pins anew, by the process's addresses, when a
   // device joins later: the memory must stay mapped there for as long as any copy of it lives.
@@ -37,6 +52,7 @@ int Ioas::copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32
 }
 
 int Ioas::unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) {
+  if (size != UINT64_MAX && !inPages(iova, size)) return EINVAL;
   uapi::IoasUnmap request = {0, id(), iova, size};
   return forgetting([&](Forget& forget) {
     unmapped = 0;

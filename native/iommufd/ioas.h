@@ -2,7 +2,6 @@
 // mapped.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -10,6 +9,7 @@
 
 #include "iommufd/iommufd.h"
 #include "memory/dma_space.h"
+#include "support/change_count.h"
 #include "uapi/iommufd.h"
 
 namespace nodevfio {
@@ -39,8 +39,8 @@ class Ioas : public IommufdObject, public DmaSpace {
 
   // How often, through this process, a device came or left, or the allowed ranges were set: what may change the usable
   // addresses.
-  uint32_t changes() const { return changes_.load(std::memory_order_acquire); }
-  void changed() { changes_.fetch_add(1, std::memory_order_release); }
+  const ChangeCount& changes() const { return changes_; }
+  void changed() { changes_.changed(); }
 
   // Whether devices are put on page tables that can track dirty pages, and whether those do so now.
   enum class Tracking : uint32_t { kNone, kPossible, kRunning };
@@ -56,7 +56,7 @@ class Ioas : public IommufdObject, public DmaSpace {
  private:
   Tables livingTables();
 
-  std::atomic<uint32_t> changes_{0};
+  ChangeCount changes_;
   std::mutex trackingMutex_;
   Tracking tracking_ = Tracking::kNone;
   // Devices hold them.

@@ -23,6 +23,15 @@ class Environment {
 
   void add(Handle* handle) { handles_.insert(handle); }
   void remove(Handle* handle) { handles_.erase(handle); }
+  // The handle at an address that came from JavaScript, which anybody may have put there; nullptr when it is none of
+  // this environment's. Cheaper than a type tag, which is a private property to be looked up at each call.
+  static Handle* handleAt(napi_env env, void* address) {
+    void* slot = nullptr;
+    napi_get_instance_data(env, &slot);
+    const auto& handles = (*static_cast<std::shared_ptr<Environment>*>(slot))->handles_;
+    const auto found = handles.find(static_cast<Handle*>(address));
+    return found == handles.end() ? nullptr : *found;
+  }
 
   // Releases every handle: the backstop of a Worker that ends with objects open.
   void releaseAll();

@@ -13,12 +13,6 @@
 
 namespace nodevfio {
 
-namespace {
-
-constexpr napi_type_tag kHandleTag = {0x6e6f64652d766669, 0x6f2d68616e646c65};
-
-}  // namespace
-
 Handle::Handle(std::shared_ptr<Environment> environment, std::shared_ptr<Object> object)
     : environment_(std::move(environment)),
       slot_(std::make_shared<Slot>(std::move(object))),
@@ -58,28 +52,17 @@ Napi::Value Handle::wrap(Napi::Env env, std::shared_ptr<Object> object) {
   const auto finalize = [](napi_env, void* data, void*) { delete static_cast<Handle*>(data); };
   if (napi_create_external(env, handle.get(), finalize, nullptr, &value) != napi_ok) throw Napi::Error::New(env);
   handle.release();
-  if (napi_type_tag_object(env, value, &kHandleTag) != napi_ok) throw Napi::Error::New(env);
   return {env, value};
 }
 
-Handle& Handle::from(const Napi::Value& value, const char* name) {
-  bool tagged = false;
-  void* data = nullptr;
-  if (!value.IsExternal() || napi_check_object_type_tag(value.Env(), value, &kHandleTag, &tagged) != napi_ok ||
-      !tagged || napi_get_value_external(value.Env(), value, &data) != napi_ok) {
-    throw Napi::TypeError::New(value.Env(), std::string(name) + " is not a handle of node-vfio");
-  }
-  return *static_cast<Handle*>(data);
+void refuseHandle(const Napi::Value& value, const char* name) {
+  throw Napi::TypeError::New(value.Env(), std::string(name) + " is not a handle of node-vfio");
 }
 
-std::shared_ptr<Object> objectOf(const Napi::Value& value, Kind kind, const char* name) {
-  const Handle& handle = Handle::from(value, name);
-  if (handle.kind() != kind) {
-    throw Napi::TypeError::New(value.Env(), std::string(name) + " is a handle of " + nameOf(handle.kind()) +
-                                                ", expected one of " + nameOf(kind));
-  }
-  if (handle.released()) throw Failure(EBADF, kClosed);
-  return handle.object();
+void refuseObject(const Napi::Value& value, const Handle& handle, Kind kind, const char* name) {
+  if (handle.kind() == kind) throw Failure(EBADF, kClosed);
+  throw Napi::TypeError::New(value.Env(), std::string(name) + " is a handle of " + nameOf(handle.kind()) +
+                                              ", expected one of " + nameOf(kind));
 }
 
 Napi::Value slotFunction(Napi::Env env, const Handle& handle, const char* name, napi_callback callback) {

@@ -1,5 +1,5 @@
-// A JavaScript environment's hold on a kernel object: an external value, type-tagged, that can be released before it
-// is collected. Calls in flight keep the object itself, and are counted so that a release can wait for them.
+// A JavaScript environment's hold on a kernel object: an external value, known to its environment, that can be released
+// before it is collected. Calls in flight keep the object itself, and are counted so that a release can wait for them.
 #pragma once
 
 #include <napi.h>
@@ -53,8 +53,19 @@ class Handle {
   const Kind kind_;
 };
 
-// The object behind a handle argument; a TypeError when it is of another kind, EBADF when it was closed.
-std::shared_ptr<Object> objectOf(const Napi::Value& value, Kind kind, const char* name);
+// Why a handle argument was not taken.
+[[noreturn]] void refuseHandle(const Napi::Value& value, const char* name);
+[[noreturn]] void refuseObject(const Napi::Value& value, const Handle& handle, Kind kind, const char* name);
+
+inline Handle& Handle::from(const Napi::Value& value, const char* name) {
+  void* address = nullptr;
+  Handle* handle = nullptr;
+  if (napi_get_value_external(value.Env(), value, &address) == napi_ok) {
+    handle = Environment::handleAt(value.Env(), address);
+  }
+  if (handle == nullptr) refuseHandle(value, name);
+  return *handle;
+}
 
 // A hot function, which reaches what it works on through its data pointer and frees that when it is collected.
 template <class Data>
@@ -72,9 +83,12 @@ Napi::Value hotFunction(Napi::Env env, std::unique_ptr<Data> data, const char* n
 // One whose data is the handle's slot, so that closing the handle empties it for the function too.
 Napi::Value slotFunction(Napi::Env env, const Handle& handle, const char* name, napi_callback callback);
 
+// The object behind a handle argument; a TypeError when it is of another kind, EBADF when it was closed.
 template <class T>
 std::shared_ptr<T> take(const Napi::Value& value, const char* name) {
-  return std::static_pointer_cast<T>(objectOf(value, T::kKind, name));
+  const Handle& handle = Handle::from(value, name);
+  if (handle.kind() != T::kKind || handle.released()) refuseObject(value, handle, T::kKind, name);
+  return std::static_pointer_cast<T>(handle.object());
 }
 
 }  // namespace nodevfio

@@ -15,6 +15,7 @@
 #include "memory/map_memory.h"
 #include "memory/registers.h"
 #include "support/arguments.h"
+#include "support/lend.h"
 #include "support/operation.h"
 #include "uapi/vfio.h"
 #include "vfio/container.h"
@@ -87,9 +88,9 @@ Napi::Value containerSetIommu(const Napi::CallbackInfo& info) {
   return undefined(info);
 }
 
-// containerChanges(container): see Container::changes.
+// containerChanges(container): see Container::changes, as an ArrayBuffer of one 32-bit count.
 Napi::Value containerChanges(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), take<Container>(info[0], "container")->changes());
+  return lend(info.Env(), take<Container>(info[0], "container")->changes().memory());
 }
 
 // containerIommu(container): the extension number of the IOMMU driver that was set through this process, or 0.
@@ -111,7 +112,7 @@ class UnmapDma : public OperationOn<Container> {
   explicit UnmapDma(const Napi::CallbackInfo& info)
       : OperationOn(take<Container>(info[0], "container")),
         iova_(uint64Of(info[1], "iova")),
-        size_(uint64Of(info[2], "size")),
+        size_(sizeOf(info[2], "size")),
         flags_(uint32Of(info[3], "flags")) {}
 
   int run() { return object_->unmap(iova_, size_, flags_, unmapped_); }

@@ -8,6 +8,7 @@
 
 #include "memory/dma_space.h"
 #include "memory/mapping.h"
+#include "support/change_count.h"
 #include "support/object.h"
 #include "uapi/vfio.h"
 
@@ -36,12 +37,12 @@ class Container : public File, public DmaSpace {
 
   // How often, through this process, a group came or left or the IOMMU driver was set: what may change the answer of
   // VFIO_IOMMU_GET_INFO, but for the number of mappings that are left.
-  uint32_t changes() const { return changes_.load(std::memory_order_acquire); }
-  void changed() { changes_.fetch_add(1, std::memory_order_release); }
+  const ChangeCount& changes() const { return changes_; }
+  void changed() { changes_.changed(); }
 
  private:
   std::atomic<uint32_t> iommu_{0};
-  std::atomic<uint32_t> changes_{0};
+  ChangeCount changes_;
 };
 
 }  // namespace nodevfio

@@ -1,6 +1,6 @@
 // AddressSpace: what devices see as memory, whichever kernel interface stands behind it (see backend.ts). Ties together its
 // mappings, buffers and devices; the list of what is mapped is native, because Workers share it.
-import { EBADF, EEXIST, EOPNOTSUPP, VfioError, attempt, attemptAsync } from '../errors.js'
+import { EBADF, EEXIST, EOPNOTSUPP, VfioError, explained } from '../errors.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
 import { MAX_U64, bigint, boolean, instance, integer, oneOf, options as optionsOf } from '../validate.js'
@@ -18,6 +18,7 @@ import {
   type PlaceOptions,
   type Placement,
   candidates,
+  checkFixed,
   checkPlacement,
   filePieceOf,
   granuleOf,
@@ -291,22 +292,24 @@ export class AddressSpace extends Handle {
    *   than asked.
    */
   async unmap(iova: bigint, size: number | bigint): Promise<bigint> {
-    const bytes = this.#range(iova, size)
-    return this.running(() =>
-      attemptAsync(
-        () => ({ subject: span(iova, bytes) }),
-        () => this.#backend.unmap(iova, bytes),
-      ),
-    )
+    return this.running(async () => {
+      try {
+        const unmapped = await this.#backend.unmap(iova, size)
+        return unmapped === 0n ? this.#nothing(iova, size) : unmapped
+      } catch (error) {
+        throw explained(error, { subject: span(iova, this.#range(iova, size)) })
+      }
+    })
   }
 
   /** `unmap`, blocking. */
   unmapSync(iova: bigint, size: number | bigint): bigint {
-    const bytes = this.#range(iova, size)
-    return attempt(
-      () => ({ subject: span(iova, bytes) }),
-      () => this.#backend.unmapSync(iova, bytes),
-    )
+    try {
+      const unmapped = this.#backend.unmapSync(iova, size)
+      return unmapped === 0n ? this.#nothing(iova, size) : unmapped
+    } catch (error) {
+      throw explained(error, { subject: span(iova, this.#range(iova, size)) })
+    }
   }
 
   /** Takes every mapping back, those of DmaBuffers too. Returns the bytes unmapped. */
@@ -397,15 +400,22 @@ export class AddressSpace extends Handle {
     return checkPlacement(options, this.#backend)
   }
 
+  /** The range that was to be unmapped, in bytes. As with a given place, what is wrong with it is said when it failed. */
   #range(iova: bigint, size: number | bigint): bigint {
     bigint(iova, 'iova', 0n, MAX_U64)
     if (typeof size === 'number') integer(size, 'size', 1, Number.MAX_SAFE_INTEGER)
     const bytes = bigint(typeof size === 'number' ? BigInt(size) : size, 'size', 1n, MAX_U64)
-    const granule = granuleOf(this.#backend.geometry())
+    const granule = granuleOf(this.#backend.info())
     if (iova % granule !== 0n || bytes % granule !== 0n) {
       throw new RangeError(`iova and size must be multiples of ${String(granule)}`)
     }
     return bytes
+  }
+
+  /** The end of an unmapping that found nothing: nothing is where nothing can be, too. */
+  #nothing(iova: bigint, size: number | bigint): bigint {
+    this.#range(iova, size)
+    return 0n
   }
 
   #needIoas(call: string): IoasBackend {
@@ -447,16 +457,21 @@ export class AddressSpace extends Handle {
     )
   }
 
-  /** True when another owner of the space has the range, which only the kernel knows: try the next. */
-  #taken(error: unknown, place: Placement): boolean {
-    return place.iova === undefined && error instanceof VfioError && error.errno === EEXIST
+  /** Throws what the refusal of one address means, unless another owner of the space has it and the next may be tried. */
+  #passOver(error: unknown, { size }: Extent, iova: bigint, place: Placement): void {
+    if (place.iova === undefined) {
+      if (error instanceof VfioError && error.errno === EEXIST) return
+    } else if (!this.closed) {
+      checkFixed(this.#backend.info(), iova, BigInt(size))
+    }
+    throw explained(error, (refusal) => mapContext(this.#backend, size, iova, refusal))
   }
 
   #placeSync(piece: MemoryPiece, place: Placement): bigint {
     const found = this.#found(piece, place)
     if (found !== undefined) return found
     return this.#trySync(piece, place, (iova) => {
-      this.#backend.mapSync({ ...piece, memory: piece.memory.native }, iova, place.flags)
+      this.#backend.mapSync(piece, iova, place.flags)
     })
   }
 
@@ -464,27 +479,22 @@ export class AddressSpace extends Handle {
     const found = this.#found(piece, place)
     if (found !== undefined) return found
     return this.#tryAsync(piece, place, this.#backend.mapCall, (iova) =>
-      this.#backend.map({ ...piece, memory: piece.memory.native }, iova, place.flags),
+      this.#backend.map(piece, iova, place.flags),
     )
   }
 
   /** Where the memory is already, for a space in which nothing is mapped. */
   #found(piece: MemoryPiece, place: Placement): bigint | undefined {
-    return this.#backend.locate?.({ ...piece, memory: piece.memory.native }, place.iova, place.below)
+    return this.#backend.locate?.(piece, place.iova, place.below)
   }
 
   #trySync(piece: Extent, place: Placement, call: (iova: bigint) => void): bigint {
     for (const iova of this.#candidates(piece, place)) {
       try {
-        attempt(
-          (error) => mapContext(this.#backend, piece.size, iova, error),
-          () => {
-            call(iova)
-          },
-        )
+        call(iova)
         return iova
       } catch (error) {
-        if (!this.#taken(error, place)) throw error
+        this.#passOver(error, piece, iova, place)
       }
     }
     throw new VfioError(EEXIST, this.#backend.mapCall)
@@ -499,13 +509,10 @@ export class AddressSpace extends Handle {
     return this.running(async () => {
       for (const iova of this.#candidates(piece, place)) {
         try {
-          await attemptAsync(
-            (error) => mapContext(this.#backend, piece.size, iova, error),
-            () => call(iova),
-          )
+          await call(iova)
           return iova
         } catch (error) {
-          if (!this.#taken(error, place)) throw error
+          this.#passOver(error, piece, iova, place)
         }
       }
       throw new VfioError(EEXIST, name)

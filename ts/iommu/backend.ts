@@ -1,7 +1,7 @@
 // The seam under an AddressSpace: what each kernel interface must be able to do. Where mappings go is decided above it.
 import type { VfioErrorContext, VfioError } from '../errors.js'
-import type { NativeHandle } from '../native.js'
 import type { DirtyTracking } from './dirty-tracking.js'
+import type { GuestMemory } from './guest-memory.js'
 import type { IovaRange } from './type1-info.js'
 
 /** The IOMMU interface of an address space. `noiommu` is none: devices use physical addresses. */
@@ -19,7 +19,7 @@ export interface Geometry {
 
 /** Part of a memory, as the kernel is to map it. */
 export interface Piece {
-  readonly memory: NativeHandle
+  readonly memory: GuestMemory
   readonly offset: number
   readonly size: number
 }
@@ -43,8 +43,8 @@ export interface SpaceBackend {
   /** Where memory is for devices that nothing translates for; absent where addresses are given out. */
   locate?(piece: Piece, iova: bigint | undefined, below: bigint): bigint
   /** The bytes unmapped. */
-  unmap(iova: bigint, size: bigint): Promise<bigint>
-  unmapSync(iova: bigint, size: bigint): bigint
+  unmap(iova: bigint, size: number | bigint): Promise<bigint>
+  unmapSync(iova: bigint, size: number | bigint): bigint
   unmapAll(): bigint
   dirtyTracking(): DirtyTracking
   /** What a refusal to map means here. */

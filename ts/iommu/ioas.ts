@@ -18,7 +18,9 @@ export class IoasBackend implements SpaceBackend {
   readonly cacheCoherent = null
   readonly #native: () => NativeHandle
   #iommufd: Iommufd | undefined
-  #known: { changes: number; geometry: Geometry } | undefined
+  #changes: Uint32Array | undefined
+  #known: Geometry | undefined
+  #knownAt = 0
 
   constructor(native: () => NativeHandle) {
     this.#native = native
@@ -52,9 +54,12 @@ export class IoasBackend implements SpaceBackend {
   }
 
   geometry(): Geometry {
-    const changes = addon().ioasChanges(this.#native())
-    if (this.#known?.changes !== changes) this.#known = { changes, geometry: this.info() }
-    return this.#known.geometry
+    const [changes = 0] = (this.#changes ??= new Uint32Array(addon().ioasChanges(this.#native())))
+    if (this.#known === undefined || this.#knownAt !== changes) {
+      this.#known = this.info()
+      this.#knownAt = changes
+    }
+    return this.#known
   }
 
   mapFlags(read: boolean, write: boolean): number {
@@ -62,14 +67,14 @@ export class IoasBackend implements SpaceBackend {
   }
 
   map({ memory, offset, size }: Piece, iova: bigint, flags: number): Promise<void> {
-    return addon().ioasMap(this.#native(), memory, offset, size, iova, flags)
+    return addon().ioasMap(this.#native(), memory.native, offset, size, iova, flags)
   }
 
   mapSync({ memory, offset, size }: Piece, iova: bigint, flags: number): void {
-    addon().ioasMapSync(this.#native(), memory, offset, size, iova, flags)
+    addon().ioasMapSync(this.#native(), memory.native, offset, size, iova, flags)
   }
 
-  async unmap(iova: bigint, size: bigint): Promise<bigint> {
+  async unmap(iova: bigint, size: number | bigint): Promise<bigint> {
     try {
       return await addon().ioasUnmap(this.#native(), iova, size)
     } catch (error) {
@@ -77,7 +82,7 @@ export class IoasBackend implements SpaceBackend {
     }
   }
 
-  unmapSync(iova: bigint, size: bigint): bigint {
+  unmapSync(iova: bigint, size: number | bigint): bigint {
     try {
       return addon().ioasUnmapSync(this.#native(), iova, size)
     } catch (error) {

@@ -43,7 +43,7 @@ class NoIommuBackend extends ContainerBackend {
         remedy: 'Without an IOMMU a device sees memory where it is: leave iova out.',
       })
     }
-    const pages = addon().memoryPages(memory, offset, size)
+    const pages = addon().memoryPages(memory.native, offset, size)
     const [start = 0n] = pages
     if (pages.includes(0n)) {
       throw new VfioError(EIO, 'pread', {

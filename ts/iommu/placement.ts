@@ -47,9 +47,8 @@ export interface MemoryPiece extends Extent {
   readonly offset: number
 }
 
-/** What is asked of a place, checked. */
+/** What is asked of a place. Whether a given IOVA is a usable one, the kernel is asked first (see `checkFixed`). */
 export interface Placement {
-  geometry: Geometry
   flags: number
   iova: bigint | undefined
   below: bigint
@@ -87,15 +86,8 @@ export function checkPlacement(options: PlaceOptions | undefined, backend: Space
   boolean(read, 'read')
   boolean(write, 'write')
   if (!read && !write) throw new RangeError('read and write must not both be false')
-  const geometry = backend.geometry()
-  if (iova !== undefined) {
-    bigint(iova, 'iova', 0n, MAX_U64)
-    const granule = granuleOf(geometry)
-    if (iova % granule !== 0n)
-      throw new RangeError(`iova must be a multiple of ${String(granule)}, not ${hex(iova)}`)
-  }
   if (below !== undefined) bigint(below, 'below', 1n, BEYOND_U64)
-  return { geometry, flags: backend.mapFlags(read, write), iova, below: below ?? BEYOND_U64 }
+  return { flags: backend.mapFlags(read, write), iova, below: below ?? BEYOND_U64 }
 }
 
 function wholeOf(memory: Mappable): Omit<MemoryPiece, 'alignment'> {
@@ -151,7 +143,15 @@ export function filePieceOf(
   return { offset, size: size ?? 0, alignment: page }
 }
 
-function checkRange(geometry: Geometry, iova: bigint, size: bigint): void {
+/**
+ * Says what is wrong with a given IOVA, once the kernel has refused it: asking beforehand for what is usable, and comparing,
+ * would cost every mapping for the sake of the wrong ones.
+ */
+export function checkFixed(geometry: Geometry, iova: bigint, size: bigint): void {
+  bigint(iova, 'iova', 0n, MAX_U64)
+  const granule = granuleOf(geometry)
+  if (iova % granule !== 0n)
+    throw new RangeError(`iova must be a multiple of ${String(granule)}, not ${hex(iova)}`)
   const end = iova + size - 1n
   const ranges = rangesOf(geometry)
   for (const { start, last } of ranges) if (iova >= start && end <= last) return
@@ -170,11 +170,10 @@ export function candidates(
   place: Placement,
   gap: Gap,
 ): Iterable<bigint> {
-  const { geometry, iova, below } = place
+  const { iova, below } = place
   if (iova === undefined) return free(backend, extent, place, gap)
-  const size = BigInt(extent.size)
-  if (iova + size > below) throw new RangeError(`iova + size must not exceed below (${hex(below)})`)
-  checkRange(geometry, iova, size)
+  if (below !== BEYOND_U64 && bigint(iova, 'iova', 0n, MAX_U64) + BigInt(extent.size) > below)
+    throw new RangeError(`iova + size must not exceed below (${hex(below)})`)
   return [iova]
 }
 
@@ -182,9 +181,10 @@ export function candidates(
 function* free(
   backend: SpaceBackend,
   { size: bytes, alignment: wanted }: Extent,
-  { geometry, below }: Placement,
+  { below }: Placement,
   gap: Gap,
 ): Generator<bigint> {
+  const geometry = backend.geometry()
   const size = BigInt(bytes)
   const granule = granuleOf(geometry)
   const alignment = BigInt(wanted) > granule ? BigInt(wanted) : granule

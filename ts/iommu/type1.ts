@@ -35,7 +35,9 @@ export class ContainerBackend implements SpaceBackend {
   readonly #wanted: 'auto' | ContainerIommu
   // What the caller of fromFd said of a container that another program set up.
   readonly #told: ContainerIommu | undefined
-  #known: { changes: number; info: Type1Info } | undefined
+  #changes: Uint32Array | undefined
+  #known: Type1Info | undefined
+  #knownAt = 0
 
   constructor(native: () => NativeHandle, wanted: 'auto' | ContainerIommu, told?: ContainerIommu) {
     this.#native = native
@@ -63,11 +65,14 @@ export class ContainerBackend implements SpaceBackend {
   }
 
   geometry(): Geometry {
-    const changes = addon().containerChanges(this.#native())
+    const [changes = 0] = (this.#changes ??= new Uint32Array(addon().containerChanges(this.#native())))
     // Another program set the space up and may go on doing so.
     if (changes === 0) return this.info()
-    if (this.#known?.changes !== changes) this.#known = { changes, info: this.info() }
-    return this.#known.info
+    if (this.#known === undefined || this.#knownAt !== changes) {
+      this.#known = this.info()
+      this.#knownAt = changes
+    }
+    return this.#known
   }
 
   mapFlags(read: boolean, write: boolean): number {
@@ -75,18 +80,18 @@ export class ContainerBackend implements SpaceBackend {
   }
 
   map({ memory, offset, size }: Piece, iova: bigint, flags: number): Promise<void> {
-    return addon().containerMapDma(this.#native(), memory, offset, size, iova, flags)
+    return addon().containerMapDma(this.#native(), memory.native, offset, size, iova, flags)
   }
 
   mapSync({ memory, offset, size }: Piece, iova: bigint, flags: number): void {
-    addon().containerMapDmaSync(this.#native(), memory, offset, size, iova, flags)
+    addon().containerMapDmaSync(this.#native(), memory.native, offset, size, iova, flags)
   }
 
-  unmap(iova: bigint, size: bigint): Promise<bigint> {
+  unmap(iova: bigint, size: number | bigint): Promise<bigint> {
     return addon().containerUnmapDma(this.#native(), iova, size, 0)
   }
 
-  unmapSync(iova: bigint, size: bigint): bigint {
+  unmapSync(iova: bigint, size: number | bigint): bigint {
     return addon().containerUnmapDmaSync(this.#native(), iova, size, 0)
   }
 

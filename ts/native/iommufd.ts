@@ -28,8 +28,8 @@ export interface IommufdFunctions {
   ioasId(ioas: NativeHandle): number
   /** The iommufd that it is in, as a handle of this environment. */
   ioasIommufd(ioas: NativeHandle): NativeHandle
-  /** How often, through this process, a device came or left or the allowed ranges were set. */
-  ioasChanges(ioas: NativeHandle): number
+  /** A 32-bit count: how often, through this process, a device came or left or the allowed ranges were set. */
+  ioasChanges(ioas: NativeHandle): ArrayBuffer
   /** The alignment of every IOVA, then the start and the last address of each range. */
   ioasIovaRanges(ioas: NativeHandle): bigint[]
   /** `ranges` is flat: a start and a last address each. */
@@ -83,8 +83,8 @@ export interface IommufdFunctions {
     iova: bigint,
     flags: number,
   ): Promise<void>
-  ioasUnmapSync(ioas: NativeHandle, iova: bigint, size: bigint): bigint
-  ioasUnmap(ioas: NativeHandle, iova: bigint, size: bigint): Promise<bigint>
+  ioasUnmapSync(ioas: NativeHandle, iova: bigint, size: number | bigint): bigint
+  ioasUnmap(ioas: NativeHandle, iova: bigint, size: number | bigint): Promise<bigint>
 
   /** 0 no dirty tracking, 1 its page tables are able to, 2 they do. */
   ioasTracking(ioas: NativeHandle): number
