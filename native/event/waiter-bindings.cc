@@ -9,8 +9,8 @@
 
 #include "event/waiter.h"
 #include "support/arguments.h"
-#include "support/lend.h"
 #include "support/clock.h"
+#include "support/lend.h"
 #include "support/liveness.h"
 #include "support/operation.h"
 

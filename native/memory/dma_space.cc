@@ -28,6 +28,14 @@ std::vector<DmaSpace::Piece> DmaSpace::pieces(uint64_t first, uint64_t size) {
   return found;
 }
 
+void DmaSpace::forgetAll() {
+  forgetting([this](Forget& forget) {
+    forget.all();
+    generation_.fetch_add(1, std::memory_order_release);
+    return 0;
+  });
+}
+
 void DmaSpace::Forget::all() {
   space_.records_.clear();
   space_.taken_.clear();
@@ -85,6 +93,7 @@ int DmaMapping::unmap(uint64_t& unmapped) {
   if (space_ == nullptr) return 0;
   const auto space = std::move(space_);
   space_ = nullptr;
+  if (space->generation() != generation_) return 0;
   return space->unmapRange(iova_, size_, unmapped);
 }
 

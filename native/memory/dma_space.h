@@ -2,6 +2,7 @@
 // the process, not to one environment: Workers that share the space must not pick the same addresses.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -28,6 +29,8 @@ class DmaSpace {
   // The lowest free range of `size` bytes, aligned, within [start, last].
   std::optional<uint64_t> gap(uint64_t start, uint64_t last, uint64_t size, uint64_t alignment);
   size_t mappingCount();
+  // Changes when the kernel has dropped all that was mapped: what was mapped before is somebody else's now.
+  uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
 
  protected:
   // Removes records, for who holds the lock.
@@ -46,6 +49,9 @@ class DmaSpace {
   // After the kernel has mapped it. The kernel refuses overlaps (EEXIST): it is the arbiter between threads, so the
   // lock need not span its call. `mapping` is held until the range is unmapped.
   void record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping);
+
+  // After the kernel has dropped everything.
+  void forgetAll();
 
   // What is recorded in [first, first + size), cut to that range, with offsets from its start.
   struct Piece {
@@ -73,6 +79,7 @@ class DmaSpace {
   std::mutex mutex_;
   std::map<uint64_t, Record> records_;
   Ranges taken_;
+  std::atomic<uint64_t> generation_{0};
 };
 
 // One mapping owned by a DmaBuffer: unmapped when the last holder lets go.
@@ -81,13 +88,14 @@ class DmaMapping : public Object {
   static constexpr Kind kKind = Kind::kDmaMapping;
 
   DmaMapping(std::shared_ptr<DmaSpace> space, uint64_t iova, uint64_t size)
-      : Object(kKind), space_(std::move(space)), iova_(iova), size_(size) {}
+      : Object(kKind), generation_(space->generation()), space_(std::move(space)), iova_(iova), size_(size) {}
   ~DmaMapping() override;
 
   // Unmaps now. Returns an errno; a second call does nothing.
   int unmap(uint64_t& unmapped);
 
  private:
+  const uint64_t generation_;
   std::mutex mutex_;
   std::shared_ptr<DmaSpace> space_;
   const uint64_t iova_;

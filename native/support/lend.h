@@ -1,5 +1,5 @@
-// Memory of ours that JavaScript reads in place: an ArrayBuffer over it, which holds it for as long as it lives. Several
-// environments may have one each over the same memory.
+// Memory of ours that JavaScript reads in place: an ArrayBuffer over it, which holds it for as long as it lives.
+// Several environments may have one each over the same memory.
 #pragma once
 
 #include <napi.h>

@@ -47,6 +47,24 @@ int Container::unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::
   });
 }
 
+int Container::join(int group) {
+  const std::lock_guard lock(joining_);
+  int32_t own = fd();
+  if (ioctl(group, uapi::kGroupSetContainer, &own) != 0) return errno;
+  changed();
+  return 0;
+}
+
+void Container::left() {
+  changed();
+  // A container without a driver knows none of its calls; those of no-IOMMU are few, which is ENOTTY.
+  uapi::Type1Info info = {};
+  info.argsz = sizeof info;
+  if (iommu() == 0 || ioctl(fd(), uapi::kIommuGetInfo, &info) == 0 || errno != EINVAL) return;
+  iommu_.store(0, std::memory_order_release);
+  forgetAll();
+}
+
 int Container::setIommu(uint32_t type) {
   if (ioctl(fd(), uapi::kSetIommu, type) != 0) return errno;
   iommu_.store(type, std::memory_order_release);

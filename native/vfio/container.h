@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 
 #include "memory/dma_space.h"
@@ -30,6 +31,18 @@ class Container : public File, public DmaSpace {
   int unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::span<uint64_t> bitmap, uint64_t& unmapped);
   int unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) override { return unmap(iova, size, 0, unmapped); }
 
+  // VFIO_GROUP_SET_CONTAINER of a group's descriptor.
+  int join(int group);
+  // A group goes, by a call that returns an errno. With its last group a container loses its IOMMU driver and all that
+  // is mapped, but in iommufd's compatibility mode.
+  template <class Call>
+  int leave(Call call) {
+    const std::lock_guard lock(joining_);
+    const int error = call();
+    if (error == 0) left();
+    return error;
+  }
+
   // VFIO_SET_IOMMU. The kernel takes it once per container; what was taken is kept for every environment to see.
   int setIommu(uint32_t type);
   // The extension number of the IOMMU driver in use; 0 while there is none.
@@ -41,6 +54,10 @@ class Container : public File, public DmaSpace {
   void changed() { changes_.changed(); }
 
  private:
+  void left();
+
+  // Held while groups come and go: who comes next must find the container as it is.
+  std::mutex joining_;
   std::atomic<uint32_t> iommu_{0};
   ChangeCount changes_;
 };

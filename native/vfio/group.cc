@@ -29,8 +29,14 @@ Group::~Group() {
   if (path_.empty()) return;
   const std::lock_guard lock(groups().mutex);
   // Under the lock, so that who opens the path next does not find it busy.
-  closeFile();
-  if (container_ != nullptr) container_->changed();
+  if (container_ == nullptr) {
+    closeFile();
+  } else {
+    container_->leave([this] {
+      closeFile();
+      return 0;
+    });
+  }
   const auto found = groups().byPath.find(path_);
   if (found != groups().byPath.end() && found->second.expired()) groups().byPath.erase(found);
 }
@@ -54,20 +60,17 @@ int Group::attach(const std::shared_ptr<Container>& container) {
   const std::lock_guard lock(mutex_);
   if (container_ == container) return 0;
   if (container_ != nullptr) return EBUSY;
-  int32_t fd = container->fd();
-  if (ioctl(this->fd(), uapi::kGroupSetContainer, &fd) != 0) return errno;
-  container_ = container;
-  container_->changed();
-  return 0;
+  const int error = container->join(fd());
+  if (error == 0) container_ = container;
+  return error;
 }
 
 int Group::detach() {
   const std::lock_guard lock(mutex_);
   if (container_ == nullptr) return 0;
-  if (ioctl(fd(), uapi::kGroupUnsetContainer) != 0) return errno;
-  container_->changed();
-  container_ = nullptr;
-  return 0;
+  const int error = container_->leave([this] { return ioctl(fd(), uapi::kGroupUnsetContainer) != 0 ? errno : 0; });
+  if (error == 0) container_ = nullptr;
+  return error;
 }
 
 std::shared_ptr<Container> Group::container() {

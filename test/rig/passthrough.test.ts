@@ -295,13 +295,26 @@ test.serial(
       program(2, false)
       t.is(await nextCount(bell), 1)
       t.is(mmio(pba.offset), 0)
-      // The function mask holds all of them back.
+      // The function mask holds each of them back.
+      for (const [vector, bit, interrupts] of [
+        [0, 1, 24],
+        [2, 4, 25],
+      ] as const) {
+        passthrough.writeConfig(offset + 2, 2, 0xc000)
+        ring(vector)
+        await until(() => mmio(pba.offset) === bit, 'the pending bit')
+        passthrough.writeConfig(offset + 2, 2, 0x8000)
+        await until(() => guest.mail('interrupts') === interrupts, 'what was held back')
+        t.is(mmio(pba.offset), 0)
+      }
+      // And all of them. Both carry one vector of the guest's processor, which takes two that wait there as one.
       passthrough.writeConfig(offset + 2, 2, 0xc000)
       ring(0)
       ring(2)
       await until(() => mmio(pba.offset) === 5, 'both pending bits')
       passthrough.writeConfig(offset + 2, 2, 0x8000)
-      await until(() => guest.mail('interrupts') === 25, 'both')
+      await until(() => guest.mail('interrupts') >= 26, 'one of them at least')
+      t.is(mmio(pba.offset), 0)
       // Never used: only the device knows what waits, and keeps it.
       ring(3)
       program(3, false)

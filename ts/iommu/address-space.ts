@@ -49,7 +49,8 @@ export interface SpaceMember {
 /**
  * An IOMMU address space: what devices see as memory, and which of it they may touch. One is made for a device that is
  * opened without one; pass one to `VfioDevice.open` for several devices that share buffers. It becomes usable when its
- * first device is opened.
+ * first device is opened. What is mapped stays without a device in a space of iommufd (its compatibility mode too); a
+ * container of VFIO's own loses it with its last device, for the kernel takes the IOMMU driver away: map it anew.
  */
 export class AddressSpace extends Handle {
   readonly #members = new Set<SpaceMember>()
@@ -409,6 +410,8 @@ export class AddressSpace extends Handle {
     if (iova % granule !== 0n || bytes % granule !== 0n) {
       throw new RangeError(`iova and size must be multiples of ${String(granule)}`)
     }
+    if (iova + bytes - 1n > MAX_U64)
+      throw new RangeError(`iova + size must be at most 2^64; ${span(iova, bytes)} reaches past it`)
     return bytes
   }
 

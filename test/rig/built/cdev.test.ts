@@ -9,6 +9,7 @@ import test from 'ava'
 import { AddressSpace, Iommufd, VfioDevice, VfioError } from '../../../ts/index.js'
 import { resolveDevice } from '../../../ts/host/index.js'
 import { Kvm } from '../../../ts/kvm/index.js'
+import { addon } from '../../../ts/native.js'
 import { packageUrl } from '../../unit/support.js'
 import {
   Companion,
@@ -231,6 +232,76 @@ test.serial('from a descriptor that is not bound yet, and shared with another en
   t.throws(() => Iommufd.fromFd(1), { instanceOf: VfioError })
   t.throws(() => Iommufd.open({ devRoot: '/nonexistent' }), { instanceOf: VfioError, message: /6\.2/ })
 })
+
+test.serial('a node that is not bound, bound twice, or put on a page table that is none', async (t) => {
+  const path = resolveDevice(devices.edu)?.vfioDev?.cdev ?? ''
+  await using container = AddressSpace.open({ iommu: 'type1v2' })
+  const fd = openSync(path, 'r+')
+  // Nothing can be asked of it before it is bound.
+  const early = t.throws(() => VfioDevice.fromFd(fd, { addressSpace: container }), { instanceOf: VfioError })
+  t.is(early.code, 'EINVAL')
+  closeSync(fd)
+
+  using iommufd = Iommufd.open()
+  await using space = AddressSpace.open({ iommufd })
+  using foreign = Iommufd.open()
+  const spaces = Array.from({ length: 4 }, () => AddressSpace.open({ iommufd: foreign }))
+  const unknown = spaces.at(-1) as AddressSpace
+  t.not(unknown.ioasId, space.ioasId)
+  const node = addon().cdevOpen(path)
+  try {
+    addon().deviceBindSync(node, iommufd.native, null)
+    const twice = t.throws(
+      () => {
+        addon().deviceBindSync(node, iommufd.native, null)
+      },
+      { instanceOf: VfioError },
+    )
+    t.like(twice, { code: 'EINVAL', syscall: 'VFIO_DEVICE_BIND_IOMMUFD' })
+    const nowhere = t.throws(() => addon().deviceAttachIoasSync(node, unknown.native, null), {
+      instanceOf: VfioError,
+    })
+    t.like(nowhere, { code: 'ENOENT', syscall: 'VFIO_DEVICE_ATTACH_IOMMUFD_PT' })
+    // None of that has spoiled it.
+    t.true(addon().deviceAttachIoasSync(node, space.native, null) > 0)
+    addon().deviceDetachSync(node, null)
+  } finally {
+    addon().handleRelease(node, false)
+    for (const each of spaces) await each.close()
+  }
+  await withDevice('edu', (device) => {
+    t.is(device.region('bar0').read32(0), EDU_ID)
+  })
+})
+
+for (const mode of ['user', 'process'] as const) {
+  test.serial(`RLIMIT_MEMLOCK of iommufd, counted by ${mode}`, async (t) => {
+    const other = new Companion(`const { execFileSync } = await import('node:child_process')
+      const iommufd = vfio.Iommufd.open()
+      iommufd.rlimitMode = '${mode}'
+      const iommu = vfio.AddressSpace.open({ iommufd })
+      const device = await vfio.VfioDevice.open('${devices.edu}', { iommu })
+      execFileSync('prlimit', ['--pid', String(process.pid), '--memlock=1048576:1048576'])
+      process.setgid(65534)
+      process.setuid(65534)
+      const tell = ({ name, code, reason, remedy }) => ({ name, code, reason, remedy })
+      const small = await iommu.allocate(65536)
+      say(iommufd.rlimitMode)
+      say(await iommu.allocate(2 << 20).then(() => null, tell))
+      await small.close()
+      say((await iommu.allocate(512 << 10)).size)
+      await device.close()`)
+    try {
+      t.is(await other.said(), mode)
+      const error = (await other.said()) as Record<string, string> | null
+      t.like(error, { name: 'VfioError', code: 'ENOMEM', reason: 'memlock-limit' })
+      t.regex(error?.remedy ?? '', /1048576 bytes/)
+      t.is(await other.said(), 512 << 10, 'what fits still maps')
+    } finally {
+      await other.end()
+    }
+  })
+}
 
 test.serial('off its page table a device reaches nothing, and back on it what is mapped', async (t) => {
   const edu = await Edu.open('edu')

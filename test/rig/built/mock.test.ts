@@ -103,12 +103,12 @@ class Mock implements IommufdDevice {
     })
   }
 
-  pageRequest(address: bigint): void {
+  pageRequest(address: bigint, permissions = 3): void {
     command(this.iommufd, OP.triggerIopf, 0, (view) => {
       view.setUint32(16, this.iommufdId, true)
       view.setUint32(20, 0, true)
       view.setUint32(24, 7, true)
-      view.setUint32(28, 3, true)
+      view.setUint32(28, permissions, true)
       view.setBigUint64(32, address, true)
     })
   }
@@ -379,6 +379,12 @@ test.serial('a page request is read with what it asks for, and answered', async 
     })
     queue.respond(request?.cookie ?? 0, 'success')
     t.deepEqual(queue.read(), [])
+    // Privileged, to execute, and not to be had.
+    mock.pageRequest(0x5000n, 0b1100)
+    const [second] = queue.read()
+    t.like(second, { read: false, write: false, execute: true, privileged: true, address: 0x5000n })
+    queue.respond(second?.cookie ?? 0, 'invalid')
+    t.deepEqual(queue.read(), [])
     mock.attach(space.ioasId as number)
     nested.close()
     queue.close()
@@ -469,6 +475,32 @@ test.serial('copies between spaces of one iommufd, options, and a change of proc
     iommufd.compatibilityIoas = null
     t.is(iommufd.compatibilityIoas, null)
     await other.close()
+  })
+})
+
+test.serial('what is unmapped is whole mappings, and a copy may lie in the same space', async (t) => {
+  await withMock(async (_mock, space) => {
+    using memory = GuestMemory.create(4 * PAGE)
+    const iova = APERTURE + 0x10_0000n
+    const size = BigInt(4 * PAGE)
+    await space.map(memory, { iova })
+    const cut = { instanceOf: VfioError, code: 'EINVAL' }
+    t.throws(() => space.unmapSync(iova, PAGE), cut)
+    t.throws(() => space.unmapSync(iova + BigInt(PAGE), 3 * PAGE), cut)
+    await t.throwsAsync(space.unmap(iova - BigInt(PAGE), 2 * PAGE), cut)
+    t.is(space.mappingCount, 1)
+    const copy = await space.copy(space, iova, 4 * PAGE, { iova: iova + 2n * size })
+    t.is(copy, iova + 2n * size)
+    t.throws(() => space.copySync(space, iova, 4 * PAGE, { iova: copy }), {
+      instanceOf: VfioError,
+      code: 'EEXIST',
+    })
+    t.is(space.unmapSync(iova, 4 * PAGE), size)
+    t.is(space.mappingCount, 1, 'the copy stays')
+    await space.map(memory, { iova })
+    // Both, and the hole between them.
+    t.is(space.unmapSync(iova, 3n * size), 2n * size)
+    t.is(space.unmapSync(iova, 3n * size), 0n)
   })
 })
 

@@ -1,65 +1,24 @@
 // What every IOMMU mode of the machine at hand must do alike: opening, mapping up to the top of the address space, unmapping
 // all, transfers, and interrupts with loop-back.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 
 import test from 'ava'
 
-import {
-  AddressSpace,
-  type AddressSpaceOptions,
-  GuestMemory,
-  VfioDevice,
-  VfioError,
-} from '../../../ts/index.js'
+import { GuestMemory, VfioDevice, VfioError } from '../../../ts/index.js'
 import { identifyController } from '../nvme.js'
-import { EDU_ID, EDU_MASK, Edu, devices, nextCount, pattern, rig, throughEdu } from '../devices.js'
-
-const CONTAINERS: Record<string, AddressSpaceOptions> = {
-  type1: { iommu: 'type1' },
-  type1v2: { iommu: 'type1v2' },
-}
-const IOMMUFD: Record<string, AddressSpaceOptions> = {
-  'iommufd compat type1': { container: 'iommufd', iommu: 'type1' },
-  'iommufd compat type1v2': { container: 'iommufd', iommu: 'type1v2' },
-  iommufd: { iommu: 'iommufd' },
-}
-const MODES = rig.iommu === 'none' ? {} : rig.built ? { ...CONTAINERS, ...IOMMUFD } : CONTAINERS
-
-const UNSAFE = [
-  '/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts',
-  '/sys/module/iommufd/parameters/allow_unsafe_interrupts',
-]
-
-function allowUnsafeInterrupts(allow: boolean): void {
-  for (const path of UNSAFE) {
-    try {
-      writeFileSync(path, allow ? 'Y' : 'N')
-    } catch {
-      // Not every kernel has iommufd.
-    }
-  }
-}
-
-/** Opens a device in a space of a mode; virtio-iommu does not isolate interrupts, which is accepted for the time. */
-async function inMode(
-  options: AddressSpaceOptions,
-  use: (device: VfioDevice, space: AddressSpace) => Promise<void>,
-  id = devices.edu,
-): Promise<void> {
-  if (rig.iommu === 'virtio') allowUnsafeInterrupts(true)
-  const space = AddressSpace.open(options)
-  try {
-    const device = await VfioDevice.open(id, { iommu: space })
-    try {
-      await use(device, space)
-    } finally {
-      await device.close()
-    }
-  } finally {
-    await space.close()
-    if (rig.iommu === 'virtio') allowUnsafeInterrupts(false)
-  }
-}
+import {
+  EDU_ID,
+  EDU_MASK,
+  Edu,
+  devices,
+  eduDma,
+  nextCount,
+  pattern,
+  rig,
+  settledCount,
+  throughEdu,
+} from '../devices.js'
+import { MODES, allowUnsafeInterrupts, inMode } from './modes.js'
 
 /** VT-d keeps DMA coherent where it can disregard what a device marks as not to be snooped: bit 7 of its ECAP. */
 function coherent(mode: string): boolean | null {
@@ -168,23 +127,85 @@ for (const [mode, options] of Object.entries(MODES)) {
     })
   })
 
-  test.serial(`${mode}: interrupts by loop-back, on up to 16 vectors`, async (t) => {
-    await inMode(
-      options,
-      async (device) => {
-        const msix = device.irq('msix')
-        const count = Math.min(16, msix.count)
-        t.true(count > 1)
-        const signals = msix.enable(count)
-        for (const [vector, signal] of signals.entries()) {
-          msix.trigger(vector)
-          t.is(await nextCount(signal), 1)
-        }
-        t.true(signals.every((signal) => signal.read() === 0))
-        msix.disable()
-      },
-      devices.nvme,
-    )
+  test.serial(`${mode}: a mapping at the top is among all of them`, async (t) => {
+    await inMode(options, async (_device, space) => {
+      using memory = GuestMemory.create(4096)
+      const top = (space.iovaRanges.at(-1)?.last ?? 0n) - 4095n
+      await space.map(memory, { iova: top })
+      t.is(space.unmapAll(), 4096n)
+      t.is(space.mappingCount, 0)
+      t.is(await space.unmap(top, 4096), 0n)
+      // And the address is free again.
+      t.is(space.mapSync(memory, { iova: top }), top)
+      t.is(space.unmapSync(top, 4096n), 4096n)
+    })
+  })
+
+  test.serial(`${mode}: a space that its last device has left, and the next one`, async (t) => {
+    const lasting = mode.startsWith('iommufd')
+    await inMode(options, async (device, space) => {
+      const buffer = await space.allocate(4096, { iova: 0x10_0000n })
+      await device.close()
+      t.is(space.mappingCount, lasting ? 1 : 0)
+      const next = await VfioDevice.open(devices.edu2, { iommu: space })
+      try {
+        const { bar0 } = new Edu(next)
+        next.config.command.busMaster = true
+        const own = lasting ? buffer : await space.allocate(4096, { iova: buffer.iova })
+        t.deepEqual(throughEdu(bar0, own, pattern(2048, 1)), pattern(2048, 1))
+        if (lasting) return
+        // The old buffer has nothing of the new one.
+        await buffer.close()
+        next.config.command.busMaster = true
+        t.is(space.mappingCount, 1)
+        t.deepEqual(throughEdu(bar0, own, pattern(2048, 2)), pattern(2048, 2))
+      } finally {
+        await next.close()
+      }
+    })
+  })
+
+  test.serial(`${mode}: what reaches past the last address there can be`, async (t) => {
+    await inMode(options, async (_device, space) => {
+      using memory = GuestMemory.create(2 * 4096)
+      const last = 0xffff_ffff_ffff_f000n
+      const beyond = { instanceOf: RangeError }
+      await t.throwsAsync(space.map(memory, { iova: last }), beyond)
+      t.throws(() => space.mapSync(memory, { iova: last }), beyond)
+      await t.throwsAsync(space.unmap(last, 2 * 4096), beyond)
+      t.throws(() => space.unmapSync(last, 2n * 4096n), beyond)
+      t.throws(() => space.mapSync(memory, { iova: 1n << 64n }), {
+        ...beyond,
+        message: /iova must be from 0n to/,
+      })
+      t.throws(() => space.mapSync(memory, { iova: 4096 as never }), { instanceOf: TypeError })
+      t.throws(() => space.mapSync(memory, { iova: 0x10_0800n }), { ...beyond, message: /multiple of 4096/ })
+      t.throws(() => space.unmapSync(0x10_0800n, 4096), { ...beyond, message: /multiples of 4096/ })
+      t.is(space.mappingCount, 0)
+    })
+  })
+
+  test.serial(`${mode}: transfers and messages by turns, and from and to what nothing maps`, async (t) => {
+    await inMode(options, async (device, space) => {
+      const edu = new Edu(device)
+      const UNMAPPED = 0xf00_0000n
+      device.config.command.busMaster = true
+      await using buffer = await space.allocate(4096, { below: 0x800_0000n })
+      const [signal] = device.irq('msi').enable(1)
+      const message = signal as NonNullable<typeof signal>
+      for (let round = 0; round < 10; round++) {
+        t.deepEqual(throughEdu(edu.bar0, buffer, pattern(4096, round)), pattern(4096, round))
+        const before = new Uint8Array(buffer.buffer).slice()
+        eduDma(edu.bar0, UNMAPPED, 2048, 'toDevice')
+        eduDma(edu.bar0, UNMAPPED, 2048, 'fromDevice')
+        t.deepEqual(new Uint8Array(buffer.buffer), before)
+        edu.raise(1)
+        t.is(await nextCount(message), 1)
+        t.is(edu.acknowledge(), 1)
+      }
+      for (let i = 0; i < 200; i++) eduDma(edu.bar0, buffer.iova, 2048, i % 2 ? 'fromDevice' : 'toDevice')
+      t.is(await settledCount(message), 0, 'a transfer that asks for no message sends none')
+    })
   })
 }
 
