@@ -223,19 +223,23 @@ class Copy : public OperationOn<Ioas> {
   const uint32_t flags_;
 };
 
-// ioasUnmap(ioas, iova, size): the number of bytes that were unmapped.
+// ioasUnmap(ioas, iova, size | null): the number of bytes that were unmapped; without a size, of everything.
 class Unmap : public OperationOn<Ioas> {
  public:
   static constexpr const char* kSyscall = "IOMMU_IOAS_UNMAP";
 
   explicit Unmap(const Napi::CallbackInfo& info)
-      : OperationOn(take<Ioas>(info[0], "ioas")), iova_(uint64Of(info[1], "iova")), size_(sizeOf(info[2], "size")) {}
+      : OperationOn(take<Ioas>(info[0], "ioas")),
+        iova_(uint64Of(info[1], "iova")),
+        all_(info[2].IsNull()),
+        size_(all_ ? 0 : sizeOf(info[2], "size")) {}
 
-  int run() { return object_->unmapRange(iova_, size_, unmapped_); }
+  int run() { return all_ ? object_->unmapAll(unmapped_) : object_->unmapRange(iova_, size_, unmapped_); }
   Napi::Value result(Napi::Env env) { return Napi::BigInt::New(env, unmapped_); }
 
  private:
   const uint64_t iova_;
+  const bool all_;
   const uint64_t size_;
   uint64_t unmapped_ = 0;
 };

@@ -1,8 +1,6 @@
 // DMA mapping through an IOAS.
 #include "iommufd/ioas.h"
 
-#include <unistd.h>
-
 #include <cerrno>
 
 namespace nodevfio {
@@ -12,16 +10,6 @@ std::shared_ptr<Ioas> Ioas::allocate(std::shared_ptr<Iommufd> iommufd, int& erro
   error = iommufd->call(uapi::kIoasAlloc, request);
   return error != 0 ? nullptr : std::make_shared<Ioas>(std::move(iommufd), request.out_ioas_id);
 }
-
-namespace {
-
-// Without a device in the address space the kernel takes any byte for as good as another; memory comes in pages.
-bool inPages(uint64_t iova, uint64_t size) {
-  static const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  return size != 0 && ((iova | size) & (page - 1)) == 0;
-}
-
-}  // namespace
 
 int Ioas::map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
   if (!inPages(iova, size)) return EINVAL;
@@ -52,22 +40,28 @@ int Ioas::copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32
 }
 
 int Ioas::unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) {
-  if (size != UINT64_MAX && !inPages(iova, size)) return EINVAL;
+  if (!inPages(iova, size)) return EINVAL;
   uapi::IoasUnmap request = {0, id(), iova, size};
   return forgetting([&](Forget& forget) {
     unmapped = 0;
     // The kernel says ENOENT to that, as where nothing is mapped, and only after it has unmapped what lies before.
-    if (size != UINT64_MAX && forget.cuts(iova, iova + (size - 1))) return EINVAL;
+    if (forget.cuts(iova, iova + (size - 1))) return EINVAL;
     const int error = iommufd()->call(uapi::kIoasUnmap, request);
     unmapped = error == 0 ? request.length : 0;
     if (error != 0) return error;
     // Mappings are never cut: each one in the range has gone.
-    if (size == UINT64_MAX) {
-      forget.all();
-    } else {
-      forget.range(iova, iova + (size - 1));
-    }
+    forget.range(iova, iova + (size - 1));
     return 0;
+  });
+}
+
+int Ioas::unmapAll(uint64_t& unmapped) {
+  uapi::IoasUnmap request = {0, id(), 0, UINT64_MAX};
+  return forgetting([&](Forget& forget) {
+    const int error = iommufd()->call(uapi::kIoasUnmap, request);
+    unmapped = error == 0 ? request.length : 0;
+    if (error == 0) forget.all();
+    return error;
   });
 }
 

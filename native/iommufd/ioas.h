@@ -31,8 +31,10 @@ class Ioas : public IommufdObject, public DmaSpace {
   int mapFile(int fd, uint64_t start, uint64_t size, uint64_t iova, uint32_t flags);
   // IOMMU_IOAS_COPY of what `source` has mapped at `from`.
   int copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32_t flags);
-  // IOMMU_IOAS_UNMAP; 0 to 2^64 - 1 stands for everything.
+  // IOMMU_IOAS_UNMAP.
   int unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) override;
+  // The same of everything, for which the kernel takes a length that no range can have.
+  int unmapAll(uint64_t& unmapped);
 
   // IOMMU_IOAS_IOVA_RANGES, whatever number there is of them.
   int iovaRanges(std::vector<uapi::IovaRange>& ranges, uint64_t& alignment) const;

@@ -1,10 +1,17 @@
 // The records of an address space.
 #include "memory/dma_space.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <iterator>
 
 namespace nodevfio {
+
+bool DmaSpace::inPages(uint64_t iova, uint64_t size) {
+  static const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  return size != 0 && ((iova | size) & (page - 1)) == 0;
+}
 
 void DmaSpace::record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping) {
   const std::lock_guard lock(mutex_);

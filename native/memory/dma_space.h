@@ -33,6 +33,10 @@ class DmaSpace {
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
 
  protected:
+  // Memory comes in pages. Not every kernel interface holds callers to that: iommufd takes any byte for as good as
+  // another while no device is there, and unmaps from and to anywhere.
+  static bool inPages(uint64_t iova, uint64_t size);
+
   // Removes records, for who holds the lock.
   class Forget {
    public:

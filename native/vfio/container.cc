@@ -10,6 +10,7 @@
 namespace nodevfio {
 
 int Container::map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
+  if (!inPages(iova, size)) return EINVAL;
   uapi::Type1DmaMap request = {sizeof request, flags, address, iova, size};
   if (ioctl(fd(), uapi::kIommuMapDma, &request) != 0) return errno;
   record(iova, size, std::move(mapping));
@@ -19,6 +20,7 @@ int Container::map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t 
 int Container::unmap(uint64_t iova, uint64_t size, uint32_t flags, uint64_t& unmapped) {
   uapi::Type1DmaUnmap request = {sizeof request, flags, iova, size};
   constexpr uint32_t kUnmapAll = 1U << 1;
+  if ((flags & kUnmapAll) == 0 && !inPages(iova, size)) return EINVAL;
   return forgetting([&](Forget& forget) {
     const int error = ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0 ? errno : 0;
     unmapped = error == 0 ? request.size : 0;

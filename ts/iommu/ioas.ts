@@ -1,7 +1,6 @@
 // The iommufd backend of an AddressSpace: an IOAS.
 import { VfioError, type VfioErrorContext } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
-import { MAX_U64 } from '../validate.js'
 import type { Geometry, Piece, SpaceBackend } from './backend.js'
 import type { DirtyTracking } from './dirty-tracking.js'
 import { IoasDirtyTracking } from './ioas-dirty-tracking.js'
@@ -82,7 +81,7 @@ export class IoasBackend implements SpaceBackend {
     }
   }
 
-  unmapSync(iova: bigint, size: number | bigint): bigint {
+  unmapSync(iova: bigint, size: number | bigint | null): bigint {
     try {
       return addon().ioasUnmapSync(this.#native(), iova, size)
     } catch (error) {
@@ -91,7 +90,7 @@ export class IoasBackend implements SpaceBackend {
   }
 
   unmapAll(): bigint {
-    return this.unmapSync(0n, MAX_U64)
+    return this.unmapSync(0n, null)
   }
 
   get hugePages(): boolean {

@@ -83,8 +83,9 @@ export interface IommufdFunctions {
     iova: bigint,
     flags: number,
   ): Promise<void>
-  ioasUnmapSync(ioas: NativeHandle, iova: bigint, size: number | bigint): bigint
-  ioasUnmap(ioas: NativeHandle, iova: bigint, size: number | bigint): Promise<bigint>
+  /** Without a size, everything. */
+  ioasUnmapSync(ioas: NativeHandle, iova: bigint, size: number | bigint | null): bigint
+  ioasUnmap(ioas: NativeHandle, iova: bigint, size: number | bigint | null): Promise<bigint>
 
   /** 0 no dirty tracking, 1 its page tables are able to, 2 they do. */
   ioasTracking(ioas: NativeHandle): number
