@@ -29,6 +29,7 @@ export type VfioErrorReason =
   | 'not-memory-like'
   | 'not-mapped'
   | 'memory-decoding-off'
+  | 'peer-memory'
   | 'memlock-limit'
   | 'mapping-limit'
   | 'no-iova'

@@ -142,14 +142,6 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
   containerChanges(container: NativeHandle): ArrayBuffer
   /** The bytes of vfio_iommu_type1_info and its capabilities. */
   containerGetInfo(container: NativeHandle): Uint8Array
-  containerMapDmaSync(
-    container: NativeHandle,
-    memory: NativeHandle,
-    offset: number,
-    size: number,
-    iova: bigint,
-    flags: number,
-  ): void
   containerMapDma(
     container: NativeHandle,
     memory: NativeHandle,
@@ -158,13 +150,8 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
     iova: bigint,
     flags: number,
   ): Promise<void>
-  containerUnmapDmaSync(container: NativeHandle, iova: bigint, size: number | bigint, flags: number): bigint
-  containerUnmapDma(
-    container: NativeHandle,
-    iova: bigint,
-    size: number | bigint,
-    flags: number,
-  ): Promise<bigint>
+  containerUnmapDma(container: NativeHandle, iova: bigint, size: number | bigint): Promise<bigint>
+  containerUnmapAll(container: NativeHandle): bigint
   containerDirtyPages(container: NativeHandle, flags: number): void
   containerDirtyBitmap(container: NativeHandle, iova: bigint, size: bigint, pageSize: bigint): Uint8Array
   /** Unmaps; the marks that the range had until then. */
@@ -330,31 +317,34 @@ function report(name: string, args: readonly unknown[], started: number, error: 
 
 type AnyFunction = (...args: unknown[]) => unknown
 
-/** The call, told to who watches. */
-function watched(name: string, call: AnyFunction): AnyFunction {
-  return (...args) => {
-    const started = performance.now()
-    let result: unknown
-    try {
-      result = call(...args)
-    } catch (error) {
-      report(name, args, started, error)
-      throw error
-    }
-    if (result instanceof Promise) {
-      result.then(
-        () => {
-          report(name, args, started, undefined)
-        },
-        (error: unknown) => {
-          report(name, args, started, error)
-        },
-      )
-    } else {
-      report(name, args, started, undefined)
-    }
-    return result
+/** Whether somebody watches calls now. */
+export function watching(): boolean {
+  return debugging || calls.hasSubscribers
+}
+
+/** Makes a call and tells who watches of it. */
+export function tell<T>(name: string, args: readonly unknown[], call: () => T): T {
+  const started = performance.now()
+  let result: T
+  try {
+    result = call()
+  } catch (error) {
+    report(name, args, started, error)
+    throw error
   }
+  if (result instanceof Promise) {
+    result.then(
+      () => {
+        report(name, args, started, undefined)
+      },
+      (error: unknown) => {
+        report(name, args, started, error)
+      },
+    )
+  } else {
+    report(name, args, started, undefined)
+  }
+  return result
 }
 
 function loadBinary(): Record<string, unknown> {
@@ -391,10 +381,9 @@ function load(): NativeAddon {
       continue
     }
     // Decided when the function is fetched, which costs a call nothing; a wrapper that forwards arguments does.
-    const tell = watched(name, value as AnyFunction)
-    Object.defineProperty(functions, name, {
-      get: (): unknown => (debugging || calls.hasSubscribers ? tell : value),
-    })
+    const call = value as AnyFunction
+    const told: AnyFunction = (...args) => tell(name, args, () => call(...args))
+    Object.defineProperty(functions, name, { get: (): unknown => (watching() ? told : call) })
   }
   // Inherited, since V8 takes what a prototype holds for constant, while so many own properties make a hash table.
   const typed = Object.create(functions) as NativeAddon

@@ -6,7 +6,7 @@ import { GuestMemory, type VfioDevice } from '../../ts/index.js'
 
 const SIZE = 1 << 20
 const PAGE = 4096
-const TURNS = 20
+const TURNS = 60
 const WARM_UP = 30_000
 const OURS = 0x1000_0000n
 const LIMITS = 0x2000_0000n
@@ -28,12 +28,16 @@ export async function dmaMap({ addressSpace: space }: VfioDevice): Promise<Row[]
     runs: 41,
     ours: () => {
       const samples: number[] = []
+      const readings: number[] = []
       for (let i = 0; i < TURNS; i++) {
         const start = performance.now()
         pair(SIZE)
-        samples.push(performance.now() - start)
+        const end = performance.now()
+        samples.push(end - start)
+        readings.push(performance.now() - end)
       }
-      return median(samples) * 1e3
+      // Reading JavaScript's clock takes a percent of a pair in an emulated processor, the limit's next to nothing.
+      return (median(samples) - median(readings)) * 1e3
     },
     limit: () => {
       const own = ioasId === null ? [] : [ioasId]

@@ -223,27 +223,6 @@ class Copy : public OperationOn<Ioas> {
   const uint32_t flags_;
 };
 
-// ioasUnmap(ioas, iova, size | null): the number of bytes that were unmapped; without a size, of everything.
-class Unmap : public OperationOn<Ioas> {
- public:
-  static constexpr const char* kSyscall = "IOMMU_IOAS_UNMAP";
-
-  explicit Unmap(const Napi::CallbackInfo& info)
-      : OperationOn(take<Ioas>(info[0], "ioas")),
-        iova_(uint64Of(info[1], "iova")),
-        all_(info[2].IsNull()),
-        size_(all_ ? 0 : sizeOf(info[2], "size")) {}
-
-  int run() { return all_ ? object_->unmapAll(unmapped_) : object_->unmapRange(iova_, size_, unmapped_); }
-  Napi::Value result(Napi::Env env) { return Napi::BigInt::New(env, unmapped_); }
-
- private:
-  const uint64_t iova_;
-  const bool all_;
-  const uint64_t size_;
-  uint64_t unmapped_ = 0;
-};
-
 }  // namespace
 
 void registerIommufd(Napi::Env env, Napi::Object exports) {
@@ -262,14 +241,14 @@ void registerIommufd(Napi::Env env, Napi::Object exports) {
   define<ioasIovaRanges>(env, exports, "ioasIovaRanges");
   define<ioasAllowIovas>(env, exports, "ioasAllowIovas");
   // ioasMap(ioas, memory, offset, size, iova, flags)
-  define<synchronously<MapMemory<Ioas>>>(env, exports, "ioasMapSync");
   define<asynchronously<MapMemory<Ioas>>>(env, exports, "ioasMap");
   define<synchronously<MapFile>>(env, exports, "ioasMapFileSync");
   define<asynchronously<MapFile>>(env, exports, "ioasMapFile");
   define<synchronously<Copy>>(env, exports, "ioasCopySync");
   define<asynchronously<Copy>>(env, exports, "ioasCopy");
-  define<synchronously<Unmap>>(env, exports, "ioasUnmapSync");
-  define<asynchronously<Unmap>>(env, exports, "ioasUnmap");
+  // ioasUnmap(ioas, iova, size)
+  define<asynchronously<UnmapMemory<Ioas>>>(env, exports, "ioasUnmap");
+  define<unmapAll<Ioas>>(env, exports, "ioasUnmapAll");
 }
 
 }  // namespace nodevfio

@@ -11,20 +11,16 @@ std::shared_ptr<Ioas> Ioas::allocate(std::shared_ptr<Iommufd> iommufd, int& erro
   return error != 0 ? nullptr : std::make_shared<Ioas>(std::move(iommufd), request.out_ioas_id);
 }
 
-int Ioas::map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
-  if (!inPages(iova, size)) return EINVAL;
+int Ioas::mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
   uapi::IoasMap request = {0, flags | uapi::kIoasMapFixedIova, id(), 0, address, size, iova};
-  const int error = iommufd()->call(uapi::kIoasMap, request);
-  if (error == 0) record(iova, size, std::move(mapping));
-  return error;
+  return iommufd()->call(uapi::kIoasMap, request);
 }
 
 int Ioas::mapFile(int fd, uint64_t start, uint64_t size, uint64_t iova, uint32_t flags) {
   if (!inPages(iova, size)) return EINVAL;
   uapi::IoasMapFile request = {0, flags | uapi::kIoasMapFixedIova, id(), fd, start, size, iova};
   const int error = iommufd()->call(uapi::kIoasMapFile, request);
-  if (error == 0) record(iova, size, nullptr);
-  return error;
+  return error != 0 ? error : record(iova, size, nullptr);
 }
 
 int Ioas::copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32_t flags) {
@@ -39,20 +35,16 @@ int Ioas::copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32
   return 0;
 }
 
-int Ioas::unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) {
-  if (!inPages(iova, size)) return EINVAL;
+int Ioas::unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) {
+  // The kernel says ENOENT to that, as where nothing is mapped, and only after it has unmapped what lies before.
+  if (forget.cuts(iova, iova + (size - 1))) return EINVAL;
   uapi::IoasUnmap request = {0, id(), iova, size};
-  return forgetting([&](Forget& forget) {
-    unmapped = 0;
-    // The kernel says ENOENT to that, as where nothing is mapped, and only after it has unmapped what lies before.
-    if (forget.cuts(iova, iova + (size - 1))) return EINVAL;
-    const int error = iommufd()->call(uapi::kIoasUnmap, request);
-    unmapped = error == 0 ? request.length : 0;
-    if (error != 0) return error;
-    // Mappings are never cut: each one in the range has gone.
-    forget.range(iova, iova + (size - 1));
-    return 0;
-  });
+  const int error = iommufd()->call(uapi::kIoasUnmap, request);
+  if (error != 0) return error;
+  unmapped = request.length;
+  // Mappings are never cut: each one in the range has gone.
+  forget.range(iova, iova + (size - 1));
+  return 0;
 }
 
 int Ioas::unmapAll(uint64_t& unmapped) {

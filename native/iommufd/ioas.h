@@ -17,23 +17,20 @@ namespace nodevfio {
 class Ioas : public IommufdObject, public DmaSpace {
  public:
   static constexpr Kind kKind = Kind::kIoas;
-  static constexpr const char* kMapCall = "IOMMU_IOAS_MAP";
-  static constexpr uint32_t kDevicesWrite = uapi::kIoasMapWriteable;
+  static constexpr Interface kInterface = {"IOMMU_IOAS_MAP", "IOMMU_IOAS_UNMAP", uapi::kIoasMapWriteable};
 
   Ioas(std::shared_ptr<Iommufd> iommufd, uint32_t id) : IommufdObject(kKind, std::move(iommufd), id) {}
+
+  const Interface& interface() const override { return kInterface; }
 
   // IOMMU_IOAS_ALLOC. nullptr and the errno otherwise.
   static std::shared_ptr<Ioas> allocate(std::shared_ptr<Iommufd> iommufd, int& error);
 
-  // IOMMU_IOAS_MAP of `size` bytes at `address` to `iova`. The mapping is held until it is unmapped.
-  int map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags);
   // IOMMU_IOAS_MAP_FILE: the kernel holds the file itself.
   int mapFile(int fd, uint64_t start, uint64_t size, uint64_t iova, uint32_t flags);
   // IOMMU_IOAS_COPY of what `source` has mapped at `from`.
   int copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32_t flags);
-  // IOMMU_IOAS_UNMAP.
-  int unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) override;
-  // The same of everything, for which the kernel takes a length that no range can have.
+  // IOMMU_IOAS_UNMAP of everything, for which the kernel takes a length that no range can have.
   int unmapAll(uint64_t& unmapped);
 
   // IOMMU_IOAS_IOVA_RANGES, whatever number there is of them.
@@ -54,6 +51,10 @@ class Ioas : public IommufdObject, public DmaSpace {
   // A page table for devices of the space, to be found for as long as it lives. How things are at that moment.
   Tracking addTable(const std::shared_ptr<IommufdObject>& table);
   Tables tables();
+
+ protected:
+  int mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) override;
+  int unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) override;
 
  private:
   Tables livingTables();

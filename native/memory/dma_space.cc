@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <iterator>
+#include <utility>
 
 namespace nodevfio {
 
@@ -13,12 +15,43 @@ bool DmaSpace::inPages(uint64_t iova, uint64_t size) {
   return size != 0 && ((iova | size) & (page - 1)) == 0;
 }
 
-void DmaSpace::record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping) {
-  const std::lock_guard lock(mutex_);
-  records_.insert_or_assign(iova, Record{size, std::move(mapping)});
-  // What another holder of the space unmapped may still be noted here.
-  taken_.remove(iova, iova + (size - 1));
-  taken_.add(iova, iova + (size - 1));
+int DmaSpace::map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
+  if (!inPages(iova, size)) return EINVAL;
+  const int error = mapPages(address, size, iova, flags);
+  return error != 0 ? error : record(iova, size, std::move(mapping));
+}
+
+int DmaSpace::unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) {
+  unmapped = 0;
+  if (!inPages(iova, size)) return EINVAL;
+  return forgetting([&](Forget& forget) { return unmapPages(forget, iova, size, unmapped); });
+}
+
+void DmaSpace::unmapWithdrawn(const Mapping& mapping) {
+  forgetting([&](Forget& forget) {
+    std::vector<std::pair<uint64_t, uint64_t>> found;
+    for (const auto& [iova, record] : records_) {
+      if (record.mapping.get() == &mapping) found.emplace_back(iova, record.size);
+    }
+    uint64_t unmapped = 0;
+    for (const auto& [iova, size] : found) unmapPages(forget, iova, size, unmapped);
+    return 0;
+  });
+}
+
+int DmaSpace::record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping) {
+  return forgetting([&](Forget& forget) {
+    if (mapping != nullptr && mapping->withdrawn()) {
+      uint64_t unmapped = 0;
+      unmapPages(forget, iova, size, unmapped);
+      return EBADF;
+    }
+    records_.insert_or_assign(iova, Record{size, std::move(mapping)});
+    // What another holder of the space unmapped may still be noted here.
+    taken_.remove(iova, iova + (size - 1));
+    taken_.add(iova, iova + (size - 1));
+    return 0;
+  });
 }
 
 std::vector<DmaSpace::Piece> DmaSpace::pieces(uint64_t first, uint64_t size) {

@@ -23,8 +23,20 @@ class DmaSpace {
   DmaSpace& operator=(const DmaSpace&) = delete;
   virtual ~DmaSpace() = default;
 
+  // How the kernel names what it is asked for here, and its flag that lets devices write.
+  struct Interface {
+    const char* map;
+    const char* unmap;
+    uint32_t devicesWrite;
+  };
+  virtual const Interface& interface() const = 0;
+
+  // Maps `size` bytes at `address` to `iova`. Returns an errno. The mapping is held until the range is unmapped.
+  int map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags);
   // Unmaps what lies in the range. Returns an errno; `unmapped` is what the kernel says it did.
-  virtual int unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) = 0;
+  int unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped);
+  // Unmaps wherever this mapping is, which has been withdrawn.
+  void unmapWithdrawn(const Mapping& mapping);
 
   // The lowest free range of `size` bytes, aligned, within [start, last].
   std::optional<uint64_t> gap(uint64_t start, uint64_t last, uint64_t size, uint64_t alignment);
@@ -50,9 +62,14 @@ class DmaSpace {
     DmaSpace& space_;
   };
 
+  // The kernel's part of the two, of whole pages. Unmapping runs under the lock and removes the records.
+  virtual int mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) = 0;
+  virtual int unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) = 0;
+
   // After the kernel has mapped it. The kernel refuses overlaps (EEXIST): it is the arbiter between threads, so the
-  // lock need not span its call. `mapping` is held until the range is unmapped.
-  void record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping);
+  // lock need not span its call. `mapping` is held until the range is unmapped. When it was withdrawn meanwhile, the
+  // range is unmapped again: EBADF.
+  int record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping);
 
   // After the kernel has dropped everything.
   void forgetAll();

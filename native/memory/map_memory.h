@@ -1,54 +1,84 @@
-// Mapping memory of ours into an IOMMU address space, the same for every kernel interface behind it. A space says how
-// its call is named and which of its flags lets devices write.
+// Mapping memory into an IOMMU address space, and unmapping, the same for every kernel interface behind the space.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <utility>
 
+#include "memory/dma_space.h"
 #include "memory/memory.h"
 #include "support/arguments.h"
 #include "support/operation.h"
 
 namespace nodevfio {
 
-// map(space, memory, offset, size, iova, flags)
-template <class Space>
-class MapMemory : public OperationOn<Space> {
+class Registers;
+
+// One mapping: of memory of ours, or of a device's own, by the part of its region that this process has mapped.
+class DmaMap {
  public:
-  static constexpr const char* kSyscall = Space::kMapCall;
+  // On the environment's thread. Throws when the range does not lie inside the source.
+  DmaMap(std::shared_ptr<DmaSpace> space, const Napi::Value& source, uint64_t offset, uint64_t size, uint64_t iova,
+         uint32_t flags);
 
-  explicit MapMemory(const Napi::CallbackInfo& info)
-      : OperationOn<Space>(take<Space>(info[0], "space")),
-        memory_(take<Memory>(info[1], "memory")),
-        offset_(static_cast<uint64_t>(safeInteger(info[2], "offset"))),
-        size_(static_cast<uint64_t>(safeInteger(info[3], "size"))),
-        iova_(uint64Of(info[4], "iova")),
-        flags_(uint32Of(info[5], "flags")) {
-    if (size_ == 0 || size_ > memory_->size() || offset_ > memory_->size() - size_) {
-      throw Napi::RangeError::New(info.Env(), "offset and size must lie inside the memory");
-    }
-  }
-
-  int run() {
-    int error = 0;
-    auto mapping = memory_->home((flags_ & Space::kDevicesWrite) != 0, error);
-    if (mapping == nullptr) return error;
-    const auto address = reinterpret_cast<uint64_t>(mapping->address()) + offset_;
-    return this->object_->map(std::move(mapping), address, size_, iova_, flags_);
-  }
-  void letGo() {
-    OperationOn<Space>::letGo();
-    memory_.reset();
-  }
-  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+  int run();
+  void letGo();
 
  private:
+  void takeMemory(Napi::Env env, std::shared_ptr<Memory> memory);
+  void takeRegion(Napi::Env env, Registers& registers);
+
+  std::shared_ptr<DmaSpace> space_;
   std::shared_ptr<Memory> memory_;
-  const uint64_t offset_;
+  std::shared_ptr<Mapping> region_;
+  // In the memory or in the region's mapping.
+  uint64_t offset_;
   const uint64_t size_;
   const uint64_t iova_;
   const uint32_t flags_;
 };
+
+// map(space, source, offset, size, iova, flags)
+template <class Space>
+class MapMemory : public DmaMap {
+ public:
+  static constexpr const char* kSyscall = Space::kInterface.map;
+
+  explicit MapMemory(const Napi::CallbackInfo& info)
+      : DmaMap(take<Space>(info[0], "space"), info[1], static_cast<uint64_t>(safeInteger(info[2], "offset")),
+               static_cast<uint64_t>(safeInteger(info[3], "size")), uint64Of(info[4], "iova"),
+               uint32Of(info[5], "flags")) {}
+
+  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+};
+
+// unmap(space, iova, size): the number of bytes that were unmapped.
+template <class Space>
+class UnmapMemory : public OperationOn<Space> {
+ public:
+  static constexpr const char* kSyscall = Space::kInterface.unmap;
+
+  explicit UnmapMemory(const Napi::CallbackInfo& info)
+      : OperationOn<Space>(take<Space>(info[0], "space")),
+        iova_(uint64Of(info[1], "iova")),
+        size_(sizeOf(info[2], "size")) {}
+
+  int run() { return this->object_->unmapRange(iova_, size_, unmapped_); }
+  Napi::Value result(Napi::Env env) { return Napi::BigInt::New(env, unmapped_); }
+
+ private:
+  const uint64_t iova_;
+  const uint64_t size_;
+  uint64_t unmapped_ = 0;
+};
+
+// unmapAll(space): the number of bytes that were unmapped.
+template <class Space>
+Napi::Value unmapAll(const Napi::CallbackInfo& info) {
+  uint64_t unmapped = 0;
+  const int error = take<Space>(info[0], "space")->unmapAll(unmapped);
+  if (error != 0) throw Failure(error, Space::kInterface.unmap);
+  return Napi::BigInt::New(info.Env(), unmapped);
+}
 
 }  // namespace nodevfio

@@ -1,6 +1,7 @@
 // A range of this process's addresses mapped from a file: unmapped by the destructor, never earlier.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -19,9 +20,14 @@ class Mapping {
   uint8_t* address() const { return address_; }
   size_t size() const { return size_; }
 
+  // Its file is about to be let go of. Nothing takes hold of the mapping from then on but who has it.
+  void withdraw() { withdrawn_.store(true, std::memory_order_release); }
+  bool withdrawn() const { return withdrawn_.load(std::memory_order_acquire); }
+
  private:
   uint8_t* const address_;
   const size_t size_;
+  std::atomic<bool> withdrawn_{false};
 };
 
 }  // namespace nodevfio

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "memory/accessors.h"
+#include "memory/dma_space.h"
 #include "memory/guard.h"
 #include "support/object.h"
 
@@ -48,6 +49,8 @@ class Registers : public Object {
   uint64_t size() const { return size_; }
   bool readable() const { return readable_; }
   bool writable() const { return writable_; }
+  // Devices of that space reach it, until close().
+  void mappedInto(const std::shared_ptr<DmaSpace>& space);
   const std::shared_ptr<File>& file() const { return file_; }
   uint64_t fileOffset() const { return fileOffset_; }
 
@@ -78,6 +81,7 @@ class Registers : public Object {
   std::vector<MappedArea> areas_;
   std::shared_ptr<Accessors> accessors_;
   Accessors::Place place_ = {};
+  std::vector<std::weak_ptr<DmaSpace>> spaces_;
   mutable uint64_t fileAccesses_ = 0;
 };
 

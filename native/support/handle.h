@@ -83,12 +83,17 @@ Napi::Value hotFunction(Napi::Env env, std::unique_ptr<Data> data, const char* n
 // One whose data is the handle's slot, so that closing the handle empties it for the function too.
 Napi::Value slotFunction(Napi::Env env, const Handle& handle, const char* name, napi_callback callback);
 
-// The object behind a handle argument; a TypeError when it is of another kind, EBADF when it was closed.
+// The object behind a handle, which is that of an argument; a TypeError when it is of another kind, EBADF when it was
+// closed.
 template <class T>
-std::shared_ptr<T> take(const Napi::Value& value, const char* name) {
-  const Handle& handle = Handle::from(value, name);
+std::shared_ptr<T> take(const Handle& handle, const Napi::Value& value, const char* name) {
   if (handle.kind() != T::kKind || handle.released()) refuseObject(value, handle, T::kKind, name);
   return std::static_pointer_cast<T>(handle.object());
+}
+
+template <class T>
+std::shared_ptr<T> take(const Napi::Value& value, const char* name) {
+  return take<T>(Handle::from(value, name), value, name);
 }
 
 }  // namespace nodevfio

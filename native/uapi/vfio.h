@@ -257,6 +257,7 @@ struct Type1DmaMap {
 static_assert(sizeof(Type1DmaMap) == 32);
 
 inline constexpr uint32_t kDmaUnmapFlagGetDirtyBitmap = 1U << 0;
+inline constexpr uint32_t kDmaUnmapFlagAll = 1U << 1;
 
 struct Type1DmaUnmap {
   uint32_t argsz;

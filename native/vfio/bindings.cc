@@ -104,27 +104,6 @@ Napi::Value containerGetInfo(const Napi::CallbackInfo& info) {
                queryWithCapabilities(container->fd(), uapi::kIommuGetInfo, uapi::Type1Info{}, "VFIO_IOMMU_GET_INFO"));
 }
 
-// containerUnmapDma(container, iova, size, flags): the number of bytes that were unmapped.
-class UnmapDma : public OperationOn<Container> {
- public:
-  static constexpr const char* kSyscall = "VFIO_IOMMU_UNMAP_DMA";
-
-  explicit UnmapDma(const Napi::CallbackInfo& info)
-      : OperationOn(take<Container>(info[0], "container")),
-        iova_(uint64Of(info[1], "iova")),
-        size_(sizeOf(info[2], "size")),
-        flags_(uint32Of(info[3], "flags")) {}
-
-  int run() { return object_->unmap(iova_, size_, flags_, unmapped_); }
-  Napi::Value result(Napi::Env env) { return Napi::BigInt::New(env, unmapped_); }
-
- private:
-  const uint64_t iova_;
-  const uint64_t size_;
-  const uint32_t flags_;
-  uint64_t unmapped_ = 0;
-};
-
 // containerDirtyPages(container, flags): start or stop logging.
 Napi::Value containerDirtyPages(const Napi::CallbackInfo& info) {
   const auto container = take<Container>(info[0], "container");
@@ -414,10 +393,10 @@ void registerVfio(Napi::Env env, Napi::Object exports) {
   define<containerChanges>(env, exports, "containerChanges");
   define<containerGetInfo>(env, exports, "containerGetInfo");
   // containerMapDma(container, memory, offset, size, iova, flags)
-  define<synchronously<MapMemory<Container>>>(env, exports, "containerMapDmaSync");
   define<asynchronously<MapMemory<Container>>>(env, exports, "containerMapDma");
-  define<synchronously<UnmapDma>>(env, exports, "containerUnmapDmaSync");
-  define<asynchronously<UnmapDma>>(env, exports, "containerUnmapDma");
+  // containerUnmapDma(container, iova, size)
+  define<asynchronously<UnmapMemory<Container>>>(env, exports, "containerUnmapDma");
+  define<unmapAll<Container>>(env, exports, "containerUnmapAll");
   define<containerDirtyPages>(env, exports, "containerDirtyPages");
   define<containerDirtyBitmap>(env, exports, "containerDirtyBitmap");
   define<containerUnmapDirty>(env, exports, "containerUnmapDirty");

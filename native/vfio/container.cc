@@ -9,28 +9,26 @@
 
 namespace nodevfio {
 
-int Container::map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
-  if (!inPages(iova, size)) return EINVAL;
+int Container::mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
   uapi::Type1DmaMap request = {sizeof request, flags, address, iova, size};
-  if (ioctl(fd(), uapi::kIommuMapDma, &request) != 0) return errno;
-  record(iova, size, std::move(mapping));
+  return ioctl(fd(), uapi::kIommuMapDma, &request) != 0 ? errno : 0;
+}
+
+int Container::unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) {
+  uapi::Type1DmaUnmap request = {sizeof request, 0, iova, size};
+  if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return errno;
+  unmapped = request.size;
+  if (unmapped != 0) forget.range(iova, iova + (unmapped - 1));
   return 0;
 }
 
-int Container::unmap(uint64_t iova, uint64_t size, uint32_t flags, uint64_t& unmapped) {
-  uapi::Type1DmaUnmap request = {sizeof request, flags, iova, size};
-  constexpr uint32_t kUnmapAll = 1U << 1;
-  if ((flags & kUnmapAll) == 0 && !inPages(iova, size)) return EINVAL;
+int Container::unmapAll(uint64_t& unmapped) {
   return forgetting([&](Forget& forget) {
+    uapi::Type1DmaUnmap request = {sizeof request, uapi::kDmaUnmapFlagAll, 0, 0};
     const int error = ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0 ? errno : 0;
     unmapped = error == 0 ? request.size : 0;
-    if (error != 0) return error;
-    if ((flags & kUnmapAll) != 0) {
-      forget.all();
-    } else if (unmapped != 0) {
-      forget.range(iova, iova + (unmapped - 1));
-    }
-    return 0;
+    if (error == 0) forget.all();
+    return error;
   });
 }
 

@@ -18,18 +18,16 @@ namespace nodevfio {
 class Container : public File, public DmaSpace {
  public:
   static constexpr Kind kKind = Kind::kContainer;
-  static constexpr const char* kMapCall = "VFIO_IOMMU_MAP_DMA";
-  static constexpr uint32_t kDevicesWrite = uapi::kDmaMapFlagWrite;
+  static constexpr Interface kInterface = {"VFIO_IOMMU_MAP_DMA", "VFIO_IOMMU_UNMAP_DMA", uapi::kDmaMapFlagWrite};
 
   explicit Container(int fd) : File(kKind, fd) {}
 
-  // VFIO_IOMMU_MAP_DMA of `size` bytes at `address`. The mapping is held until it is unmapped.
-  int map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags);
-  // VFIO_IOMMU_UNMAP_DMA; `unmapped` is what the kernel says it did, which on type1 may be less or more than asked.
-  int unmap(uint64_t iova, uint64_t size, uint32_t flags, uint64_t& unmapped);
-  // The same of whole mappings, with the marks of their pages: VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP.
+  const Interface& interface() const override { return kInterface; }
+
+  // Everything at once: VFIO_DMA_UNMAP_FLAG_ALL.
+  int unmapAll(uint64_t& unmapped);
+  // Unmaps whole mappings and has the marks of their pages: VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP.
   int unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::span<uint64_t> bitmap, uint64_t& unmapped);
-  int unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) override { return unmap(iova, size, 0, unmapped); }
 
   // VFIO_GROUP_SET_CONTAINER of a group's descriptor.
   int join(int group);
@@ -52,6 +50,11 @@ class Container : public File, public DmaSpace {
   // VFIO_IOMMU_GET_INFO, but for the number of mappings that are left.
   const ChangeCount& changes() const { return changes_; }
   void changed() { changes_.changed(); }
+
+ protected:
+  int mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) override;
+  // `unmapped` may be less or more than asked, on type1.
+  int unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) override;
 
  private:
   void left();

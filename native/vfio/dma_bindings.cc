@@ -2,6 +2,7 @@
 // that buffers own.
 #include "areas.h"
 #include "iommufd/ioas.h"
+#include "memory/dma_calls.h"
 #include "memory/dma_space.h"
 #include "support/arguments.h"
 #include "support/operation.h"
@@ -33,6 +34,12 @@ Napi::Value dmaMappingCount(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(dmaSpaceOf(info[0])->mappingCount()));
 }
 
+// dmaFunctions(space): what maps and unmaps on the spot; see memory/dma_calls.h.
+Napi::Value dmaFunctions(const Napi::CallbackInfo& info) {
+  const auto space = dmaSpaceOf(info[0]);
+  return dmaCalls(info.Env(), Handle::from(info[0], "space"), *space);
+}
+
 // dmaMappingOwn(space, iova, size): a handle that unmaps the range when its last holder lets go.
 Napi::Value dmaMappingOwn(const Napi::CallbackInfo& info) {
   return Handle::wrap(info.Env(), std::make_shared<DmaMapping>(dmaSpaceOf(info[0]), uint64Of(info[1], "iova"),
@@ -44,6 +51,7 @@ Napi::Value dmaMappingOwn(const Napi::CallbackInfo& info) {
 void registerDma(Napi::Env env, Napi::Object exports) {
   define<dmaGap>(env, exports, "dmaGap");
   define<dmaMappingCount>(env, exports, "dmaMappingCount");
+  define<dmaFunctions>(env, exports, "dmaFunctions");
   define<dmaMappingOwn>(env, exports, "dmaMappingOwn");
 }
 

@@ -58,7 +58,7 @@ TEST_CASE("gap: between mappings, below them and after them") {
   SUBCASE("a start inside a mapping moves behind it") { CHECK(container.gap(0x5000, kTop, kPage, kPage) == 0x6000); }
   SUBCASE("what was unmapped is free again") {
     uint64_t unmapped = 0;
-    CHECK(container.unmap(0x4000, 0x2000, 0, unmapped) == 0);
+    CHECK(container.unmapRange(0x4000, 0x2000, unmapped) == 0);
     CHECK(unmapped == 0x2000);
     CHECK(container.gap(0x1000, kTop, 3 * kPage, kPage) == 0x2000);
   }
@@ -123,10 +123,10 @@ TEST_CASE("unmap: a refusal keeps the record, unmap-all forgets every one") {
   record(container, kPage, kPage);
   uint64_t unmapped = 1;
   kernel.nextError = EINVAL;
-  CHECK(container.unmap(0, kPage, 0, unmapped) == EINVAL);
+  CHECK(container.unmapRange(0, kPage, unmapped) == EINVAL);
   CHECK(unmapped == 0);
   CHECK(container.mappingCount() == 2);
-  CHECK(container.unmap(0, 0, 2, unmapped) == 0);
+  CHECK(container.unmapAll(unmapped) == 0);
   CHECK(unmapped == 2 * kPage);
   CHECK(container.mappingCount() == 0);
 }
@@ -136,7 +136,7 @@ TEST_CASE("unmap: a range forgets every record inside it, and no other") {
   Container container(FakeKernel::kContainerFd);
   for (uint64_t page = 0; page < 6; ++page) record(container, page * kPage, kPage);
   uint64_t unmapped = 0;
-  CHECK(container.unmap(kPage, 3 * kPage, 0, unmapped) == 0);
+  CHECK(container.unmapRange(kPage, 3 * kPage, unmapped) == 0);
   CHECK(unmapped == 3 * kPage);
   CHECK(container.mappingCount() == 3);
   CHECK(container.gap(0, kTop, 3 * kPage, kPage) == kPage);
@@ -150,19 +150,19 @@ TEST_CASE("unmap: a kernel that cuts mappings leaves records of what is left on 
   record(container, 0x8000, kPage);
   uint64_t unmapped = 0;
   SUBCASE("the middle") {
-    CHECK(container.unmap(0x2000, 2 * kPage, 0, unmapped) == 0);
+    CHECK(container.unmapRange(0x2000, 2 * kPage, unmapped) == 0);
     CHECK(container.mappingCount() == 3);
     CHECK(container.gap(0x1000, kTop, kPage, kPage) == 0x2000);
     CHECK(container.gap(0x1000, kTop, 3 * kPage, kPage) == 0x5000);
   }
   SUBCASE("the start") {
-    CHECK(container.unmap(0, 0x2000, 0, unmapped) == 0);
+    CHECK(container.unmapRange(0, 0x2000, unmapped) == 0);
     CHECK(container.mappingCount() == 2);
     CHECK(container.gap(0, kTop, 2 * kPage, kPage) == 0);
     CHECK(container.gap(0x1000, kTop, 2 * kPage, kPage) == 0x5000);
   }
   SUBCASE("the end, up to the next mapping") {
-    CHECK(container.unmap(0x4000, 4 * kPage, 0, unmapped) == 0);
+    CHECK(container.unmapRange(0x4000, 4 * kPage, unmapped) == 0);
     CHECK(container.mappingCount() == 2);
     CHECK(container.gap(0x1000, kTop, 4 * kPage, kPage) == 0x4000);
   }
@@ -180,7 +180,7 @@ TEST_CASE("a record keeps its memory mapped until it is unmapped") {
   REQUIRE(container.map(std::move(mapping), 0x7000, kPage, 0, 3) == 0);
   CHECK_FALSE(watched.expired());
   uint64_t unmapped = 0;
-  CHECK(container.unmap(0, kPage, 0, unmapped) == 0);
+  CHECK(container.unmapRange(0, kPage, unmapped) == 0);
   CHECK(watched.expired());
   close(fd);
 }
@@ -224,4 +224,44 @@ TEST_CASE("gap and map from several threads: nobody gets another's range") {
   for (std::thread& thread : threads) thread.join();
   CHECK(container.mappingCount() == kThreads * kEach);
   CHECK(kernel.mappings.size() == kThreads * kEach);
+}
+
+namespace {
+
+std::shared_ptr<Mapping> onePage() {
+  void* page = mmap(nullptr, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(page != MAP_FAILED);
+  return std::make_shared<Mapping>(page, kPage);
+}
+
+}  // namespace
+
+TEST_CASE("withdrawn: a mapping goes from wherever it is, and nothing else does") {
+  FakeKernel kernel;
+  Container container(FakeKernel::kContainerFd);
+  const auto going = onePage();
+  const auto staying = onePage();
+  REQUIRE(container.map(going, 0, kPage, 0x1000, 3) == 0);
+  REQUIRE(container.map(staying, 0, kPage, 0x2000, 3) == 0);
+  REQUIRE(container.map(going, 0, kPage, 0x4000, 3) == 0);
+  going->withdraw();
+  container.unmapWithdrawn(*going);
+  CHECK(kernel.mappings == std::map<uint64_t, uint64_t>{{0x2000, kPage}});
+  CHECK(container.mappingCount() == 1);
+  CHECK(going.use_count() == 1);
+  CHECK(staying.use_count() == 2);
+  CHECK(container.gap(0x1000, kTop, kPage, kPage) == 0x1000);
+}
+
+TEST_CASE("withdrawn: what was being mapped meanwhile is unmapped again") {
+  FakeKernel kernel;
+  Container container(FakeKernel::kContainerFd);
+  const auto going = onePage();
+  // Its owner looked for it before the kernel had it.
+  going->withdraw();
+  container.unmapWithdrawn(*going);
+  CHECK(container.map(going, 0, kPage, 0x1000, 3) == EBADF);
+  CHECK(kernel.mappings.empty());
+  CHECK(container.mappingCount() == 0);
+  CHECK(going.use_count() == 1);
 }

@@ -18,6 +18,7 @@ import type { RegionArea, RegionCapability, RegionInfo } from './info.js'
 import { DeviceIoeventfd, type IoeventfdOptions } from './ioeventfd.js'
 import { planMmapAreas } from './mmap-plan.js'
 import { MAX_WINDOW } from '../iommu/guest-memory.js'
+import { PeerMemory } from '../iommu/peer-memory.js'
 import { watchSignalListeners } from './sigbus.js'
 
 export type { PciRegionName } from './names.js'
@@ -71,7 +72,7 @@ const viewOwners = new WeakMap<ArrayBuffer, object>()
  * A mapped region that stops answering (memory decoding off, D3, unplugged) reads as all ones and ignores writes until
  * `remap()`, as a bus does.
  */
-export class Region {
+export class Region extends PeerMemory {
   /** `bar0` to `bar5`, `rom`, `config`, `vga`, or `region9` and up for device-specific ones. */
   readonly name: string
   readonly index: number
@@ -92,6 +93,7 @@ export class Region {
 
   /** @internal */
   constructor(info: RegionInfo, context: RegionContext) {
+    super()
     this.name = context.name
     this.index = info.index
     this.size = info.size

@@ -1,6 +1,6 @@
 // AddressSpace: what devices see as memory, whichever kernel interface stands behind it (see backend.ts). Ties together its
 // mappings, buffers and devices; the list of what is mapped is native, because Workers share it.
-import { EBADF, EEXIST, EOPNOTSUPP, VfioError, explained } from '../errors.js'
+import { EBADF, EOPNOTSUPP, VfioError, explained } from '../errors.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
 import { MAX_U64, bigint, boolean, instance, integer, oneOf, options as optionsOf } from '../validate.js'
@@ -17,16 +17,14 @@ import {
   type MemoryPiece,
   type PlaceOptions,
   type Placement,
-  candidates,
-  checkFixed,
   checkPlacement,
   filePieceOf,
   granuleOf,
-  mapContext,
   pieceOf,
   rangesOf,
   span,
 } from './placement.js'
+import { Placer } from './placer.js'
 import { containerBackend } from './noiommu.js'
 import { type AddressSpaceOptions, CONTAINER_IOMMUS, openSpace } from './open-space.js'
 import { ContainerBackend, type ContainerIommu } from './type1.js'
@@ -57,12 +55,18 @@ export class AddressSpace extends Handle {
   readonly #buffers = new Set<WeakRef<DmaBuffer>>()
   readonly #refs = new WeakMap<DmaBuffer, WeakRef<DmaBuffer>>()
   readonly #backend: SpaceBackend
+  readonly #placer: Placer
   #automatic = false
   #pruneAt = 64
 
   private constructor(native: NativeHandle, backendOf: (native: () => NativeHandle) => SpaceBackend) {
     super(native, 'AddressSpace')
     this.#backend = backendOf(() => this.native)
+    this.#placer = new Placer(
+      this.#backend,
+      (start, last, size, alignment) => addon().dmaGap(this.native, start, last, size, alignment),
+      () => this.closed,
+    )
   }
 
   /**
@@ -202,9 +206,14 @@ export class AddressSpace extends Handle {
 
   /**
    * Lets devices reach memory at an address of theirs (VFIO_IOMMU_MAP_DMA, IOMMU_IOAS_MAP). The memory is pinned until `unmap`.
-   * @param memory GuestMemory, a DmaBuffer, or a page-aligned view of either's ArrayBuffer
+   *
+   * A `Region` is another device's own memory (peer to peer): what is mapped of a BAR goes to that device, and is unmapped
+   * when it closes. The type1 IOMMU of a VFIO container takes it; iommufd takes a region as a dma-buf only (`mapFile`).
+   * @param memory GuestMemory, a DmaBuffer, a page-aligned view of either's ArrayBuffer, or a Region
    * @returns the IOVA
    * @throws RangeError for other memory: an ordinary ArrayBuffer is not page-aligned; use `allocate`
+   * @throws VfioError EFAULT (`peer-memory`) for a region in a space of iommufd, or one whose device does not decode memory
+   *   accesses; EIO for a region that stopped answering
    */
   async map(memory: Mappable, options?: MapOptions): Promise<bigint> {
     const piece = pieceOf(memory, options)
@@ -235,7 +244,7 @@ export class AddressSpace extends Handle {
   /** `mapFile`, blocking. */
   mapFileSync(file: Handle | number, options?: MapOptions): bigint {
     const { native, piece, place } = this.#filePiece(file, options)
-    return this.#trySync(piece, place, (iova) => {
+    return this.#placer.placeSync(piece, place, (iova) => {
       addon().ioasMapFileSync(this.native, native, piece.offset, piece.size, iova, place.flags)
     })
   }
@@ -257,7 +266,7 @@ export class AddressSpace extends Handle {
   /** `copy`, blocking. */
   copySync(source: AddressSpace, iova: bigint, size: number, options?: PlaceOptions): bigint {
     const { extent, place, from } = this.#copyPiece(source, iova, size, options)
-    return this.#trySync(extent, place, (target) => {
+    return this.#placer.placeSync(extent, place, (target) => {
       addon().ioasCopySync(this.native, from, iova, BigInt(size), target, place.flags)
     })
   }
@@ -451,29 +460,17 @@ export class AddressSpace extends Handle {
     instance(source, AddressSpace, 'source').#needIoas('IOMMU_IOAS_COPY')
     bigint(iova, 'iova', 0n, MAX_U64)
     integer(size, 'size', 1, Number.MAX_SAFE_INTEGER)
-    return { extent: { size, alignment: 1 }, place: this.#placement(options), from: source.native }
-  }
-
-  #candidates(piece: Extent, place: Placement): Iterable<bigint> {
-    return candidates(this.#backend, piece, place, (start, last, size, alignment) =>
-      addon().dmaGap(this.native, start, last, size, alignment),
-    )
-  }
-
-  /** Throws what the refusal of one address means, unless another owner of the space has it and the next may be tried. */
-  #passOver(error: unknown, { size }: Extent, iova: bigint, place: Placement): void {
-    if (place.iova === undefined) {
-      if (error instanceof VfioError && error.errno === EEXIST) return
-    } else if (!this.closed) {
-      checkFixed(this.#backend.info(), iova, BigInt(size))
+    return {
+      extent: { size, alignment: 1, peer: false },
+      place: this.#placement(options),
+      from: source.native,
     }
-    throw explained(error, (refusal) => mapContext(this.#backend, size, iova, refusal))
   }
 
   #placeSync(piece: MemoryPiece, place: Placement): bigint {
     const found = this.#found(piece, place)
     if (found !== undefined) return found
-    return this.#trySync(piece, place, (iova) => {
+    return this.#placer.placeSync(piece, place, (iova) => {
       this.#backend.mapSync(piece, iova, place.flags)
     })
   }
@@ -491,35 +488,13 @@ export class AddressSpace extends Handle {
     return this.#backend.locate?.(piece, place.iova, place.below)
   }
 
-  #trySync(piece: Extent, place: Placement, call: (iova: bigint) => void): bigint {
-    for (const iova of this.#candidates(piece, place)) {
-      try {
-        call(iova)
-        return iova
-      } catch (error) {
-        this.#passOver(error, piece, iova, place)
-      }
-    }
-    throw new VfioError(EEXIST, this.#backend.mapCall)
-  }
-
-  async #tryAsync(
+  #tryAsync(
     piece: Extent,
     place: Placement,
     name: string,
     call: (iova: bigint) => Promise<void>,
   ): Promise<bigint> {
-    return this.running(async () => {
-      for (const iova of this.#candidates(piece, place)) {
-        try {
-          await call(iova)
-          return iova
-        } catch (error) {
-          this.#passOver(error, piece, iova, place)
-        }
-      }
-      throw new VfioError(EEXIST, name)
-    })
+    return this.running(() => this.#placer.place(piece, place, name, call))
   }
 
   #own(memory: GuestMemory, iova: bigint): DmaBuffer {

@@ -1,7 +1,7 @@
 // The seam under an AddressSpace: what each kernel interface must be able to do. Where mappings go is decided above it.
 import type { VfioErrorContext, VfioError } from '../errors.js'
+import type { NativeHandle } from '../native.js'
 import type { DirtyTracking } from './dirty-tracking.js'
-import type { GuestMemory } from './guest-memory.js'
 import type { IovaRange } from './type1-info.js'
 
 /** The IOMMU interface of an address space. `noiommu` is none: devices use physical addresses. */
@@ -19,7 +19,9 @@ export interface Geometry {
 
 /** Part of a memory, as the kernel is to map it. */
 export interface Piece {
-  readonly memory: GuestMemory
+  readonly memory: { readonly native: NativeHandle }
+  /** Whether the memory is a device's own. */
+  readonly peer: boolean
   readonly offset: number
   readonly size: number
 }
@@ -47,8 +49,8 @@ export interface SpaceBackend {
   unmapSync(iova: bigint, size: number | bigint): bigint
   unmapAll(): bigint
   dirtyTracking(): DirtyTracking
-  /** What a refusal to map means here. */
-  explainMap(error: VfioError): VfioErrorContext
+  /** What a refusal to map means here; `peer` when it was memory of a device. */
+  explainMap(error: VfioError, peer: boolean): VfioErrorContext
   /** Lets go of what it holds beside the space's native object. */
   close(): void
 }

@@ -2,6 +2,7 @@
 // where their IOMMUs let them be. Which tables there are is native, because Workers share the space.
 import { EINVAL, EOPNOTSUPP, VfioError, attempt } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
+import type { DmaCalls } from './dma-calls.js'
 import { DirtyBitmap, type DirtyTracking, checkBitmapRange } from './dirty-tracking.js'
 
 /** Whether the tables of a space can track dirty pages, and whether they do. */
@@ -75,9 +76,11 @@ function untrackable({ code }: VfioError): { remedy?: string } {
 
 export class IoasDirtyTracking implements DirtyTracking {
   readonly #ioas: () => NativeHandle
+  readonly #calls: DmaCalls
 
-  constructor(ioas: () => NativeHandle) {
+  constructor(ioas: () => NativeHandle, calls: DmaCalls) {
     this.#ioas = ioas
+    this.#calls = calls
   }
 
   start(): void {
@@ -108,7 +111,7 @@ export class IoasDirtyTracking implements DirtyTracking {
   unmap(iova: bigint, size: number, pageSize: number): DirtyBitmap {
     // What is unmapped next need not be marked clean in the page tables.
     const marks = this.#read(iova, size, pageSize, true)
-    addon().ioasUnmapSync(this.#ioas(), iova, BigInt(size))
+    this.#calls.unmap(iova, size)
     return marks
   }
 

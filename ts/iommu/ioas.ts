@@ -3,8 +3,10 @@ import { VfioError, type VfioErrorContext } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
 import type { Geometry, Piece, SpaceBackend } from './backend.js'
 import type { DirtyTracking } from './dirty-tracking.js'
+import { DmaCalls } from './dma-calls.js'
 import { IoasDirtyTracking } from './ioas-dirty-tracking.js'
 import { Iommufd } from './iommufd.js'
+import { peerContext } from './peer-memory.js'
 
 const MAP_WRITE = 2 // IOMMU_IOAS_MAP_WRITEABLE
 const MAP_READ = 4 // IOMMU_IOAS_MAP_READABLE
@@ -16,6 +18,7 @@ export class IoasBackend implements SpaceBackend {
   // Each page table of the space has its own, and the kernel does not say it.
   readonly cacheCoherent = null
   readonly #native: () => NativeHandle
+  readonly #calls: DmaCalls
   #iommufd: Iommufd | undefined
   #changes: Uint32Array | undefined
   #known: Geometry | undefined
@@ -23,6 +26,7 @@ export class IoasBackend implements SpaceBackend {
 
   constructor(native: () => NativeHandle) {
     this.#native = native
+    this.#calls = new DmaCalls(native)
   }
 
   get native(): NativeHandle {
@@ -69,8 +73,8 @@ export class IoasBackend implements SpaceBackend {
     return addon().ioasMap(this.#native(), memory.native, offset, size, iova, flags)
   }
 
-  mapSync({ memory, offset, size }: Piece, iova: bigint, flags: number): void {
-    addon().ioasMapSync(this.#native(), memory.native, offset, size, iova, flags)
+  mapSync(piece: Piece, iova: bigint, flags: number): void {
+    this.#calls.map(piece, iova, flags)
   }
 
   async unmap(iova: bigint, size: number | bigint): Promise<bigint> {
@@ -81,16 +85,20 @@ export class IoasBackend implements SpaceBackend {
     }
   }
 
-  unmapSync(iova: bigint, size: number | bigint | null): bigint {
+  unmapSync(iova: bigint, size: number | bigint): bigint {
     try {
-      return addon().ioasUnmapSync(this.#native(), iova, size)
+      return this.#calls.unmap(iova, size)
     } catch (error) {
       return nothingThere(error)
     }
   }
 
   unmapAll(): bigint {
-    return this.unmapSync(0n, null)
+    try {
+      return addon().ioasUnmapAll(this.#native())
+    } catch (error) {
+      return nothingThere(error)
+    }
   }
 
   get hugePages(): boolean {
@@ -101,10 +109,11 @@ export class IoasBackend implements SpaceBackend {
   }
 
   dirtyTracking(): DirtyTracking {
-    return new IoasDirtyTracking(this.#native)
+    return new IoasDirtyTracking(this.#native, this.#calls)
   }
 
-  explainMap(error: VfioError): VfioErrorContext {
+  explainMap(error: VfioError, peer: boolean): VfioErrorContext {
+    if (peer) return peerContext(error)
     if (error.code === 'EINVAL') {
       return { remedy: 'Check that the range is page-aligned and among iovaRanges.' }
     }

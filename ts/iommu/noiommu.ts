@@ -36,7 +36,14 @@ class NoIommuBackend extends ContainerBackend {
   }
 
   /** The memory's physical address. It is locked, so that it stays; it must be contiguous, as huge pages are. */
-  locate({ memory, offset, size }: Piece, iova: bigint | undefined, below: bigint): bigint {
+  locate({ memory, peer, offset, size }: Piece, iova: bigint | undefined, below: bigint): bigint {
+    if (peer) {
+      throw new VfioError(EOPNOTSUPP, 'VFIO_IOMMU_MAP_DMA', {
+        reason: 'no-iommu',
+        remedy:
+          "Without an IOMMU a device reaches another's memory at its bus address, which sysfs has in `resource`.",
+      })
+    }
     if (iova !== undefined) {
       throw new VfioError(EOPNOTSUPP, 'VFIO_IOMMU_MAP_DMA', {
         reason: 'no-iommu',

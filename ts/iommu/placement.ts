@@ -5,13 +5,14 @@ import { readFileSync } from 'node:fs'
 import { ENOSPC, VfioError, type VfioErrorContext } from '../errors.js'
 import { addon } from '../native.js'
 import { MAX_U64, bigint, boolean, integer, options as optionsOf } from '../validate.js'
-import type { Geometry, SpaceBackend } from './backend.js'
+import type { Geometry, Piece, SpaceBackend } from './backend.js'
 import { DmaBuffer } from './dma-buffer.js'
 import { GuestMemory, originOf } from './guest-memory.js'
+import { PeerMemory } from './peer-memory.js'
 import type { IovaRange } from './type1-info.js'
 
-/** What may be mapped: memory of this package, or a page-aligned view of it. */
-export type Mappable = GuestMemory | DmaBuffer | ArrayBufferLike | ArrayBufferView
+/** What may be mapped: memory of this package, a page-aligned view of it, or a device's own memory, its `Region`. */
+export type Mappable = GuestMemory | DmaBuffer | ArrayBufferLike | ArrayBufferView | PeerMemory
 
 export interface MapAccess {
   /** The device may read it (default true). */
@@ -39,13 +40,12 @@ export interface Extent {
   readonly size: number
   /** That of the memory's pages, so that the IOMMU can use large ones. */
   readonly alignment: number
+  /** Whether it is a device's own memory. */
+  readonly peer: boolean
 }
 
 /** A part of memory that was checked. */
-export interface MemoryPiece extends Extent {
-  readonly memory: GuestMemory
-  readonly offset: number
-}
+export type MemoryPiece = Extent & Piece
 
 /** What is asked of a place. Whether a given IOVA is a usable one, the kernel is asked first (see `checkFixed`). */
 export interface Placement {
@@ -90,9 +90,17 @@ export function checkPlacement(options: PlaceOptions | undefined, backend: Space
   return { flags: backend.mapFlags(read, write), iova, below: below ?? BEYOND_U64 }
 }
 
-function wholeOf(memory: Mappable): Omit<MemoryPiece, 'alignment'> {
-  if (memory instanceof GuestMemory) return { memory, offset: 0, size: memory.size }
-  if (memory instanceof DmaBuffer) return { memory: memory.memory, offset: 0, size: memory.size }
+/** Large pages of an IOMMU end here, and a BAR lies at a multiple of its size. */
+const LARGEST_PAGE = 2 ** 30
+
+function wholeOf(memory: Mappable): MemoryPiece {
+  if (memory instanceof GuestMemory) return ours(memory, 0, memory.size)
+  if (memory instanceof DmaBuffer) return ours(memory.memory, 0, memory.size)
+  if (memory instanceof PeerMemory) {
+    const { size } = memory
+    const alignment = Math.min(LARGEST_PAGE, 2 ** Math.floor(Math.log2(Math.max(size, 1))))
+    return { memory, peer: true, offset: 0, size, alignment }
+  }
   const view = ArrayBuffer.isView(memory) ? memory : undefined
   const buffer = view === undefined ? memory : view.buffer
   if (!(buffer instanceof ArrayBuffer) && !(buffer instanceof SharedArrayBuffer)) {
@@ -104,11 +112,11 @@ function wholeOf(memory: Mappable): Omit<MemoryPiece, 'alignment'> {
       'memory must be page-aligned memory of this package: an ordinary ArrayBuffer is not; use allocate() or GuestMemory',
     )
   }
-  return {
-    memory: origin.memory,
-    offset: origin.offset + (view?.byteOffset ?? 0),
-    size: view?.byteLength ?? buffer.byteLength,
-  }
+  return ours(origin.memory, origin.offset + (view?.byteOffset ?? 0), view?.byteLength ?? buffer.byteLength)
+}
+
+function ours(memory: GuestMemory, offset: number, size: number): MemoryPiece {
+  return { memory, peer: false, offset, size, alignment: memory.pageSize }
 }
 
 /** The part of memory that the options mean. */
@@ -125,7 +133,12 @@ export function pieceOf(memory: Mappable, options?: MapOptions): MemoryPiece {
       `memory must start and end on a page (${String(page)} bytes); offset ${String(start)}, size ${String(size)} do not: use allocate() for memory that fits`,
     )
   }
-  return { memory: whole.memory, offset: start, size, alignment: whole.memory.pageSize }
+  if (memory instanceof PeerMemory && !memory.isMapped(start, size)) {
+    throw new RangeError(
+      `offset and size must lie in one of the region's mmapAreas; ${String(start)} and ${String(size)} do not`,
+    )
+  }
+  return { memory: whole.memory, peer: whole.peer, offset: start, size, alignment: whole.alignment }
 }
 
 /** The part of a file that the options mean. */
@@ -140,7 +153,7 @@ export function filePieceOf(
   integer(size, 'size', 1, Number.MAX_SAFE_INTEGER)
   if (offset % page !== 0 || (size ?? 0) % page !== 0)
     throw new RangeError(`offset and size must be multiples of the page size (${String(page)} bytes)`)
-  return { offset, size: size ?? 0, alignment: page }
+  return { offset, size: size ?? 0, alignment: page, peer: false }
 }
 
 /**
@@ -161,24 +174,19 @@ export function checkFixed(geometry: Geometry, iova: bigint, size: bigint): void
   )
 }
 
-type Gap = (start: bigint, last: bigint, size: bigint, alignment: bigint) => bigint | null
+/** The start of a free range, or null. */
+export type Gap = (start: bigint, last: bigint, size: bigint, alignment: bigint) => bigint | null
 
-/** Where something may go, in the order to try. */
-export function candidates(
-  backend: SpaceBackend,
-  extent: Extent,
-  place: Placement,
-  gap: Gap,
-): Iterable<bigint> {
-  const { iova, below } = place
-  if (iova === undefined) return free(backend, extent, place, gap)
-  if (below !== BEYOND_U64 && bigint(iova, 'iova', 0n, MAX_U64) + BigInt(extent.size) > below)
+/** The IOVA that was asked for, if one was. */
+export function givenOf({ iova, below }: Placement, { size }: Extent): bigint | undefined {
+  if (iova === undefined || below === BEYOND_U64) return iova
+  if (bigint(iova, 'iova', 0n, MAX_U64) + BigInt(size) > below)
     throw new RangeError(`iova + size must not exceed below (${hex(below)})`)
-  return [iova]
+  return iova
 }
 
-/** Free ranges; each try starts behind the one before. */
-function* free(
+/** Free ranges for what may go anywhere, in the order to try; each try starts behind the one before. */
+export function* candidates(
   backend: SpaceBackend,
   { size: bytes, alignment: wanted }: Extent,
   { below }: Placement,
@@ -226,11 +234,11 @@ function memlockContext(size: number): VfioErrorContext {
 /** What a refusal to map means. */
 export function mapContext(
   backend: SpaceBackend,
-  size: number,
+  { size, peer }: Extent,
   iova: bigint,
   error: VfioError,
 ): VfioErrorContext {
   const context: VfioErrorContext = { subject: span(iova, BigInt(size)) }
   if (error.code === 'ENOMEM') return { ...context, ...memlockContext(size) }
-  return { ...context, ...backend.explainMap(error) }
+  return { ...context, ...backend.explainMap(error, peer) }
 }

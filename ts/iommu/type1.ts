@@ -3,7 +3,9 @@ import { EOPNOTSUPP, VfioError, type VfioErrorContext, attempt } from '../errors
 import { addon, type NativeHandle } from '../native.js'
 import { MAX_U64 } from '../validate.js'
 import type { Geometry, IommuType, Piece, SpaceBackend } from './backend.js'
+import { DmaCalls } from './dma-calls.js'
 import { type DirtyTracking, Type1DirtyTracking } from './dirty-tracking.js'
+import { peerContext } from './peer-memory.js'
 import { type Type1Info, decodeType1Info } from './type1-info.js'
 
 /** What can be set on a container. */
@@ -16,7 +18,6 @@ const CONTAINER_NODE: Record<ContainerKind, string> = { vfio: 'vfio/vfio', iommu
 const EXTENSION: Record<ContainerIommu, number> = { type1: 1, type1v2: 3, noiommu: 8 }
 const MAP_READ = 1
 const MAP_WRITE = 2
-const UNMAP_ALL = 2
 const EXTENSION_UNMAP_ALL = 9
 const DMA_CC = 4 // VFIO_DMA_CC_IOMMU
 
@@ -33,6 +34,7 @@ export class ContainerBackend implements SpaceBackend {
   readonly mapCall = 'VFIO_IOMMU_MAP_DMA'
   readonly #native: () => NativeHandle
   readonly #wanted: 'auto' | ContainerIommu
+  readonly #calls: DmaCalls
   // What the caller of fromFd said of a container that another program set up.
   readonly #told: ContainerIommu | undefined
   #changes: Uint32Array | undefined
@@ -41,6 +43,7 @@ export class ContainerBackend implements SpaceBackend {
 
   constructor(native: () => NativeHandle, wanted: 'auto' | ContainerIommu, told?: ContainerIommu) {
     this.#native = native
+    this.#calls = new DmaCalls(native)
     this.#wanted = wanted
     this.#told = told
   }
@@ -83,21 +86,21 @@ export class ContainerBackend implements SpaceBackend {
     return addon().containerMapDma(this.#native(), memory.native, offset, size, iova, flags)
   }
 
-  mapSync({ memory, offset, size }: Piece, iova: bigint, flags: number): void {
-    addon().containerMapDmaSync(this.#native(), memory.native, offset, size, iova, flags)
+  mapSync(piece: Piece, iova: bigint, flags: number): void {
+    this.#calls.map(piece, iova, flags)
   }
 
   unmap(iova: bigint, size: number | bigint): Promise<bigint> {
-    return addon().containerUnmapDma(this.#native(), iova, size, 0)
+    return addon().containerUnmapDma(this.#native(), iova, size)
   }
 
   unmapSync(iova: bigint, size: number | bigint): bigint {
-    return addon().containerUnmapDmaSync(this.#native(), iova, size, 0)
+    return this.#calls.unmap(iova, size)
   }
 
   unmapAll(): bigint {
     if (addon().containerCheckExtension(this.#native(), EXTENSION_UNMAP_ALL) > 0) {
-      return addon().containerUnmapDmaSync(this.#native(), 0n, 0n, UNMAP_ALL)
+      return addon().containerUnmapAll(this.#native())
     }
     let total = 0n
     for (const { start, last } of this.info().iovaRanges) {
@@ -115,8 +118,8 @@ export class ContainerBackend implements SpaceBackend {
     return new Type1DirtyTracking(this.#native)
   }
 
-  explainMap(error: VfioError): VfioErrorContext {
-    return unattached(error)
+  explainMap(error: VfioError, peer: boolean): VfioErrorContext {
+    return { ...unattached(error), ...(peer ? peerContext(error) : {}) }
   }
 
   close(): void {

@@ -7,6 +7,15 @@ export interface IommufdFunctions {
   dmaGap(space: NativeHandle, start: bigint, last: bigint, size: bigint, alignment: bigint): bigint | null
   dmaMappingCount(space: NativeHandle): number
   /** A handle that unmaps the range when its last holder lets go. */
+  /**
+   * What maps and unmaps on the spot: `map` takes the offset, the size and the flags from the exchange, `unmap` its size
+   * unless it is given one, and leaves there how much it was. The memory is memory or a region's registers.
+   */
+  dmaFunctions(space: NativeHandle): {
+    map: (memory: NativeHandle, iova: bigint) => void
+    unmap: (iova: bigint, size?: number | bigint) => void
+    exchange: ArrayBuffer
+  }
   dmaMappingOwn(space: NativeHandle, iova: bigint, size: bigint): NativeHandle
 
   // -- iommufd --
@@ -34,14 +43,6 @@ export interface IommufdFunctions {
   ioasIovaRanges(ioas: NativeHandle): bigint[]
   /** `ranges` is flat: a start and a last address each. */
   ioasAllowIovas(ioas: NativeHandle, ranges: readonly bigint[]): void
-  ioasMapSync(
-    ioas: NativeHandle,
-    memory: NativeHandle,
-    offset: number,
-    size: number,
-    iova: bigint,
-    flags: number,
-  ): void
   ioasMap(
     ioas: NativeHandle,
     memory: NativeHandle,
@@ -84,8 +85,8 @@ export interface IommufdFunctions {
     flags: number,
   ): Promise<void>
   /** Without a size, everything. */
-  ioasUnmapSync(ioas: NativeHandle, iova: bigint, size: number | bigint | null): bigint
-  ioasUnmap(ioas: NativeHandle, iova: bigint, size: number | bigint | null): Promise<bigint>
+  ioasUnmap(ioas: NativeHandle, iova: bigint, size: number | bigint): Promise<bigint>
+  ioasUnmapAll(ioas: NativeHandle): bigint
 
   /** 0 no dirty tracking, 1 its page tables are able to, 2 they do. */
   ioasTracking(ioas: NativeHandle): number

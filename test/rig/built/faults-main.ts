@@ -216,7 +216,7 @@ function iommufdScenarios(): void {
     call: 'ioctl 3b8f',
     attempt: () => {
       native.ioasMapFileSync(ioas, memory.fd, 0, memory.size, 0x100_0000n, READABLE | WRITEABLE | FIXED_IOVA)
-      return () => native.ioasUnmapSync(ioas, 0x100_0000n, BigInt(memory.size))
+      return () => native.ioasUnmapAll(ioas)
     },
     held: kernelHolds,
   })

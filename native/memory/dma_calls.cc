@@ -1,0 +1,117 @@
+// The hot half of mapping; map_memory.h has the other.
+#include "memory/dma_calls.h"
+
+#include <cerrno>
+#include <cmath>
+#include <new>
+
+#include "memory/map_memory.h"
+#include "support/arguments.h"
+#include "support/caller.h"
+#include "support/failure.h"
+#include "support/lend.h"
+
+namespace nodevfio {
+
+namespace {
+
+constexpr const char* kName = "dmaFunctions";
+
+struct DmaCalls {
+  std::shared_ptr<Slot> slot;
+  DmaSpace& space;  // the slot's object, for as long as that is there
+  std::shared_ptr<DmaExchange> exchange;
+
+  // Throws when the handle was closed. The object cannot go during the call: its handle is this thread's.
+  std::shared_ptr<DmaSpace> open() const {
+    if (slot->object == nullptr) [[unlikely]] {
+      throw Failure(EBADF, kClosed);
+    }
+    return {slot->object, &space};
+  }
+};
+
+// What JavaScript wrote to the exchange is a number, whatever it was before.
+uint64_t whole(napi_env env, double number, double most, const char* refusal) {
+  if (!(number >= 0 && number <= most) || std::trunc(number) != number) [[unlikely]] {
+    throw Napi::RangeError::New(env, refusal);
+  }
+  return static_cast<uint64_t>(number);
+}
+
+constexpr double kMostExact = 9007199254740991.0;
+constexpr double kMostUint32 = 4294967295.0;
+
+template <size_t kMost>
+struct Arguments {
+  Arguments(napi_env env_, napi_callback_info info) : env(env_) {
+    napi_get_cb_info(env, info, &count, values, nullptr, &data);
+  }
+  Napi::Value operator[](size_t index) const { return {env, values[index]}; }
+  const DmaCalls& calls() const { return *static_cast<DmaCalls*>(data); }
+
+  napi_env env;
+  size_t count = kMost;
+  napi_value values[kMost] = {};
+  void* data = nullptr;
+};
+
+template <class Call>
+napi_value atTheBorder(napi_env env, Call call) {
+  const Caller caller(kName);
+  try {
+    call();
+  } catch (const Failure& failure) {
+    throwFailure(env, failure);
+  } catch (const Napi::Error& error) {
+    error.ThrowAsJavaScriptException();
+  } catch (const std::bad_alloc&) {
+    throwFailure(env, Failure(ENOMEM, "malloc"));
+  }
+  return nullptr;
+}
+
+// map(memory, iova), of `offset`, `size` and `flags` in the exchange.
+napi_value mapOne(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  return atTheBorder(env, [&] {
+    const DmaCalls& calls = arguments.calls();
+    const DmaExchange& exchange = *calls.exchange;
+    DmaMap operation(calls.open(), arguments[0], whole(env, exchange.offset, kMostExact, "offset must be whole"),
+                     whole(env, exchange.size, kMostExact, "size must be whole"), uint64Of(arguments[1], "iova"),
+                     static_cast<uint32_t>(whole(env, exchange.flags, kMostUint32, "flags must be whole")));
+    const int error = operation.run();
+    if (error != 0) throw Failure(error, calls.space.interface().map);
+  });
+}
+
+// unmap(iova), of `size` in the exchange, or unmap(iova, size); leaves `unmapped` there.
+napi_value unmapOne(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  return atTheBorder(env, [&] {
+    const DmaCalls& calls = arguments.calls();
+    DmaExchange& exchange = *calls.exchange;
+    const auto space = calls.open();
+    const uint64_t iova = uint64Of(arguments[0], "iova");
+    const uint64_t size = arguments.count > 1 ? sizeOf(arguments[1], "size")
+                                              : whole(env, exchange.size, kMostExact, "size must be whole");
+    const int error = space->unmapRange(iova, size, exchange.unmapped);
+    if (error != 0) throw Failure(error, space->interface().unmap);
+  });
+}
+
+}  // namespace
+
+Napi::Value dmaCalls(Napi::Env env, const Handle& handle, DmaSpace& space) {
+  auto exchange = std::make_shared<DmaExchange>();
+  const auto bound = [&](const char* name, napi_callback callback) {
+    return hotFunction(env, std::make_unique<DmaCalls>(DmaCalls{handle.slot(), space, exchange}), name, callback);
+  };
+  auto result = Napi::Object::New(env);
+  result.Set("map", bound("map", mapOne));
+  result.Set("unmap", bound("unmap", unmapOne));
+  result.Set("exchange", lend(env, exchange));
+  return result;
+}
+
+}  // namespace nodevfio

@@ -1,0 +1,90 @@
+// Placing a mapping: tries the addresses that placement.ts allows until the kernel, which is the arbiter between all who map
+// into a space, takes one.
+import { EEXIST, VfioError, explained } from '../errors.js'
+import type { SpaceBackend } from './backend.js'
+import {
+  type Extent,
+  type Gap,
+  type Placement,
+  candidates,
+  checkFixed,
+  givenOf,
+  mapContext,
+} from './placement.js'
+
+export class Placer {
+  readonly #backend: SpaceBackend
+  readonly #gap: Gap
+  readonly #closed: () => boolean
+
+  /** @param closed whether there is a space left to ask what was wrong with a given address */
+  constructor(backend: SpaceBackend, gap: Gap, closed: () => boolean) {
+    this.#backend = backend
+    this.#gap = gap
+    this.#closed = closed
+  }
+
+  /** Maps by `call` and returns where. */
+  placeSync(extent: Extent, place: Placement, call: (iova: bigint) => void): bigint {
+    const given = givenOf(place, extent)
+    if (given !== undefined) {
+      try {
+        call(given)
+        return given
+      } catch (error) {
+        throw this.#refused(error, extent, given)
+      }
+    }
+    for (const iova of candidates(this.#backend, extent, place, this.#gap)) {
+      try {
+        call(iova)
+        return iova
+      } catch (error) {
+        this.#passOver(error, extent, iova)
+      }
+    }
+    throw new VfioError(EEXIST, this.#backend.mapCall)
+  }
+
+  async place(
+    extent: Extent,
+    place: Placement,
+    name: string,
+    call: (iova: bigint) => Promise<void>,
+  ): Promise<bigint> {
+    const given = givenOf(place, extent)
+    if (given !== undefined) {
+      try {
+        await call(given)
+        return given
+      } catch (error) {
+        throw this.#refused(error, extent, given)
+      }
+    }
+    for (const iova of candidates(this.#backend, extent, place, this.#gap)) {
+      try {
+        await call(iova)
+        return iova
+      } catch (error) {
+        this.#passOver(error, extent, iova)
+      }
+    }
+    throw new VfioError(EEXIST, name)
+  }
+
+  /** What the refusal of a given address means. */
+  #refused(error: unknown, extent: Extent, iova: bigint): unknown {
+    if (!this.#closed()) checkFixed(this.#backend.info(), iova, BigInt(extent.size))
+    return this.#explained(error, extent, iova)
+  }
+
+  /** Throws what the refusal means, unless another owner of the space has the address and the next may be tried. */
+  #passOver(error: unknown, extent: Extent, iova: bigint): void {
+    if (error instanceof VfioError && error.errno === EEXIST) return
+    throw this.#explained(error, extent, iova)
+  }
+
+  #explained(error: unknown, extent: Extent, iova: bigint): unknown {
+    return explained(error, (refusal) => mapContext(this.#backend, extent, iova, refusal))
+  }
+}
