@@ -132,11 +132,12 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
 
   // -- container --
   containerOpen(path: string): NativeHandle
-  containerFromFd(fd: number): NativeHandle
+  /** `iommu` is the extension number of the IOMMU driver that its maker set, or 0. */
+  containerFromFd(fd: number, iommu: number): NativeHandle
   containerGetApiVersion(container: NativeHandle): number
   containerCheckExtension(container: NativeHandle, extension: number): number
   containerSetIommu(container: NativeHandle, type: number): void
-  /** The extension number of the IOMMU driver that was set through this process; 0 for none. */
+  /** The extension number of the IOMMU driver that is set, as far as this process knows; 0 for none. */
   containerIommu(container: NativeHandle): number
   /** A 32-bit count: how often, through this process, a group came or left or the IOMMU driver was set. */
   containerChanges(container: NativeHandle): ArrayBuffer

@@ -61,12 +61,13 @@ Napi::Value containerOpen(const Napi::CallbackInfo& info) {
   return Handle::wrap(info.Env(), std::make_shared<Container>(fd));
 }
 
+// containerFromFd(fd, iommu): `iommu` is the extension number of the IOMMU driver that its maker set, or 0.
 Napi::Value containerFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
   // Answers only on a container, and changes nothing.
   const int version = ioctl(fd, uapi::kGetApiVersion);
   if (version < 0) throw Failure(errno, "VFIO_GET_API_VERSION");
-  return Handle::wrap(info.Env(), std::make_shared<Container>(fd));
+  return Handle::wrap(info.Env(), std::make_shared<Container>(fd, uint32Of(info[1], "iommu")));
 }
 
 Napi::Value containerGetApiVersion(const Napi::CallbackInfo& info) {

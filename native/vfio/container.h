@@ -20,7 +20,8 @@ class Container : public File, public DmaSpace {
   static constexpr Kind kKind = Kind::kContainer;
   static constexpr Interface kInterface = {"VFIO_IOMMU_MAP_DMA", "VFIO_IOMMU_UNMAP_DMA", uapi::kDmaMapFlagWrite};
 
-  explicit Container(int fd) : File(kKind, fd) {}
+  // `iommu` when an IOMMU driver is set on it already, by whom it comes from.
+  explicit Container(int fd, uint32_t iommu = 0) : File(kKind, fd), iommu_(iommu) {}
 
   const Interface& interface() const override { return kInterface; }
 
@@ -61,7 +62,7 @@ class Container : public File, public DmaSpace {
 
   // Held while groups come and go: who comes next must find the container as it is.
   std::mutex joining_;
-  std::atomic<uint32_t> iommu_{0};
+  std::atomic<uint32_t> iommu_;
   ChangeCount changes_;
 };
 

@@ -2,7 +2,7 @@
 // devices, and drivers that come and go.
 import test from 'ava'
 
-import { AddressSpace, VfioDevice, VfioError } from '../../ts/index.js'
+import { AddressSpace, EventFd, VfioDevice, VfioError } from '../../ts/index.js'
 import { Companion, devices, driverOf, EDU_ID, open, rebind, withDevice } from './devices.js'
 
 async function refusal(id: string, options?: Parameters<typeof VfioDevice.open>[1]): Promise<VfioError> {
@@ -137,4 +137,41 @@ test.serial('another process drives the device through copies of its descriptors
     },
     { iommu: 'type1v2' },
   )
+})
+
+test.serial('a container from another process, once its last device has left', async (t) => {
+  const space = AddressSpace.open({ iommu: 'type1v2' })
+  const device = await open('edu', { iommu: space })
+  const alone = new EventFd()
+  const other = new Companion(
+    `const space = vfio.AddressSpace.fromFd(3, { type: 'type1v2' })
+    const alone = vfio.EventFd.fromFd(4)
+    const open = () => vfio.VfioDevice.open('${devices.edu2}', { iommu: space })
+    const device = await open()
+    await space.allocate(4096)
+    say([space.type, space.mappingCount])
+    while (alone.read() === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    await device.close()
+    say([space.type ?? null, space.mappingCount])
+    const again = await open()
+    const buffer = await space.allocate(4096)
+    say([space.type, space.mappingCount, buffer.iova > 0n, again.region('bar0').read32(0)])
+    await again.close()
+    await space.close()
+    say('closed')`,
+    [space.fd, alone.fd],
+  )
+  try {
+    t.deepEqual(await other.said(), ['type1v2', 1])
+    await device.close()
+    alone.signal()
+    t.deepEqual(await other.said(), [null, 0])
+    t.deepEqual(await other.said(), ['type1v2', 1, true, EDU_ID])
+    t.is(await other.said(), 'closed')
+  } finally {
+    await other.end()
+    await device.close()
+    await space.close()
+    alone.close()
+  }
 })

@@ -27,7 +27,7 @@ import {
 import { Placer } from './placer.js'
 import { containerBackend } from './noiommu.js'
 import { type AddressSpaceOptions, CONTAINER_IOMMUS, openSpace } from './open-space.js'
-import { ContainerBackend, type ContainerIommu } from './type1.js'
+import { ContainerBackend, type ContainerIommu, adoptContainer } from './type1.js'
 import type { IovaRange } from './type1-info.js'
 
 export type { IommuType } from './backend.js'
@@ -83,21 +83,20 @@ export class AddressSpace extends Handle {
     integer(fd, 'fd', 0, 0x7fff_ffff)
     const { type } = optionsOf(options, 'options')
     if (type !== undefined) oneOf(type, 'type', CONTAINER_IOMMUS)
-    return AddressSpace.over(addon().containerFromFd(fd), type)
+    return AddressSpace.over(adoptContainer(fd, type), type)
   }
 
   /** The space behind a token, in this environment. */
   static claim(token: ShareToken): AddressSpace {
-    const { id, wanted, told, backend } = readToken(token, 'AddressSpace')
+    const { id, wanted, backend } = readToken(token, 'AddressSpace')
     if (backend === 'iommufd') return AddressSpace.overIoas(claimNative(id, 'Ioas'))
-    const known = (name: unknown): ContainerIommu | undefined =>
-      CONTAINER_IOMMUS.find((type) => type === name)
-    return AddressSpace.over(claimNative(id, 'AddressSpace'), known(told), known(wanted))
+    const known = CONTAINER_IOMMUS.find((type) => type === wanted)
+    return AddressSpace.over(claimNative(id, 'AddressSpace'), known)
   }
 
   /** A space over a container that is there already. @internal */
-  static over(native: NativeHandle, told?: ContainerIommu, wanted = told): AddressSpace {
-    return new AddressSpace(native, (own) => containerBackend(own, wanted ?? 'auto', told))
+  static over(native: NativeHandle, wanted?: ContainerIommu): AddressSpace {
+    return new AddressSpace(native, (own) => containerBackend(own, wanted ?? 'auto'))
   }
 
   /** A space over an IOAS. @internal */
@@ -109,7 +108,7 @@ export class AddressSpace extends Handle {
   share(): ShareToken<'AddressSpace'> {
     const id = addon().handleShare(this.native)
     if (this.#backend instanceof ContainerBackend)
-      return { vfio: 'AddressSpace', id, wanted: this.#backend.type, told: this.#backend.driver }
+      return { vfio: 'AddressSpace', id, wanted: this.#backend.type }
     return { vfio: 'AddressSpace', id, backend: 'iommufd' }
   }
 

@@ -10,10 +10,9 @@ import type { Type1Info } from './type1-info.js'
 export function containerBackend(
   native: () => NativeHandle,
   wanted: 'auto' | ContainerIommu,
-  told?: ContainerIommu,
 ): ContainerBackend {
-  const backend = new ContainerBackend(native, wanted, told)
-  return (backend.type ?? wanted) === 'noiommu' ? new NoIommuBackend(native, 'noiommu', told) : backend
+  const backend = new ContainerBackend(native, wanted)
+  return (backend.type ?? wanted) === 'noiommu' ? new NoIommuBackend(native, 'noiommu') : backend
 }
 
 class NoIommuBackend extends ContainerBackend {

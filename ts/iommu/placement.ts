@@ -90,16 +90,16 @@ export function checkPlacement(options: PlaceOptions | undefined, backend: Space
   return { flags: backend.mapFlags(read, write), iova, below: below ?? BEYOND_U64 }
 }
 
-/** Large pages of an IOMMU end here, and a BAR lies at a multiple of its size. */
-const LARGEST_PAGE = 2 ** 30
+/** For a device's own memory, of which only the size is known: a BAR lies at a multiple of it. */
+function largestPage(size: number): number {
+  return Math.min(2 ** 30, 2 ** Math.floor(Math.log2(size)))
+}
 
 function wholeOf(memory: Mappable): MemoryPiece {
   if (memory instanceof GuestMemory) return ours(memory, 0, memory.size)
   if (memory instanceof DmaBuffer) return ours(memory.memory, 0, memory.size)
   if (memory instanceof PeerMemory) {
-    const { size } = memory
-    const alignment = Math.min(LARGEST_PAGE, 2 ** Math.floor(Math.log2(Math.max(size, 1))))
-    return { memory, peer: true, offset: 0, size, alignment }
+    return { memory, peer: true, offset: 0, size: memory.size, alignment: 1 }
   }
   const view = ArrayBuffer.isView(memory) ? memory : undefined
   const buffer = view === undefined ? memory : view.buffer
@@ -138,7 +138,8 @@ export function pieceOf(memory: Mappable, options?: MapOptions): MemoryPiece {
       `offset and size must lie in one of the region's mmapAreas; ${String(start)} and ${String(size)} do not`,
     )
   }
-  return { memory: whole.memory, peer: whole.peer, offset: start, size, alignment: whole.alignment }
+  const alignment = whole.peer ? largestPage(size) : whole.alignment
+  return { memory: whole.memory, peer: whole.peer, offset: start, size, alignment }
 }
 
 /** The part of a file that the options mean. */

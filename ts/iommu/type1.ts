@@ -30,22 +30,24 @@ export function openContainer(container: ContainerKind, devRoot: string): Native
   )
 }
 
+/** Takes over a container, on which `iommu` was set where it comes from. */
+export function adoptContainer(fd: number, iommu: ContainerIommu | undefined): NativeHandle {
+  return addon().containerFromFd(fd, iommu === undefined ? 0 : EXTENSION[iommu])
+}
+
 export class ContainerBackend implements SpaceBackend {
   readonly mapCall = 'VFIO_IOMMU_MAP_DMA'
   readonly #native: () => NativeHandle
   readonly #wanted: 'auto' | ContainerIommu
   readonly #calls: DmaCalls
-  // What the caller of fromFd said of a container that another program set up.
-  readonly #told: ContainerIommu | undefined
   #changes: Uint32Array | undefined
   #known: Type1Info | undefined
   #knownAt = 0
 
-  constructor(native: () => NativeHandle, wanted: 'auto' | ContainerIommu, told?: ContainerIommu) {
+  constructor(native: () => NativeHandle, wanted: 'auto' | ContainerIommu) {
     this.#native = native
     this.#calls = new DmaCalls(native)
     this.#wanted = wanted
-    this.#told = told
   }
 
   get type(): ContainerIommu | undefined {
@@ -55,8 +57,7 @@ export class ContainerBackend implements SpaceBackend {
   /** The IOMMU driver that was set on the container; undefined while there is none. */
   get driver(): ContainerIommu | undefined {
     const set = addon().containerIommu(this.#native())
-    const found = (Object.keys(EXTENSION) as ContainerIommu[]).find((type) => EXTENSION[type] === set)
-    return found ?? this.#told
+    return (Object.keys(EXTENSION) as ContainerIommu[]).find((type) => EXTENSION[type] === set)
   }
 
   get fd(): number {
