@@ -1,7 +1,7 @@
 // The iommufd backend of an AddressSpace: an IOAS.
 import { VfioError, type VfioErrorContext } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
-import type { Geometry, Piece, SpaceBackend } from './backend.js'
+import { type Geometry, type Piece, type SpaceBackend, sameRanges } from './backend.js'
 import type { DirtyTracking } from './dirty-tracking.js'
 import { DmaCalls } from './dma-calls.js'
 import { IoasDirtyTracking } from './ioas-dirty-tracking.js'
@@ -63,6 +63,12 @@ export class IoasBackend implements SpaceBackend {
       this.#knownAt = changes
     }
     return this.#known
+  }
+
+  refresh(): boolean {
+    const before = this.#known
+    this.#known = undefined
+    return before !== undefined && !sameRanges(before, this.geometry())
   }
 
   mapFlags(read: boolean, write: boolean): number {

@@ -1,6 +1,6 @@
 // Placing a mapping: tries the addresses that placement.ts allows until the kernel, which is the arbiter between all who map
 // into a space, takes one.
-import { EEXIST, VfioError, explained } from '../errors.js'
+import { EEXIST, EINVAL, VfioError, explained } from '../errors.js'
 import type { SpaceBackend } from './backend.js'
 import {
   type Extent,
@@ -16,6 +16,8 @@ export class Placer {
   readonly #backend: SpaceBackend
   readonly #gap: Gap
   readonly #closed: () => boolean
+  /** How often the usable ranges were found to be others than they were known to be. */
+  #moves = 0
 
   /** @param closed whether there is a space left to ask what was wrong with a given address */
   constructor(backend: SpaceBackend, gap: Gap, closed: () => boolean) {
@@ -35,7 +37,7 @@ export class Placer {
         throw this.#refused(error, extent, given)
       }
     }
-    for (const iova of candidates(this.#backend, extent, place, this.#gap)) {
+    for (const iova of this.#candidates(extent, place)) {
       try {
         call(iova)
         return iova
@@ -61,7 +63,7 @@ export class Placer {
         throw this.#refused(error, extent, given)
       }
     }
-    for (const iova of candidates(this.#backend, extent, place, this.#gap)) {
+    for (const iova of this.#candidates(extent, place)) {
       try {
         await call(iova)
         return iova
@@ -72,15 +74,34 @@ export class Placer {
     throw new VfioError(EEXIST, name)
   }
 
+  *#candidates(extent: Extent, place: Placement): Generator<bigint> {
+    for (;;) {
+      const moves = this.#moves
+      for (const iova of candidates(this.#backend, extent, place, this.#gap)) {
+        yield iova
+        if (this.#moves !== moves) break
+      }
+    }
+  }
+
   /** What the refusal of a given address means. */
   #refused(error: unknown, extent: Extent, iova: bigint): unknown {
     if (!this.#closed()) checkFixed(this.#backend.info(), iova, BigInt(extent.size))
     return this.#explained(error, extent, iova)
   }
 
-  /** Throws what the refusal means, unless another owner of the space has the address and the next may be tried. */
+  /**
+   * Throws what the refusal means, unless the next address may be tried: when another owner of the space has this one, or
+   * has put a device there, which takes away what it cannot reach.
+   */
   #passOver(error: unknown, extent: Extent, iova: bigint): void {
-    if (error instanceof VfioError && error.errno === EEXIST) return
+    if (error instanceof VfioError && !this.#closed()) {
+      if (error.errno === EEXIST) return
+      if (error.errno === EINVAL && this.#backend.refresh()) {
+        this.#moves++
+        return
+      }
+    }
     throw this.#explained(error, extent, iova)
   }
 

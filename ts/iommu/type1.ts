@@ -2,7 +2,7 @@
 import { EOPNOTSUPP, VfioError, type VfioErrorContext, attempt } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
 import { MAX_U64 } from '../validate.js'
-import type { Geometry, IommuType, Piece, SpaceBackend } from './backend.js'
+import { type Geometry, type IommuType, type Piece, type SpaceBackend, sameRanges } from './backend.js'
 import { DmaCalls } from './dma-calls.js'
 import { type DirtyTracking, Type1DirtyTracking } from './dirty-tracking.js'
 import { peerContext } from './peer-memory.js'
@@ -77,6 +77,12 @@ export class ContainerBackend implements SpaceBackend {
       this.#knownAt = changes
     }
     return this.#known
+  }
+
+  refresh(): boolean {
+    const before = this.#known
+    this.#known = undefined
+    return before !== undefined && !sameRanges(before, this.geometry())
   }
 
   mapFlags(read: boolean, write: boolean): number {

@@ -1,18 +1,14 @@
 // Hardware page tables, vIOMMUs and queues on the mock devices of the kernel's own iommufd tests (CONFIG_IOMMUFD_TEST), which
 // can do what QEMU's IOMMU cannot.
-import { fstatSync, readFileSync } from 'node:fs'
-
 import test from 'ava'
 
 import {
   AddressSpace,
-  type DirtyBitmap,
   EventQueue,
   FaultQueue,
   GuestMemory,
   HwQueue,
   Hwpt,
-  type IommufdDevice,
   Iommufd,
   SignalPoller,
   Vdevice,
@@ -23,136 +19,11 @@ import { hwInfo } from '../../../ts/iommu/hw-info.js'
 import { tablesFor } from '../../../ts/iommu/ioas-dirty-tracking.js'
 import { type NativeHandle, addon } from '../../../ts/native.js'
 import { until } from '../devices.js'
+import { APERTURE, HAS_PASID, MOCK_PAGE, Mock, NO_DIRTY, PAGE, marked, withMock } from './mock.js'
 
-const TEST_COMMAND = 0xa0
-const OP = {
-  replace: 10,
-  mockDomainFlags: 12,
-  checkIotlb: 14,
-  dirty: 13,
-  triggerIopf: 15,
-  triggerVevent: 17,
-} as const
-const PAGE = 4096
-const MOCK_PAGE = 2048
-/** MOCK_FLAGS_DEVICE_NO_DIRTY, MOCK_FLAGS_DEVICE_PASID */
-const NO_DIRTY = 1
-const HAS_PASID = 4
-const APERTURE = 1n << 24n
 const SELFTEST = 0xdeadbeef
 const HWPT_SELFTEST = 0xdead
 const NESTED = { type: HWPT_SELFTEST, bytes: new Uint8Array(Uint32Array.of(0xbadbeef).buffer) }
-
-/** IOMMU_TEST_CMD: what the mock devices are told. */
-function command(iommufd: Iommufd, op: number, id: number, fill: (view: DataView) => void): DataView {
-  const bytes = new Uint8Array(72)
-  const view = new DataView(bytes.buffer)
-  view.setUint32(0, bytes.length, true)
-  view.setUint32(4, op, true)
-  view.setUint32(8, id, true)
-  fill(view)
-  addon().iommufdCall(iommufd.native, TEST_COMMAND, bytes)
-  return view
-}
-
-/** Where this process has a memory, which the mock devices must be told and nobody else needs to know. */
-function addressOf(memory: GuestMemory): bigint {
-  // Makes the mapping.
-  new Uint8Array(memory.buffer)
-  const { ino } = fstatSync(memory.fd)
-  const line = readFileSync('/proc/self/maps', 'utf8')
-    .split('\n')
-    .find((each) => each.split(/\s+/)[4] === String(ino))
-  if (line === undefined) throw new Error(`no mapping of inode ${String(ino)}`)
-  return BigInt(`0x${line.split('-')[0] ?? ''}`)
-}
-
-/** The numbers of the pages that are marked. */
-function marked(bitmap: DirtyBitmap): number[] {
-  return Array.from({ length: bitmap.pages }, (_, page) => page).filter((page) => bitmap.has(page))
-}
-
-class Mock implements IommufdDevice {
-  readonly iommufdId: number
-  readonly #stdev: number
-  readonly addressSpace: AddressSpace
-  readonly iommufd: Iommufd
-
-  constructor(space: AddressSpace, flags = 0) {
-    this.addressSpace = space
-    this.iommufd = space.iommufd as Iommufd
-    const view = command(this.iommufd, OP.mockDomainFlags, space.ioasId as number, (each) => {
-      each.setUint32(28, flags, true)
-    })
-    this.#stdev = view.getUint32(16, true)
-    this.iommufdId = view.getUint32(24, true)
-  }
-
-  close(): void {
-    const bytes = new Uint8Array(8)
-    const view = new DataView(bytes.buffer)
-    view.setUint32(0, 8, true)
-    view.setUint32(4, this.#stdev, true)
-    addon().iommufdCall(this.iommufd.native, 0x80, bytes)
-  }
-
-  iotlb(hwpt: Hwpt, index: number, expected: number): void {
-    command(this.iommufd, OP.checkIotlb, hwpt.id, (view) => {
-      view.setUint32(16, index, true)
-      view.setUint32(20, expected, true)
-    })
-  }
-
-  pageRequest(address: bigint, permissions = 3): void {
-    command(this.iommufd, OP.triggerIopf, 0, (view) => {
-      view.setUint32(16, this.iommufdId, true)
-      view.setUint32(20, 0, true)
-      view.setUint32(24, 7, true)
-      view.setUint32(28, permissions, true)
-      view.setBigUint64(32, address, true)
-    })
-  }
-
-  /** Puts the device on a page table, or on an IOAS, by its number. */
-  attach(id: number): void {
-    command(this.iommufd, OP.replace, this.#stdev, (view) => {
-      view.setUint32(16, id, true)
-    })
-  }
-
-  /** Writes to pages (of 2 KiB) of a range, as a page table that tracks sees it; how many it marked. */
-  dirty(hwpt: number, iova: bigint, length: number, pages: readonly number[]): number {
-    using bits = GuestMemory.create(PAGE)
-    const bytes = new Uint8Array(bits.buffer)
-    for (const page of pages) bytes[page >> 3] = (bytes[page >> 3] ?? 0) | (1 << (page & 7))
-    const view = command(this.iommufd, OP.dirty, hwpt, (each) => {
-      each.setBigUint64(24, iova, true)
-      each.setBigUint64(32, BigInt(length), true)
-      each.setBigUint64(40, BigInt(MOCK_PAGE), true)
-      each.setBigUint64(48, addressOf(bits), true)
-    })
-    return Number(view.getBigUint64(56, true))
-  }
-
-  event(): void {
-    command(this.iommufd, OP.triggerVevent, this.iommufdId, (view) => {
-      view.setUint32(16, this.iommufdId, true)
-    })
-  }
-}
-
-async function withMock(use: (mock: Mock, space: AddressSpace) => void | Promise<void>): Promise<void> {
-  const iommufd = Iommufd.open()
-  const space = AddressSpace.open({ iommufd })
-  const mock = new Mock(space)
-  try {
-    await use(mock, space)
-  } finally {
-    mock.close()
-    await space.close()
-    iommufd.close()
-  }
-}
 
 test.serial('what the IOMMU behind a device can do', async (t) => {
   await withMock((mock) => {
