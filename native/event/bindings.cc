@@ -15,8 +15,6 @@ namespace nodevfio {
 
 namespace {
 
-constexpr double kMostExact = 9007199254740991.0;
-
 // A hot function reaches the object through its handle's slot: closing the handle empties the slot for all of them.
 const EventFd* openEventFd(napi_env env, void* data) {
   const Slot& slot = **static_cast<std::shared_ptr<Slot>*>(data);

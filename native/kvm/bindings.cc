@@ -16,8 +16,7 @@
 #include "kvm/kvm.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
-#include "memory/memory.h"
-#include "memory/registers.h"
+#include "memory/backing.h"
 #include "support/arguments.h"
 #include "support/operation.h"
 #include "uapi/kvm.h"
@@ -141,31 +140,6 @@ Napi::Value vmCreatePit(const Napi::CallbackInfo& info) {
 
 constexpr const char* kSetMemory = "KVM_SET_USER_MEMORY_REGION";
 
-struct Backing {
-  std::shared_ptr<Mapping> mapping;
-  uint64_t address;
-};
-
-Backing backingOf(const Napi::CallbackInfo& info, const Napi::Value& value, uint64_t offset, uint64_t size,
-                  bool readonly) {
-  if (Handle::from(value, "memory").kind() == Kind::kRegisters) {
-    const auto registers = take<Registers>(value, "memory");
-    if (registers->closed()) throw Failure(EBADF, kClosed);
-    const MappedArea* area = registers->areaFor(offset, size);
-    if (area == nullptr) throw Napi::RangeError::New(info.Env(), "offset and size must lie in one mapped area");
-    return {area->mapping, reinterpret_cast<uint64_t>(area->base) + offset};
-  }
-  const auto memory = take<Memory>(value, "memory");
-  if (size > memory->size() || offset > memory->size() - size) {
-    throw Napi::RangeError::New(info.Env(), "offset and size must lie inside the memory");
-  }
-  int error = 0;
-  auto mapping = memory->home(!readonly, error);
-  check(error, "mmap");
-  const uint64_t address = reinterpret_cast<uint64_t>(mapping->address()) + offset;
-  return {std::move(mapping), address};
-}
-
 // vmAddMemory(vm, guestAddress, memory, offset, size, flags): the slot's number. `memory` is memory or a region.
 Napi::Value vmAddMemory(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
@@ -176,12 +150,16 @@ Napi::Value vmAddMemory(const Napi::CallbackInfo& info) {
   if (size == 0 || guestAddress + (size - 1) < guestAddress) {
     throw Napi::RangeError::New(info.Env(), "guestAddress and size must lie below 2^64");
   }
-  Backing backing = backingOf(info, info[2], offset, size, (flags & uapi::kMemReadonly) != 0);
+  Backing backing(info[2], offset, size);
+  int error = 0;
+  uint64_t address = 0;
+  auto mapping = backing.map((flags & uapi::kMemReadonly) == 0, address, error);
+  check(error, "mmap");
   const int limit = ioctl(vm->fd(), uapi::kKvmCheckExtension, uapi::kCapNrMemslots);
   checkCall(limit, "KVM_CHECK_EXTENSION");
   uint32_t number = 0;
-  check(vm->slots.add(vm->fd(), static_cast<uint32_t>(limit), {guestAddress, size, backing.address, flags},
-                      std::move(backing.mapping), number),
+  check(vm->slots.add(vm->fd(), static_cast<uint32_t>(limit), {guestAddress, size, address, flags}, std::move(mapping),
+                      number),
         kSetMemory);
   return Napi::Number::New(info.Env(), number);
 }

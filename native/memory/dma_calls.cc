@@ -2,14 +2,12 @@
 #include "memory/dma_calls.h"
 
 #include <cerrno>
-#include <cmath>
-#include <new>
 
 #include "memory/map_memory.h"
 #include "support/arguments.h"
-#include "support/caller.h"
 #include "support/failure.h"
 #include "support/lend.h"
+#include "support/operation.h"
 
 namespace nodevfio {
 
@@ -32,17 +30,17 @@ struct DmaCalls {
 };
 
 // What JavaScript wrote to the exchange is a number, whatever it was before.
-uint64_t whole(napi_env env, double number, double most, const char* refusal) {
-  if (!(number >= 0 && number <= most) || std::trunc(number) != number) [[unlikely]] {
+uint64_t whole(napi_env env, double number, const char* refusal) {
+  if (!isWhole(number, 0, kMostExact)) [[unlikely]] {
     throw Napi::RangeError::New(env, refusal);
   }
   return static_cast<uint64_t>(number);
 }
 
-constexpr double kMostExact = 9007199254740991.0;
-constexpr double kMostUint32 = 4294967295.0;
+constexpr const char* kBadOffset = "offset must be a whole number from 0 to 2^53 - 1";
+constexpr const char* kBadSize = "size must be a whole number from 0 to 2^53 - 1";
 
-template <size_t kMost>
+// Of either function.
 struct Arguments {
   Arguments(napi_env env_, napi_callback_info info) : env(env_) {
     napi_get_cb_info(env, info, &count, values, nullptr, &data);
@@ -51,52 +49,37 @@ struct Arguments {
   const DmaCalls& calls() const { return *static_cast<DmaCalls*>(data); }
 
   napi_env env;
-  size_t count = kMost;
-  napi_value values[kMost] = {};
+  size_t count = 2;
+  napi_value values[2] = {};
   void* data = nullptr;
 };
 
-template <class Call>
-napi_value atTheBorder(napi_env env, Call call) {
-  const Caller caller(kName);
-  try {
-    call();
-  } catch (const Failure& failure) {
-    throwFailure(env, failure);
-  } catch (const Napi::Error& error) {
-    error.ThrowAsJavaScriptException();
-  } catch (const std::bad_alloc&) {
-    throwFailure(env, Failure(ENOMEM, "malloc"));
-  }
-  return nullptr;
-}
-
 // map(memory, iova), of `offset`, `size` and `flags` in the exchange.
 napi_value mapOne(napi_env env, napi_callback_info info) {
-  const Arguments<2> arguments(env, info);
-  return atTheBorder(env, [&] {
+  const Arguments arguments(env, info);
+  return atTheBorder(env, kName, [&]() -> napi_value {
     const DmaCalls& calls = arguments.calls();
     const DmaExchange& exchange = *calls.exchange;
-    DmaMap operation(calls.open(), arguments[0], whole(env, exchange.offset, kMostExact, "offset must be whole"),
-                     whole(env, exchange.size, kMostExact, "size must be whole"), uint64Of(arguments[1], "iova"),
-                     static_cast<uint32_t>(whole(env, exchange.flags, kMostUint32, "flags must be whole")));
+    DmaMap operation(calls.open(), arguments[0], whole(env, exchange.offset, kBadOffset),
+                     whole(env, exchange.size, kBadSize), uint64Of(arguments[1], "iova"), exchange.flags);
     const int error = operation.run();
     if (error != 0) throw Failure(error, calls.space.interface().map);
+    return nullptr;
   });
 }
 
 // unmap(iova), of `size` in the exchange, or unmap(iova, size); leaves `unmapped` there.
 napi_value unmapOne(napi_env env, napi_callback_info info) {
-  const Arguments<2> arguments(env, info);
-  return atTheBorder(env, [&] {
+  const Arguments arguments(env, info);
+  return atTheBorder(env, kName, [&]() -> napi_value {
     const DmaCalls& calls = arguments.calls();
     DmaExchange& exchange = *calls.exchange;
     const auto space = calls.open();
     const uint64_t iova = uint64Of(arguments[0], "iova");
-    const uint64_t size = arguments.count > 1 ? sizeOf(arguments[1], "size")
-                                              : whole(env, exchange.size, kMostExact, "size must be whole");
+    const uint64_t size = arguments.count > 1 ? sizeOf(arguments[1], "size") : whole(env, exchange.size, kBadSize);
     const int error = space->unmapRange(iova, size, exchange.unmapped);
     if (error != 0) throw Failure(error, space->interface().unmap);
+    return nullptr;
   });
 }
 

@@ -18,7 +18,7 @@ Napi::Value dmaCalls(Napi::Env env, const Handle& handle, DmaSpace& space);
 struct DmaExchange {
   double offset;
   double size;
-  double flags;
+  uint32_t flags;
   uint64_t unmapped;
 };
 static_assert(sizeof(DmaExchange) == 32);

@@ -69,7 +69,7 @@ class DmaSpace {
   // After the kernel has mapped it. The kernel refuses overlaps (EEXIST): it is the arbiter between threads, so the
   // lock need not span its call. `mapping` is held until the range is unmapped. When it was withdrawn meanwhile, the
   // range is unmapped again: EBADF.
-  int record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping);
+  [[nodiscard]] int record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping);
 
   // After the kernel has dropped everything.
   void forgetAll();

@@ -3,18 +3,17 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 
+#include "memory/backing.h"
 #include "memory/dma_space.h"
-#include "memory/memory.h"
 #include "support/arguments.h"
 #include "support/operation.h"
 
 namespace nodevfio {
 
-class Registers;
-
-// One mapping: of memory of ours, or of a device's own, by the part of its region that this process has mapped.
+// One mapping: of memory of ours, or of a device's own.
 class DmaMap {
  public:
   // On the environment's thread. Throws when the range does not lie inside the source.
@@ -25,14 +24,8 @@ class DmaMap {
   void letGo();
 
  private:
-  void takeMemory(Napi::Env env, std::shared_ptr<Memory> memory);
-  void takeRegion(Napi::Env env, Registers& registers);
-
   std::shared_ptr<DmaSpace> space_;
-  std::shared_ptr<Memory> memory_;
-  std::shared_ptr<Mapping> region_;
-  // In the memory or in the region's mapping.
-  uint64_t offset_;
+  std::optional<Backing> backing_;
   const uint64_t size_;
   const uint64_t iova_;
   const uint32_t flags_;

@@ -16,10 +16,17 @@ namespace nodevfio {
 [[noreturn]] void refuseType(const Napi::Value& value, const char* name, const char* expected);
 [[noreturn]] void refuseRange(const Napi::Value& value, const char* name, const char* bound);
 
+// The largest of the numbers that are exact, with those below it.
+inline constexpr double kMostExact = 9007199254740991.0;
+
+inline bool isWhole(double number, double least, double most) {
+  return number >= least && number <= most && std::trunc(number) == number;
+}
+
 inline double wholeNumber(const Napi::Value& value, const char* name, double least, double most, const char* bound) {
   double number = 0;
   if (napi_get_value_double(value.Env(), value, &number) != napi_ok) refuseType(value, name, "a number");
-  if (!(number >= least && number <= most) || std::trunc(number) != number) refuseRange(value, name, bound);
+  if (!isWhole(number, least, most)) refuseRange(value, name, bound);
   return number;
 }
 
@@ -33,7 +40,7 @@ int32_t int32Of(const Napi::Value& value, const char* name);
 
 // A whole number from 0 to 2^53 - 1.
 inline int64_t safeInteger(const Napi::Value& value, const char* name) {
-  return static_cast<int64_t>(wholeNumber(value, name, 0, 9007199254740991.0, "a whole number from 0 to 2^53 - 1"));
+  return static_cast<int64_t>(wholeNumber(value, name, 0, kMostExact, "a whole number from 0 to 2^53 - 1"));
 }
 
 // A bigint from 0 to 2^64 - 1.

@@ -33,19 +33,26 @@ class OperationOn {
 // The name under which `define` gave the running function to JavaScript.
 inline const char* nameOf(const Napi::CallbackInfo& info) { return static_cast<const char*>(info.Data()); }
 
-// The border of every cold function: a Failure leaves as the environment's VfioError.
+// The border to JavaScript: a Failure leaves as the environment's VfioError.
+template <class Call>
+napi_value atTheBorder(napi_env env, const char* name, Call call) {
+  const Caller caller(name);
+  try {
+    return call();
+  } catch (const Failure& failure) {
+    throwFailure(env, failure);
+  } catch (const Napi::Error& error) {
+    error.ThrowAsJavaScriptException();
+  } catch (const std::bad_alloc&) {
+    throwFailure(env, Failure(ENOMEM, "malloc"));
+  }
+  return nullptr;
+}
+
+// That of every cold function.
 template <Napi::Value (*function)(const Napi::CallbackInfo&)>
 Napi::Value guarded(const Napi::CallbackInfo& info) {
-  const Caller caller(nameOf(info));
-  try {
-    return function(info);
-  } catch (const Failure& failure) {
-    throwFailure(info.Env(), failure);
-    return {};
-  } catch (const std::bad_alloc&) {
-    throwFailure(info.Env(), Failure(ENOMEM, "malloc"));
-    return {};
-  }
+  return {info.Env(), atTheBorder(info.Env(), nameOf(info), [&]() -> napi_value { return function(info); })};
 }
 
 template <Napi::Value (*function)(const Napi::CallbackInfo&)>

@@ -235,7 +235,7 @@ export class AddressSpace extends Handle {
    */
   async mapFile(file: Handle | number, options?: MapOptions): Promise<bigint> {
     const { native, piece, place } = this.#filePiece(file, options)
-    return this.#tryAsync(piece, place, 'IOMMU_IOAS_MAP_FILE', (iova) =>
+    return this.#place(piece, place, (iova) =>
       addon().ioasMapFile(this.native, native, piece.offset, piece.size, iova, place.flags),
     )
   }
@@ -257,7 +257,7 @@ export class AddressSpace extends Handle {
    */
   async copy(source: AddressSpace, iova: bigint, size: number, options?: PlaceOptions): Promise<bigint> {
     const { extent, place, from } = this.#copyPiece(source, iova, size, options)
-    return this.#tryAsync(extent, place, 'IOMMU_IOAS_COPY', (target) =>
+    return this.#place(extent, place, (target) =>
       addon().ioasCopy(this.native, from, iova, BigInt(size), target, place.flags),
     )
   }
@@ -477,9 +477,7 @@ export class AddressSpace extends Handle {
   async #placeAsync(piece: MemoryPiece, place: Placement): Promise<bigint> {
     const found = this.#found(piece, place)
     if (found !== undefined) return found
-    return this.#tryAsync(piece, place, this.#backend.mapCall, (iova) =>
-      this.#backend.map(piece, iova, place.flags),
-    )
+    return this.#place(piece, place, (iova) => this.#backend.map(piece, iova, place.flags))
   }
 
   /** Where the memory is already, for a space in which nothing is mapped. */
@@ -487,13 +485,8 @@ export class AddressSpace extends Handle {
     return this.#backend.locate?.(piece, place.iova, place.below)
   }
 
-  #tryAsync(
-    piece: Extent,
-    place: Placement,
-    name: string,
-    call: (iova: bigint) => Promise<void>,
-  ): Promise<bigint> {
-    return this.running(() => this.#placer.place(piece, place, name, call))
+  #place(piece: Extent, place: Placement, call: (iova: bigint) => Promise<void>): Promise<bigint> {
+    return this.running(() => this.#placer.place(piece, place, call))
   }
 
   #own(memory: GuestMemory, iova: bigint): DmaBuffer {

@@ -39,8 +39,8 @@ export interface SpaceBackend {
   geometry(): Geometry
   /** As of now. */
   info(): Geometry
-  /** Looks again at what `geometry()` has kept; whether the usable ranges are others by now. */
-  refresh(): boolean
+  /** What `geometry()` has kept is wrong. */
+  forgetGeometry(): void
   mapFlags(read: boolean, write: boolean): number
   map(piece: Piece, iova: bigint, flags: number): Promise<void>
   mapSync(piece: Piece, iova: bigint, flags: number): void
@@ -55,15 +55,4 @@ export interface SpaceBackend {
   explainMap(error: VfioError, peer: boolean): VfioErrorContext
   /** Lets go of what it holds beside the space's native object. */
   close(): void
-}
-
-/** Whether two answers name the same usable addresses. */
-export function sameRanges(one: Geometry, other: Geometry): boolean {
-  return (
-    one.iovaRanges.length === other.iovaRanges.length &&
-    one.iovaRanges.every(({ start, last }, i) => {
-      const range = other.iovaRanges[i]
-      return range?.start === start && range.last === last
-    })
-  )
 }

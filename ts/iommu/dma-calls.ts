@@ -3,7 +3,7 @@
 import { addon, type NativeHandle, tell, watching } from '../native.js'
 import type { Piece } from './backend.js'
 
-// The exchange as native/memory/dma_calls.h has it, in units of 8 bytes: three numbers and a 64-bit word.
+// The exchange as native/memory/dma_calls.h has it, in units of 8 bytes: two numbers, 32 bits, and 64.
 const OFFSET = 0
 const SIZE = 1
 const FLAGS = 2
@@ -13,6 +13,7 @@ interface Bound {
   readonly map: (memory: NativeHandle, iova: bigint) => void
   readonly unmap: (iova: bigint, size?: number | bigint) => void
   readonly numbers: Float64Array
+  readonly halves: Uint32Array
   readonly words: BigUint64Array
 }
 
@@ -26,10 +27,10 @@ export class DmaCalls {
 
   /** Maps part of a memory, whose offset and size are whole numbers, at an address yet to be checked. */
   map({ memory, offset, size }: Piece, iova: bigint, flags: number): void {
-    const { map, numbers } = this.#functions()
+    const { map, numbers, halves } = this.#functions()
     numbers[OFFSET] = offset
     numbers[SIZE] = size
-    numbers[FLAGS] = flags
+    halves[2 * FLAGS] = flags
     if (watching()) {
       tell('dmaMap', [this.#native(), memory.native, offset, size, iova, flags], () => {
         map(memory.native, iova)
@@ -62,6 +63,12 @@ export class DmaCalls {
 
   #bind(): Bound {
     const { map, unmap, exchange } = addon().dmaFunctions(this.#native())
-    return { map, unmap, numbers: new Float64Array(exchange), words: new BigUint64Array(exchange) }
+    return {
+      map,
+      unmap,
+      numbers: new Float64Array(exchange),
+      halves: new Uint32Array(exchange),
+      words: new BigUint64Array(exchange),
+    }
   }
 }

@@ -1,11 +1,12 @@
 // The iommufd backend of an AddressSpace: an IOAS.
 import { VfioError, type VfioErrorContext } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
-import { type Geometry, type Piece, type SpaceBackend, sameRanges } from './backend.js'
+import type { Geometry, Piece, SpaceBackend } from './backend.js'
 import type { DirtyTracking } from './dirty-tracking.js'
 import { DmaCalls } from './dma-calls.js'
 import { IoasDirtyTracking } from './ioas-dirty-tracking.js'
 import { Iommufd } from './iommufd.js'
+import { KeptGeometry } from './kept-geometry.js'
 import { peerContext } from './peer-memory.js'
 
 const MAP_WRITE = 2 // IOMMU_IOAS_MAP_WRITEABLE
@@ -20,13 +21,15 @@ export class IoasBackend implements SpaceBackend {
   readonly #native: () => NativeHandle
   readonly #calls: DmaCalls
   #iommufd: Iommufd | undefined
-  #changes: Uint32Array | undefined
-  #known: Geometry | undefined
-  #knownAt = 0
+  readonly #geometry: KeptGeometry<Geometry>
 
   constructor(native: () => NativeHandle) {
     this.#native = native
     this.#calls = new DmaCalls(native)
+    this.#geometry = new KeptGeometry(
+      () => this.info(),
+      () => addon().ioasChanges(native()),
+    )
   }
 
   get native(): NativeHandle {
@@ -57,18 +60,11 @@ export class IoasBackend implements SpaceBackend {
   }
 
   geometry(): Geometry {
-    const [changes = 0] = (this.#changes ??= new Uint32Array(addon().ioasChanges(this.#native())))
-    if (this.#known === undefined || this.#knownAt !== changes) {
-      this.#known = this.info()
-      this.#knownAt = changes
-    }
-    return this.#known
+    return this.#geometry.get()
   }
 
-  refresh(): boolean {
-    const before = this.#known
-    this.#known = undefined
-    return before !== undefined && !sameRanges(before, this.geometry())
+  forgetGeometry(): void {
+    this.#geometry.drop()
   }
 
   mapFlags(read: boolean, write: boolean): number {

@@ -95,12 +95,16 @@ function largestPage(size: number): number {
   return Math.min(2 ** 30, 2 ** Math.floor(Math.log2(size)))
 }
 
-function wholeOf(memory: Mappable): MemoryPiece {
-  if (memory instanceof GuestMemory) return ours(memory, 0, memory.size)
-  if (memory instanceof DmaBuffer) return ours(memory.memory, 0, memory.size)
-  if (memory instanceof PeerMemory) {
-    return { memory, peer: true, offset: 0, size: memory.size, alignment: 1 }
-  }
+interface Whole {
+  readonly memory: GuestMemory | PeerMemory
+  readonly offset: number
+  readonly size: number
+}
+
+function wholeOf(memory: Mappable): Whole {
+  if (memory instanceof GuestMemory || memory instanceof PeerMemory)
+    return { memory, offset: 0, size: memory.size }
+  if (memory instanceof DmaBuffer) return { memory: memory.memory, offset: 0, size: memory.size }
   const view = ArrayBuffer.isView(memory) ? memory : undefined
   const buffer = view === undefined ? memory : view.buffer
   if (!(buffer instanceof ArrayBuffer) && !(buffer instanceof SharedArrayBuffer)) {
@@ -112,11 +116,11 @@ function wholeOf(memory: Mappable): MemoryPiece {
       'memory must be page-aligned memory of this package: an ordinary ArrayBuffer is not; use allocate() or GuestMemory',
     )
   }
-  return ours(origin.memory, origin.offset + (view?.byteOffset ?? 0), view?.byteLength ?? buffer.byteLength)
-}
-
-function ours(memory: GuestMemory, offset: number, size: number): MemoryPiece {
-  return { memory, peer: false, offset, size, alignment: memory.pageSize }
+  return {
+    memory: origin.memory,
+    offset: origin.offset + (view?.byteOffset ?? 0),
+    size: view?.byteLength ?? buffer.byteLength,
+  }
 }
 
 /** The part of memory that the options mean. */
@@ -133,13 +137,15 @@ export function pieceOf(memory: Mappable, options?: MapOptions): MemoryPiece {
       `memory must start and end on a page (${String(page)} bytes); offset ${String(start)}, size ${String(size)} do not: use allocate() for memory that fits`,
     )
   }
-  if (memory instanceof PeerMemory && !memory.isMapped(start, size)) {
+  const { memory: own } = whole
+  if (own instanceof GuestMemory)
+    return { memory: own, peer: false, offset: start, size, alignment: own.pageSize }
+  if (!own.isMapped(start, size)) {
     throw new RangeError(
       `offset and size must lie in one of the region's mmapAreas; ${String(start)} and ${String(size)} do not`,
     )
   }
-  const alignment = whole.peer ? largestPage(size) : whole.alignment
-  return { memory: whole.memory, peer: whole.peer, offset: start, size, alignment }
+  return { memory: own, peer: true, offset: start, size, alignment: largestPage(size) }
 }
 
 /** The part of a file that the options mean. */
@@ -157,6 +163,11 @@ export function filePieceOf(
   return { offset, size: size ?? 0, alignment: page, peer: false }
 }
 
+/** Whether a range of IOVAs lies inside one of the valid ranges. */
+export function isUsable(geometry: Geometry, iova: bigint, size: bigint): boolean {
+  return rangesOf(geometry).some(({ start, last }) => iova >= start && iova + size - 1n <= last)
+}
+
 /**
  * Says what is wrong with a given IOVA, once the kernel has refused it: asking beforehand for what is usable, and comparing,
  * would cost every mapping for the sake of the wrong ones.
@@ -166,10 +177,10 @@ export function checkFixed(geometry: Geometry, iova: bigint, size: bigint): void
   const granule = granuleOf(geometry)
   if (iova % granule !== 0n)
     throw new RangeError(`iova must be a multiple of ${String(granule)}, not ${hex(iova)}`)
-  const end = iova + size - 1n
-  const ranges = rangesOf(geometry)
-  for (const { start, last } of ranges) if (iova >= start && end <= last) return
-  const shown = ranges.map(({ start, last }) => `${hex(start)}-${hex(last)}`).join(', ')
+  if (isUsable(geometry, iova, size)) return
+  const shown = rangesOf(geometry)
+    .map(({ start, last }) => `${hex(start)}-${hex(last)}`)
+    .join(', ')
   throw new RangeError(
     `iova must lie inside one of the valid ranges (${shown}); ${span(iova, size)} does not`,
   )

@@ -9,6 +9,7 @@ import {
   candidates,
   checkFixed,
   givenOf,
+  isUsable,
   mapContext,
 } from './placement.js'
 
@@ -37,7 +38,9 @@ export class Placer {
         throw this.#refused(error, extent, given)
       }
     }
-    for (const iova of this.#candidates(extent, place)) {
+    const places = this.#candidates(extent, place)
+    for (;;) {
+      const iova = places.next().value
       try {
         call(iova)
         return iova
@@ -45,15 +48,9 @@ export class Placer {
         this.#passOver(error, extent, iova)
       }
     }
-    throw new VfioError(EEXIST, this.#backend.mapCall)
   }
 
-  async place(
-    extent: Extent,
-    place: Placement,
-    name: string,
-    call: (iova: bigint) => Promise<void>,
-  ): Promise<bigint> {
+  async place(extent: Extent, place: Placement, call: (iova: bigint) => Promise<void>): Promise<bigint> {
     const given = givenOf(place, extent)
     if (given !== undefined) {
       try {
@@ -63,7 +60,9 @@ export class Placer {
         throw this.#refused(error, extent, given)
       }
     }
-    for (const iova of this.#candidates(extent, place)) {
+    const places = this.#candidates(extent, place)
+    for (;;) {
+      const iova = places.next().value
       try {
         await call(iova)
         return iova
@@ -71,10 +70,10 @@ export class Placer {
         this.#passOver(error, extent, iova)
       }
     }
-    throw new VfioError(EEXIST, name)
   }
 
-  *#candidates(extent: Extent, place: Placement): Generator<bigint> {
+  /** Where it may go, in the order to try; ends with the error of candidates(). */
+  *#candidates(extent: Extent, place: Placement): Generator<bigint, never> {
     for (;;) {
       const moves = this.#moves
       for (const iova of candidates(this.#backend, extent, place, this.#gap)) {
@@ -97,12 +96,17 @@ export class Placer {
   #passOver(error: unknown, extent: Extent, iova: bigint): void {
     if (error instanceof VfioError && !this.#closed()) {
       if (error.errno === EEXIST) return
-      if (error.errno === EINVAL && this.#backend.refresh()) {
-        this.#moves++
-        return
-      }
+      if (error.errno === EINVAL && this.#hasMoved(iova, extent)) return
     }
     throw this.#explained(error, extent, iova)
+  }
+
+  /** Whether the address was taken from ranges that are others by now; then placing begins anew. */
+  #hasMoved(iova: bigint, extent: Extent): boolean {
+    this.#backend.forgetGeometry()
+    if (isUsable(this.#backend.geometry(), iova, BigInt(extent.size))) return false
+    this.#moves++
+    return true
   }
 
   #explained(error: unknown, extent: Extent, iova: bigint): unknown {

@@ -2,9 +2,10 @@
 import { EOPNOTSUPP, VfioError, type VfioErrorContext, attempt } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
 import { MAX_U64 } from '../validate.js'
-import { type Geometry, type IommuType, type Piece, type SpaceBackend, sameRanges } from './backend.js'
+import type { Geometry, IommuType, Piece, SpaceBackend } from './backend.js'
 import { DmaCalls } from './dma-calls.js'
 import { type DirtyTracking, Type1DirtyTracking } from './dirty-tracking.js'
+import { KeptGeometry } from './kept-geometry.js'
 import { peerContext } from './peer-memory.js'
 import { type Type1Info, decodeType1Info } from './type1-info.js'
 
@@ -40,13 +41,15 @@ export class ContainerBackend implements SpaceBackend {
   readonly #native: () => NativeHandle
   readonly #wanted: 'auto' | ContainerIommu
   readonly #calls: DmaCalls
-  #changes: Uint32Array | undefined
-  #known: Type1Info | undefined
-  #knownAt = 0
+  readonly #geometry: KeptGeometry<Type1Info>
 
   constructor(native: () => NativeHandle, wanted: 'auto' | ContainerIommu) {
     this.#native = native
     this.#calls = new DmaCalls(native)
+    this.#geometry = new KeptGeometry(
+      () => this.info(),
+      () => addon().containerChanges(native()),
+    )
     this.#wanted = wanted
   }
 
@@ -69,20 +72,12 @@ export class ContainerBackend implements SpaceBackend {
   }
 
   geometry(): Geometry {
-    const [changes = 0] = (this.#changes ??= new Uint32Array(addon().containerChanges(this.#native())))
     // Another program set the space up and may go on doing so.
-    if (changes === 0) return this.info()
-    if (this.#known === undefined || this.#knownAt !== changes) {
-      this.#known = this.info()
-      this.#knownAt = changes
-    }
-    return this.#known
+    return this.#geometry.changes === 0 ? this.info() : this.#geometry.get()
   }
 
-  refresh(): boolean {
-    const before = this.#known
-    this.#known = undefined
-    return before !== undefined && !sameRanges(before, this.geometry())
+  forgetGeometry(): void {
+    this.#geometry.drop()
   }
 
   mapFlags(read: boolean, write: boolean): number {

@@ -6,7 +6,6 @@ export interface IommufdFunctions {
   /** The lowest free, aligned range of `size` bytes within [start, last], among what this process mapped. */
   dmaGap(space: NativeHandle, start: bigint, last: bigint, size: bigint, alignment: bigint): bigint | null
   dmaMappingCount(space: NativeHandle): number
-  /** A handle that unmaps the range when its last holder lets go. */
   /**
    * What maps and unmaps on the spot: `map` takes the offset, the size and the flags from the exchange, `unmap` its size
    * unless it is given one, and leaves there how much it was. The memory is memory or a region's registers.
@@ -16,6 +15,7 @@ export interface IommufdFunctions {
     unmap: (iova: bigint, size?: number | bigint) => void
     exchange: ArrayBuffer
   }
+  /** A handle that unmaps the range when its last holder lets go. */
   dmaMappingOwn(space: NativeHandle, iova: bigint, size: bigint): NativeHandle
 
   // -- iommufd --
@@ -84,7 +84,6 @@ export interface IommufdFunctions {
     iova: bigint,
     flags: number,
   ): Promise<void>
-  /** Without a size, everything. */
   ioasUnmap(ioas: NativeHandle, iova: bigint, size: number | bigint): Promise<bigint>
   ioasUnmapAll(ioas: NativeHandle): bigint
 
