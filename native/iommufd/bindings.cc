@@ -116,6 +116,13 @@ Napi::Value ioasChanges(const Napi::CallbackInfo& info) {
   return lend(info.Env(), take<Ioas>(info[0], "ioas")->changes().memory());
 }
 
+void setRanges(Napi::Array& flat, uint32_t at, const std::vector<uapi::IovaRange>& ranges) {
+  for (const auto& range : ranges) {
+    flat.Set(at++, Napi::BigInt::New(flat.Env(), range.start));
+    flat.Set(at++, Napi::BigInt::New(flat.Env(), range.last));
+  }
+}
+
 // ioasIovaRanges(ioas): the alignment of every IOVA, then the start and the last address of each range.
 Napi::Value ioasIovaRanges(const Napi::CallbackInfo& info) {
   std::vector<uapi::IovaRange> ranges;
@@ -124,11 +131,7 @@ Napi::Value ioasIovaRanges(const Napi::CallbackInfo& info) {
   if (error != 0) throw Failure(error, "IOMMU_IOAS_IOVA_RANGES");
   auto result = Napi::Array::New(info.Env(), 1 + 2 * ranges.size());
   result.Set(uint32_t{0}, Napi::BigInt::New(info.Env(), alignment));
-  uint32_t at = 1;
-  for (const auto& range : ranges) {
-    result.Set(at++, Napi::BigInt::New(info.Env(), range.start));
-    result.Set(at++, Napi::BigInt::New(info.Env(), range.last));
-  }
+  setRanges(result, 1, ranges);
   return result;
 }
 
@@ -141,12 +144,17 @@ Napi::Value ioasAllowIovas(const Napi::CallbackInfo& info) {
   for (uint32_t i = 0; i + 1 < flat.Length(); i += 2) {
     ranges.push_back({uint64Of(flat.Get(i), "start"), uint64Of(flat.Get(i + 1), "last")});
   }
-  uapi::IoasAllowIovas request = {0, ioas->id(), static_cast<uint32_t>(ranges.size()), 0,
-                                  reinterpret_cast<uint64_t>(ranges.data())};
-  const int error = ioas->iommufd()->call(uapi::kIoasAllowIovas, request);
+  const int error = ioas->allow(std::move(ranges));
   if (error != 0) throw Failure(error, "IOMMU_IOAS_ALLOW_IOVAS");
-  ioas->changed();
   return undefined(info);
+}
+
+// ioasAllowed(ioas): see Ioas::allowed, as ioasAllowIovas takes them.
+Napi::Value ioasAllowed(const Napi::CallbackInfo& info) {
+  const auto ranges = take<Ioas>(info[0], "ioas")->allowed();
+  auto result = Napi::Array::New(info.Env(), 2 * ranges.size());
+  setRanges(result, 0, ranges);
+  return result;
 }
 
 // An object with a descriptor, by its handle or by its number. A number is duplicated: by the time that the call runs
@@ -240,6 +248,7 @@ void registerIommufd(Napi::Env env, Napi::Object exports) {
   define<ioasChanges>(env, exports, "ioasChanges");
   define<ioasIovaRanges>(env, exports, "ioasIovaRanges");
   define<ioasAllowIovas>(env, exports, "ioasAllowIovas");
+  define<ioasAllowed>(env, exports, "ioasAllowed");
   // ioasMap(ioas, memory, offset, size, iova, flags)
   define<asynchronously<MapMemory<Ioas>>>(env, exports, "ioasMap");
   define<synchronously<MapFile>>(env, exports, "ioasMapFileSync");

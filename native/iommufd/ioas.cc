@@ -2,6 +2,7 @@
 #include "iommufd/ioas.h"
 
 #include <cerrno>
+#include <utility>
 
 namespace nodevfio {
 
@@ -58,6 +59,23 @@ int Ioas::unmapAll(uint64_t& unmapped) {
     if (error == 0) forget.all();
     return error;
   });
+}
+
+int Ioas::allow(std::vector<uapi::IovaRange> ranges) {
+  // Held over the call: of two that are made at once, the kernel's last is the last here too.
+  const std::lock_guard lock(allowedMutex_);
+  uapi::IoasAllowIovas request = {0, id(), static_cast<uint32_t>(ranges.size()), 0,
+                                  reinterpret_cast<uint64_t>(ranges.data())};
+  const int error = iommufd()->call(uapi::kIoasAllowIovas, request);
+  if (error != 0) return error;
+  allowed_ = std::move(ranges);
+  changed();
+  return 0;
+}
+
+std::vector<uapi::IovaRange> Ioas::allowed() {
+  const std::lock_guard lock(allowedMutex_);
+  return allowed_;
 }
 
 Ioas::Tracking Ioas::tracking() {

@@ -36,6 +36,11 @@ class Ioas : public IommufdObject, public DmaSpace {
   // IOMMU_IOAS_IOVA_RANGES, whatever number there is of them.
   int iovaRanges(std::vector<uapi::IovaRange>& ranges, uint64_t& alignment) const;
 
+  // IOMMU_IOAS_ALLOW_IOVAS: `ranges` replace what was allowed.
+  int allow(std::vector<uapi::IovaRange> ranges);
+  // What was allowed through this process, which the kernel does not tell; empty where nothing was.
+  std::vector<uapi::IovaRange> allowed();
+
   // How often, through this process, a device came or left, or the allowed ranges were set: what may change the usable
   // addresses.
   const ChangeCount& changes() const { return changes_; }
@@ -60,6 +65,8 @@ class Ioas : public IommufdObject, public DmaSpace {
   Tables livingTables();
 
   ChangeCount changes_;
+  std::mutex allowedMutex_;
+  std::vector<uapi::IovaRange> allowed_;
   std::mutex trackingMutex_;
   Tracking tracking_ = Tracking::kNone;
   // Devices hold them.

@@ -8,6 +8,7 @@ import { IoasDirtyTracking } from './ioas-dirty-tracking.js'
 import { Iommufd } from './iommufd.js'
 import { KeptGeometry } from './kept-geometry.js'
 import { peerContext } from './peer-memory.js'
+import type { IovaRange } from './type1-info.js'
 
 const MAP_WRITE = 2 // IOMMU_IOAS_MAP_WRITEABLE
 const MAP_READ = 4 // IOMMU_IOAS_MAP_READABLE
@@ -27,7 +28,7 @@ export class IoasBackend implements SpaceBackend {
     this.#native = native
     this.#calls = new DmaCalls(native)
     this.#geometry = new KeptGeometry(
-      () => this.info(),
+      () => this.#placeable(),
       () => addon().ioasChanges(native()),
     )
   }
@@ -50,13 +51,20 @@ export class IoasBackend implements SpaceBackend {
 
   info(): Geometry {
     const [alignment = 1n, ...flat] = addon().ioasIovaRanges(this.#native())
-    const iovaRanges = []
-    for (let at = 0; at + 1 < flat.length; at += 2) {
-      iovaRanges.push({ start: flat[at] ?? 0n, last: flat[at + 1] ?? 0n })
-    }
+    const iovaRanges = rangesFrom(flat)
     // Without a device any byte is as good as another; memory comes in pages all the same.
     const page = BigInt(addon().pageSize())
     return { pageSizes: [alignment > page ? alignment : page], iovaRanges, mappingsAvailable: null }
+  }
+
+  /**
+   * Where places are picked: as the kernel's own picking, inside what was allowed, which no device that comes later takes
+   * away. A given address may be any usable one.
+   */
+  #placeable(): Geometry {
+    const geometry = this.info()
+    const allowed = rangesFrom(addon().ioasAllowed(this.#native()))
+    return allowed.length === 0 ? geometry : { ...geometry, iovaRanges: allowed }
   }
 
   geometry(): Geometry {
@@ -125,6 +133,14 @@ export class IoasBackend implements SpaceBackend {
   close(): void {
     this.#iommufd?.close()
   }
+}
+
+function rangesFrom(flat: readonly bigint[]): IovaRange[] {
+  const ranges: IovaRange[] = []
+  for (let at = 0; at + 1 < flat.length; at += 2) {
+    ranges.push({ start: flat[at] ?? 0n, last: flat[at + 1] ?? 0n })
+  }
+  return ranges
 }
 
 /** type1 says 0 where iommufd has an error. */

@@ -149,6 +149,13 @@ for (const setting of SETTINGS) {
         t.is(taken.code, 'EADDRINUSE')
         const allowed = { start: base + 200n * P, last: base + 600n * P - 1n }
         space.allowIovas([allowed])
+        for (const [i, iova] of place().entries()) {
+          t.true(iova >= allowed.start && iova + BigInt(i + 1) * P - 1n <= allowed.last)
+        }
+        // A given address may be any, and what is mapped there stays.
+        const given = base + 150n * P
+        t.is(space.mapSync(memory, { iova: given }), given)
+        t.is(space.unmapSync(given, 16 * PAGE), 16n * P)
         // And the other way round: what is allowed cannot be reserved any more.
         t.is(
           errorOf(() => {
@@ -157,6 +164,7 @@ for (const setting of SETTINGS) {
           'EADDRINUSE',
         )
         space.allowIovas([])
+        t.true(place().some((iova) => iova < allowed.start))
         reserve(space, allowed.start + P, P)
       })
     },
