@@ -140,7 +140,7 @@ export class Hwpt extends Handle {
     return invalidate(this.native, data, entryLength)
   }
 
-  /** Destroys it; devices must be detached. Idempotent. */
+  /** Lets go of it: it is destroyed once no device is on it and nothing that was made from it is left. Idempotent. */
   close(): void {
     this.closeNow()
   }

@@ -41,7 +41,7 @@ export class Viommu extends Handle {
     return invalidate(this.native, data, entryLength)
   }
 
-  /** Destroys it; what was made in it must be closed. Idempotent. */
+  /** Lets go of it: it is destroyed once nothing that was made in it is left. Idempotent. */
   close(): void {
     this.closeNow()
   }
