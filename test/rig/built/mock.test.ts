@@ -31,6 +31,9 @@ test.serial('what the IOMMU behind a device can do', async (t) => {
     t.is(info.type, 0xfeedbeef)
     t.is(new DataView(info.data.buffer).getUint32(4, true), SELFTEST)
     t.true(info.capabilities.dirtyTracking)
+    // Of a kind that is asked for: its own, and one that it does not have.
+    t.deepEqual(hwInfo(mock, info.type), info)
+    t.is(t.throws(() => hwInfo(mock, 1), { instanceOf: VfioError }).code, 'EOPNOTSUPP')
   })
 })
 
@@ -255,6 +258,11 @@ test.serial('a page request is read with what it asks for, and answered', async 
     const [second] = queue.read()
     t.like(second, { read: false, write: false, execute: true, privileged: true, address: 0x5000n })
     queue.respond(second?.cookie ?? 0, 'invalid')
+    // By one of the device's processes.
+    mock.pageRequest(0x7000n, 1, 5)
+    const [third] = queue.read()
+    t.like(third, { pasid: 5, read: true, write: false, address: 0x7000n })
+    queue.respond(third?.cookie ?? 0, 'success')
     t.deepEqual(queue.read(), [])
     mock.attach(space.ioasId as number)
     nested.close()

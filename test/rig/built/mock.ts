@@ -194,10 +194,10 @@ export class Mock implements IommufdDevice {
     })
   }
 
-  pageRequest(address: bigint, permissions = 3): void {
+  pageRequest(address: bigint, permissions = 3, pasid = 0): void {
     command(this.iommufd, OP.triggerIopf, 0, (view) => {
       view.setUint32(16, this.iommufdId, true)
-      view.setUint32(20, 0, true)
+      view.setUint32(20, pasid, true)
       view.setUint32(24, 7, true)
       view.setUint32(28, permissions, true)
       view.setBigUint64(32, address, true)
