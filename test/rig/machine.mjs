@@ -81,6 +81,8 @@ const GIGABYTE_PAGE_FROM = 3072
 const kernelCommandLine = ({ memory, append, iommu, sriov }) =>
   [
     'console=ttyS0 loglevel=4 panic=-1 oops=panic',
+    // An NMI comes from postmortem.mjs only. With it, and with any other panic, where all processors are (0x40).
+    'unknown_nmi_panic panic_print=0x40',
     'mitigations=off init_on_alloc=0 nowatchdog cryptomgr.notests tsc=reliable no_timer_check',
     // The bridge's hot-plug controller cannot be had beside ACPI's: without this, each boot complains of it.
     'initcall_blacklist=shpcd_init',
@@ -105,6 +107,9 @@ export const PORTS = [
   { name: 'rig.control', fd: 5 },
 ]
 
+/** QEMU's monitor, on one more such socket. */
+const MONITOR_FD = 6
+
 // A comma separates QEMU's options; within a value it is written twice.
 const escaped = (path) => path.replaceAll(',', ',,')
 
@@ -117,6 +122,7 @@ export const qemuArguments = ({ kernel, folder, cpus, memory, append, share, tra
     ['-kernel', kernel.image, '-initrd', join(folder, 'initramfs')],
     ['-append', kernelCommandLine({ memory, append, iommu, sriov })],
     ['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
+    ['-chardev', `socket,id=monitor,fd=${MONITOR_FD}`, '-mon', 'chardev=monitor,mode=control'],
     IOMMUS[iommu].device,
 
     ['-fsdev', 'local,id=host,path=/,security_model=none,readonly=on,multidevs=remap'],

@@ -7,9 +7,11 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { IVSHMEM, PORTS } from './machine.mjs'
+import { interview } from './postmortem.mjs'
 import { RigError } from './say.mjs'
 
-const KERNEL_LINES = 60
+// Those of a panic, with the backtraces of all processors.
+const KERNEL_LINES = 150
 const BOOT_SECONDS = 120
 const GOODBYE_MILLISECONDS = 5000
 
@@ -44,7 +46,7 @@ export const boot = async ({
 }) => {
   const server = await startIvshmemServer(folder)
   const child = spawn(qemu, qemuArgs, {
-    stdio: ['ignore', 'pipe', 'pipe', ...PORTS.map(() => 'pipe')],
+    stdio: ['ignore', 'pipe', 'pipe', ...PORTS.map(() => 'pipe'), 'pipe'],
     // In its own process group, so that a Ctrl-C reaches only the rig, which then ends it and says so.
     detached: true,
   })
@@ -64,13 +66,14 @@ export const boot = async ({
     if (text) remember(text)
     panicked ||= text.includes('Kernel panic')
   })
+  const ofQemu = (line) => remember(`qemu: ${line}`)
   lines(child.stderr, (line) => {
-    if (!trace?.take(line)) remember(`qemu: ${line}`)
+    if (!trace?.take(line)) ofQemu(line)
   })
 
-  const [out, err, control] = child.stdio.slice(3)
+  const [out, err, control, monitor] = child.stdio.slice(3)
   // QEMU's end is reset when it is killed, which the run's ending already says.
-  for (const stream of [out, err, control]) stream.on('error', () => {})
+  for (const stream of [out, err, control, monitor]) stream.on('error', () => {})
   out.pipe(stdout, { end: false })
   err.pipe(stderr, { end: false })
 
@@ -81,10 +84,17 @@ export const boot = async ({
     ending ??= how
     child.kill('SIGKILL')
   }
+  // A machine that gives no sign of life is asked what it does before it goes.
+  const silenced = async () => {
+    if (ending !== undefined) return
+    ending = 'went silent'
+    await interview(monitor, ofQemu)
+    child.kill('SIGKILL')
+  }
   const deadline = setTimeout(end, timeout * 1000, 'timed out')
   let silent
   const listen = () => {
-    silent = setTimeout(end, silence * 1000, 'went silent')
+    silent = setTimeout(silenced, silence * 1000)
     for (const stream of [out, err]) stream.on('data', () => silent.refresh())
   }
   const bootDeadline = setTimeout(end, BOOT_SECONDS * 1000, 'died booting')

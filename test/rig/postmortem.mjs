@@ -1,0 +1,54 @@
+// What a machine that hangs can still tell: where its processors stand, asked of QEMU's monitor, and the kernel's own
+// backtraces, by an NMI, which it takes for a reason to panic (machine.mjs). An NMI comes through where interrupts do not.
+
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const ANSWER_MILLISECONDS = 5000
+const SAMPLES = 3
+const BETWEEN_MILLISECONDS = 300
+// For two backtraces on an emulated serial line.
+const BACKTRACE_MILLISECONDS = 10_000
+
+// The machine's end ends the pause.
+const pause = (milliseconds) => sleep(milliseconds, undefined, { ref: false })
+
+// The lines of `info registers` that say where a processor is: what it runs, with which flags, and on whose page table.
+const TELLING = /^(CPU#|RIP=|EIP=|RSP=|CR0=)/
+
+/** Speaks QMP over `stream`. `ask(command, args)` resolves to the answer, or to undefined when none comes. */
+const monitor = (stream) => {
+  const waiting = new Map()
+  let next = 1
+  createInterface({ input: stream, crlfDelay: Infinity }).on('line', (line) => {
+    const { id, return: answer, error } = JSON.parse(line)
+    waiting.get(id)?.(error ? error.desc : answer)
+    waiting.delete(id)
+  })
+  return (execute, args) =>
+    new Promise((resolve) => {
+      const id = next++
+      waiting.set(id, resolve)
+      setTimeout(() => resolve(undefined), ANSWER_MILLISECONDS).unref()
+      stream.write(`${JSON.stringify({ execute, arguments: args, id })}\n`)
+    })
+}
+
+/**
+ * Asks QEMU, at `stream`, where a hanging guest's processors are, a few times, and then has its kernel say why. Calls
+ * `tell` with each line of QEMU's; the kernel's come over its console. The machine is not to be used after that.
+ */
+export const interview = async (stream, tell) => {
+  const ask = monitor(stream)
+  if ((await ask('qmp_capabilities')) === undefined) {
+    tell('QEMU does not answer')
+    return
+  }
+  for (let sample = 0; sample < SAMPLES; sample++) {
+    if (sample > 0) await pause(BETWEEN_MILLISECONDS)
+    const registers = await ask('human-monitor-command', { 'command-line': 'info registers -a' })
+    for (const line of String(registers).split(/\r?\n/)) if (TELLING.test(line)) tell(line)
+  }
+  await ask('inject-nmi')
+  await pause(BACKTRACE_MILLISECONDS)
+}
