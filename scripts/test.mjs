@@ -33,7 +33,12 @@ const SUITES = [
   { name: 'kvm', what: 'virtual machines, on this machine', folder: 'kvm', run: recorded },
   { name: 'native', what: 'C++ unit tests', run: nativeTests },
   { name: 'rig', what: 'tests on real devices, in the rig', folder: 'rig', run: onRig, machines: MACHINES },
-  { name: 'trace', what: 'every access that a device sees, traced by QEMU', folder: 'host-rig', run: traced },
+  {
+    name: 'trace',
+    what: 'the rig from outside: every access that a device sees, and a machine that falls silent',
+    folder: 'host-rig',
+    run: traced,
+  },
 ]
 
 const HELP = `npm test -- [options]
