@@ -38,7 +38,7 @@ class Ioas : public IommufdObject, public DmaSpace {
 
   // IOMMU_IOAS_ALLOW_IOVAS: `ranges` replace what was allowed.
   int allow(std::vector<uapi::IovaRange> ranges);
-  // What was allowed through this process, which the kernel does not tell; empty where nothing was.
+  // What was allowed through this object, which the kernel does not tell; empty where nothing was.
   std::vector<uapi::IovaRange> allowed();
 
   // How often, through this process, a device came or left, or the allowed ranges were set: what may change the usable

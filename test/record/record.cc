@@ -273,11 +273,12 @@ Mode modeOfType(int fd, uint64_t type) {
 }
 
 // Offsets in iommu_fault_alloc, iommu_veventq_alloc, iommu_hwpt_pgfault, vfio_region_info and vfio_region_gfx_edid;
-// sizes of iommu_hwpt_pgfault and iommu_hwpt_page_response.
+// sizes of iommufd_vevent_header, iommu_hwpt_pgfault and iommu_hwpt_page_response.
 constexpr size_t kFaultFdAt = 12;
 constexpr size_t kEventTypeAt = 12;
 constexpr size_t kEventFdAt = 24;
 constexpr size_t kEventHeaderSize = 8;
+constexpr uint64_t kLostEvents = 1;  // IOMMU_VEVENTQ_FLAG_LOST_EVENTS
 constexpr size_t kFaultSize = 40;
 constexpr size_t kFaultPermAt = 16;
 constexpr size_t kResponseSize = 8;
@@ -366,7 +367,7 @@ void noteRead(int fd, const void* data, ssize_t size) {
       noteWords("read event", fd, "out", wordText("flags", flags));
       if (eventSize == 0) break;
       // That events were lost is a header without data.
-      at += kEventHeaderSize + ((flags & 1) != 0 ? 0 : eventSize);
+      at += kEventHeaderSize + ((flags & kLostEvents) != 0 ? 0 : eventSize);
     }
   }
 }

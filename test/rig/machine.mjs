@@ -101,14 +101,16 @@ const deviceArguments = ({ address, model, bus = 'pcie.0' }) => [
 ]
 
 /** Three connected sockets that QEMU inherits, by the name the guest finds them under. */
-export const PORTS = [
+const PORTS = [
   { name: 'rig.stdout', fd: 3 },
   { name: 'rig.stderr', fd: 4 },
   { name: 'rig.control', fd: 5 },
 ]
 
-/** QEMU's monitor, on one more such socket. */
-const MONITOR_FD = 6
+const MONITOR = { name: 'monitor', fd: 6 }
+
+/** All of QEMU's sockets, in the order of their numbers. */
+export const SOCKETS = [...PORTS, MONITOR]
 
 // A comma separates QEMU's options; within a value it is written twice.
 const escaped = (path) => path.replaceAll(',', ',,')
@@ -122,7 +124,12 @@ export const qemuArguments = ({ kernel, folder, cpus, memory, append, share, tra
     ['-kernel', kernel.image, '-initrd', join(folder, 'initramfs')],
     ['-append', kernelCommandLine({ memory, append, iommu, sriov })],
     ['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
-    ['-chardev', `socket,id=monitor,fd=${MONITOR_FD}`, '-mon', 'chardev=monitor,mode=control'],
+    [
+      '-chardev',
+      `socket,id=${MONITOR.name},fd=${MONITOR.fd}`,
+      '-mon',
+      `chardev=${MONITOR.name},mode=control`,
+    ],
     IOMMUS[iommu].device,
 
     ['-fsdev', 'local,id=host,path=/,security_model=none,readonly=on,multidevs=remap'],

@@ -10,11 +10,11 @@ const BETWEEN_MILLISECONDS = 300
 // For two backtraces on an emulated serial line.
 const BACKTRACE_MILLISECONDS = 10_000
 
-// The machine's end ends the pause.
+// Where the machine ends before the pause does, the program need not wait for it.
 const pause = (milliseconds) => sleep(milliseconds, undefined, { ref: false })
 
 // The lines of `info registers` that say where a processor is: what it runs, with which flags, and on whose page table.
-const TELLING = /^(CPU#|RIP=|EIP=|RSP=|CR0=)/
+const TELLING = /^(CPU#|[RE]IP=|CR0=)/
 
 /** Speaks QMP over `stream`. `ask(command, args)` resolves to the answer, or to undefined when none comes. */
 const monitor = (stream) => {

@@ -6,7 +6,7 @@ import { createWriteStream } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { IVSHMEM, PORTS } from './machine.mjs'
+import { IVSHMEM, SOCKETS } from './machine.mjs'
 import { interview } from './postmortem.mjs'
 import { RigError } from './say.mjs'
 
@@ -46,7 +46,7 @@ export const boot = async ({
 }) => {
   const server = await startIvshmemServer(folder)
   const child = spawn(qemu, qemuArgs, {
-    stdio: ['ignore', 'pipe', 'pipe', ...PORTS.map(() => 'pipe'), 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', ...SOCKETS.map(() => 'pipe')],
     // In its own process group, so that a Ctrl-C reaches only the rig, which then ends it and says so.
     detached: true,
   })

@@ -272,7 +272,8 @@ export class AddressSpace extends Handle {
 
   /**
    * Keeps ranges usable whatever devices come later: one that would need part of them for itself is refused
-   * (IOMMU_IOAS_ALLOW_IOVAS). Places are picked inside them from then on; a given `iova` may lie elsewhere. They replace what was allowed before; none at all lifts it.
+   * (IOMMU_IOAS_ALLOW_IOVAS). Places are picked inside them from then on; a given `iova` may lie elsewhere. They replace what
+   * was allowed before; none at all lifts it.
    * @throws VfioError EADDRINUSE when a device has part of them already; EOPNOTSUPP for a container
    */
   allowIovas(ranges: readonly IovaRange[]): void {

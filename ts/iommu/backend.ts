@@ -35,9 +35,12 @@ export interface SpaceBackend {
   readonly mapCall: string
   /** Whether all DMA is coherent with the caches; null where the kernel does not tell. */
   readonly cacheCoherent: boolean | null
-  /** What lasts until a device comes or leaves: asking and decoding take as long as mapping a megabyte. */
+  /**
+   * For picking places: the usable ranges, or those of them that picking is to keep to. Lasts until a device comes or leaves:
+   * asking and decoding take as long as mapping a megabyte.
+   */
   geometry(): Geometry
-  /** As of now. */
+  /** Everything that is usable, as of now. */
   info(): Geometry
   /** What `geometry()` has kept is wrong. */
   forgetGeometry(): void

@@ -222,7 +222,8 @@ export function* candidates(
   throw new VfioError(ENOSPC, backend.mapCall, {
     subject: `${String(bytes)} bytes${below > MAX_U64 ? '' : ` below ${hex(below)}`}`,
     reason: 'no-iova',
-    remedy: 'No free range of that size in iovaRanges: unmap something, or allow higher addresses.',
+    remedy:
+      'No free range of that size in iovaRanges, or in what allowIovas() allows: unmap something, or allow more addresses.',
   })
 }
 

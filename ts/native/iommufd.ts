@@ -43,7 +43,7 @@ export interface IommufdFunctions {
   ioasIovaRanges(ioas: NativeHandle): bigint[]
   /** `ranges` is flat: a start and a last address each. */
   ioasAllowIovas(ioas: NativeHandle, ranges: readonly bigint[]): void
-  /** What was allowed through this process, in the same form; empty where nothing was. */
+  /** What was allowed through this object, in the same form; empty where nothing was. */
   ioasAllowed(ioas: NativeHandle): bigint[]
   ioasMap(
     ioas: NativeHandle,

@@ -163,6 +163,10 @@ for (const setting of SETTINGS) {
           }).code,
           'EADDRINUSE',
         )
+        space.allowIovas([{ start: allowed.start, last: allowed.start + 4n * P - 1n }])
+        const full = errorOf(() => space.mapSync(memory))
+        t.is(full.code, 'ENOSPC')
+        t.is(full.reason, 'no-iova')
         space.allowIovas([])
         t.true(place().some((iova) => iova < allowed.start))
         reserve(space, allowed.start + P, P)
