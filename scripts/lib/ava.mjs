@@ -89,7 +89,7 @@ export const onRig = async (results, files, { kernel, iommu, sriov, record }) =>
   const reader = new TapReader(results)
   const lines = new Lines((line) => reader.line(line))
   const recorded = record === undefined ? undefined : recording(record)
-  const { status } = await runInRig({
+  const { status, reason, gist } = await runInRig({
     kernel,
     iommu,
     sriov,
@@ -98,6 +98,7 @@ export const onRig = async (results, files, { kernel, iommu, sriov, record }) =>
     command: [process.execPath, ...ava(files, IN_RIG)],
     timeout: RIG_TIMEOUT,
     silence: RIG_SILENCE,
+    again: () => reader.again(),
     stdout: new Writable({
       decodeStrings: false,
       write(chunk, _encoding, done) {
@@ -107,5 +108,5 @@ export const onRig = async (results, files, { kernel, iommu, sriov, record }) =>
     }),
   })
   lines.end()
-  reader.end(status === 0 ? undefined : `exit status ${status} from the rig`)
+  reader.end(status === 0 ? undefined : (reason ?? `exit status ${status} from the rig`), gist)
 }

@@ -42,6 +42,11 @@ const decode = (text) =>
     (_, name) => ({ lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' })[name],
   )
 
+const outputOf = (testcase) =>
+  decode(/<system-out>(.*?)<\/system-out>/s.exec(testcase)?.[1] ?? '')
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+
 /** Runs ctest in a build folder and counts its cases. */
 export const runCtest = (results, folder, env = {}) => {
   const file = join(ROOT, folder, 'results.xml')
@@ -57,11 +62,11 @@ export const runCtest = (results, folder, env = {}) => {
     results.fail('ctest wrote no results')
     return
   }
-  for (const [, name, status] of readFileSync(file, 'utf8').matchAll(
-    /<testcase name="([^"]*)".*? status="(\w+)"/g,
+  for (const [, name, status, rest] of readFileSync(file, 'utf8').matchAll(
+    /<testcase name="([^"]*)".*? status="(\w+)"(.*?)<\/testcase>/gs,
   )) {
     if (status === 'run') results.pass()
-    else results.fail(`${decode(name)}${status === 'fail' ? '' : ` (${status})`}`)
+    else results.fail(`${decode(name)}${status === 'fail' ? '' : ` (${status})`}`, outputOf(rest))
   }
   if (problem !== undefined && results.failures.length === 0) results.fail(problem)
 }

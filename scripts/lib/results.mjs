@@ -1,5 +1,5 @@
-// What suites found, and how a run is summed up: a table, every skip with its reason, every failure, and the line that
-// counts.
+// What suites found, and how a run is summed up: a table, every skip with its reason, every failure with what is known of
+// it (the end of a log is what one sees of it first), and the line that counts.
 
 import { style } from './say.mjs'
 
@@ -17,14 +17,22 @@ export class Results {
     this.passed += 1
   }
 
-  fail(title) {
-    this.failures.push(title)
+  /** `details` are lines that say more; one may still add to them. */
+  fail(title, details = []) {
+    this.failures.push({ title, details })
   }
 
   /** A skip without a reason is a failure: nobody could tell whether it matters. */
   skip(title, reason) {
-    if (reason) this.skips.push(`${title}: ${reason}`)
+    if (reason) this.skips.push({ title: `${title}: ${reason}`, details: [] })
     else this.fail(`${title}: skipped without a reason`)
+  }
+
+  /** What was found so far does not count: the suite runs again. */
+  forget() {
+    this.passed = 0
+    this.failures = []
+    this.skips = []
   }
 
   get total() {
@@ -53,11 +61,22 @@ const table = (rows) => {
   )
 }
 
+// Enough for the backtraces of a kernel; what matters comes first.
+const DETAIL_LINES = 100
+
+const shortened = (lines) =>
+  lines.length <= DETAIL_LINES
+    ? lines
+    : [...lines.slice(0, DETAIL_LINES), `(${lines.length - DETAIL_LINES} lines more, above)`]
+
 const list = (title, suites, entries) => {
   if (suites.every((suite) => entries(suite).length === 0)) return
   console.log(`\n${title}`)
   for (const suite of suites) {
-    for (const entry of entries(suite)) console.log(`  ${suite.name}: ${entry}`)
+    for (const { title, details } of entries(suite)) {
+      console.log(`  ${suite.name}: ${title}`)
+      for (const line of shortened(details)) console.log(`      ${line}`)
+    }
   }
 }
 

@@ -15,7 +15,8 @@ export class TapReader {
   #seen = 0
   #last
   #inDetails = false
-  #showDetails = false
+  // Of the test that failed last.
+  #details
 
   /** `quiet` hides tests that pass. */
   constructor(results, { quiet = false } = {}) {
@@ -25,8 +26,12 @@ export class TapReader {
 
   line(line) {
     if (this.#inDetails) {
-      if (this.#showDetails) console.log(line)
-      if (line.trim() === '...') this.#inDetails = false
+      if (line.trim() === '...') {
+        this.#inDetails = false
+      } else if (this.#details !== undefined) {
+        this.#details.push(line)
+        console.log(line)
+      }
       return
     }
     if (line.trim() === '---') {
@@ -52,7 +57,7 @@ export class TapReader {
     const directive = DIRECTIVE.exec(rest)
     const title = directive ? rest.slice(0, directive.index) : rest
     this.#last = title
-    this.#showDetails = !ok && !directive
+    this.#details = ok || directive ? undefined : []
     if (directive) {
       const reason = directive[2] || REASON.exec(title)?.[1]
       if (directive[1].toUpperCase() === 'TODO') this.#results.fail(`${title}: not written yet`)
@@ -62,22 +67,38 @@ export class TapReader {
       this.#results.pass()
       if (!this.#quiet) console.log(`  ${style('green', '✔')} ${title}`)
     } else {
-      this.#results.fail(title)
+      this.#results.fail(title, this.#details)
       console.log(`  ${style('red', '✘')} ${title}`)
     }
   }
 
-  /** Call when the stream is over; `problem` says how the runner ended, if it did not end well. */
-  end(problem) {
+  /** The stream begins anew: the machine that it came from died, and another takes its place. */
+  again() {
+    this.#results.forget()
+    this.#planned = undefined
+    this.#seen = 0
+    this.#last = undefined
+    this.#inDetails = false
+    this.#details = undefined
+  }
+
+  /**
+   * Call when the stream is over; `problem` says how the runner ended, if it did not end well, and `details`, lines, what
+   * more is known of that.
+   */
+  end(problem, details) {
     const { failures } = this.#results
     if (this.#planned === undefined) {
       // ava 7 dies writing TAP when a test hangs or calls process.exit(): the one after the last is the one to look at.
       const where = this.#last === undefined ? '' : `, after "${this.#last}"`
-      this.#results.fail(`the test runner stopped before its end${where}${problem ? ` (${problem})` : ''}`)
+      this.#results.fail(
+        `the test runner stopped before its end${where}${problem ? ` (${problem})` : ''}`,
+        details,
+      )
     } else if (this.#planned !== this.#seen) {
-      this.#results.fail(`${this.#planned} tests were announced, ${this.#seen} were reported`)
+      this.#results.fail(`${this.#planned} tests were announced, ${this.#seen} were reported`, details)
     } else if (problem && failures.length === 0) {
-      this.#results.fail(problem)
+      this.#results.fail(problem, details)
     }
   }
 }

@@ -9,6 +9,7 @@ import { cacheFolder } from './cache.mjs'
 import { baseInitramfs, isVariable, runInitramfs } from './initramfs.mjs'
 import { stockKernel } from './kernel.mjs'
 import { devicesOf, DISK_SIZE, IOMMUS, MODULES, qemuArguments } from './machine.mjs'
+import { gistOf } from './postmortem.mjs'
 import { findQemu } from './qemu.mjs'
 import { boot } from './run.mjs'
 import { RigError, warn } from './say.mjs'
@@ -96,14 +97,17 @@ const TIMES = ['timed out', 'went silent']
 const WORTH_A_RETRY = ['died booting', 'QEMU died']
 
 /**
- * Runs `command` (an array) on the rig and resolves to { status }: the command's, or one of STATUS.
+ * Runs `command` (an array) on the rig and resolves to { status, gist }: the command's status, or one of STATUS, and in lines
+ * what matters of what the kernel and QEMU said last. Of a machine that did not come to the command's end, `reason` says
+ * what happened.
  *
  * Options: `kernel` ('stock', Debian's own, or 'built', from built.config), `iommu` ('intel'; 'virtio' and 'none' want the
  * built kernel), `sriov` (an nvme with virtual functions besides), `env` (added to the caller's environment), `cwd`, `timeout` (seconds, the boot included), `silence` (the most
  * seconds without output, default as many as it takes), `cpus`,
  * `memory` (MiB), `share` (a folder the guest can write to), `trace` ({ region, file }), `append` (to the kernel
- * command line), `bind` and `noBind` (names of DEVICES), `stdout` and `stderr` (streams), `signal` (an AbortSignal:
- * ends the machine and rejects with its reason). Throws RigError when the rig cannot start.
+ * command line), `bind` and `noBind` (names of DEVICES), `stdout` and `stderr` (streams), `again` (called when a machine that
+ * died is replaced, once, by another, whose output follows), `signal` (an AbortSignal: ends the machine and rejects with its
+ * reason). Throws RigError when the rig cannot start.
  */
 export const runInRig = async ({
   command,
@@ -123,6 +127,7 @@ export const runInRig = async ({
   noBind = [],
   stdout = process.stdout,
   stderr = process.stderr,
+  again,
   signal,
 }) => {
   const misnamed = Object.keys(env).find((name) => !isVariable(name))
@@ -175,17 +180,25 @@ export const runInRig = async ({
 
   let result = await once()
   if (WORTH_A_RETRY.includes(result.ending)) {
-    report(result, running)
-    warn('trying once more; output up to here is from the first try')
+    warn(`${report(result, running)}; trying once more: output up to here is from the first try`)
+    again?.()
     result = await once()
   }
   if (result.ending === 'stopped') throw signal.reason
-  if (result.ending === 'exited') return { status: result.status }
-  report(result, running)
-  return { status: TIMES.includes(result.ending) ? STATUS.timedOut : STATUS.failed }
+  const gist = gistOf(result.log)
+  if (result.ending === 'exited') return { status: result.status, gist }
+  const reason = report(result, running)
+  return {
+    status: TIMES.includes(result.ending) ? STATUS.timedOut : STATUS.failed,
+    reason,
+    gist,
+  }
 }
 
+/** Shows what a machine said last, and returns how it ended. */
 const report = ({ ending, log, kernelLog }, times) => {
-  warn(`${ENDINGS[ending](times)}; the last lines of the kernel and of QEMU (all of them in ${kernelLog}):`)
+  const reason = ENDINGS[ending](times)
+  warn(`${reason}; the last lines of the kernel and of QEMU (all of them in ${kernelLog}):`)
   for (const line of log) process.stderr.write(`  | ${line}\n`)
+  return reason
 }

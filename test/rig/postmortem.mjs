@@ -16,6 +16,33 @@ const pause = (milliseconds) => sleep(milliseconds, undefined, { ref: false })
 // The lines of `info registers` that say where a processor is: what it runs, with which flags, and on whose page table.
 const TELLING = /^(CPU#|[RE]IP=|CR0=)/
 
+// Of a kernel's report of its own death: who died, of what, and the calls that the unwinder is sure of.
+const REPORT =
+  /Kernel panic|NMI backtrace|\b(BUG|Oops|WARNING)\b|Comm:|RIP:|Call Trace| [\w.]+\+0x[0-9a-f]+\/0x/
+const UNSURE = / \? [\w.]+\+0x/
+const TIME_STAMP = /^\[ *\d+\.\d+\] ?/
+
+// What the session says of a thread that sleeps.
+const SLEEPER = /^rig: task \d+ (.*: S in .*)$/
+
+const times = (lines) => {
+  const counts = new Map()
+  for (const line of lines) counts.set(line, (counts.get(line) ?? 0) + 1)
+  return [...counts].map(([line, count]) => (count === 1 ? line : `${count} x ${line}`))
+}
+
+/** What matters in the last lines of a machine that hung or died, for a summary: sleepers, which are many, come last. */
+export const gistOf = (log) => {
+  const telling = log.filter(
+    (line) => /^(qemu|rig): /.test(line) || (REPORT.test(line) && !UNSURE.test(line)),
+  )
+  const sleepers = telling.flatMap((line) => SLEEPER.exec(line)?.[1] ?? [])
+  return [
+    ...telling.filter((line) => !SLEEPER.test(line)).map((line) => line.replace(TIME_STAMP, '')),
+    ...times(sleepers),
+  ]
+}
+
 /** Speaks QMP over `stream`. `ask(command, args)` resolves to the answer, or to undefined when none comes. */
 const monitor = (stream) => {
   const waiting = new Map()

@@ -10,10 +10,12 @@ import { IVSHMEM, SOCKETS } from './machine.mjs'
 import { interview } from './postmortem.mjs'
 import { RigError } from './say.mjs'
 
-// Those of a panic, with the backtraces of all processors.
-const KERNEL_LINES = 150
+// Those of a panic, with the backtraces of all processors, and of a machine that said where all of its threads are.
+const KERNEL_LINES = 400
 const BOOT_SECONDS = 120
 const GOODBYE_MILLISECONDS = 5000
+// Of the silence that is allowed.
+const ASKED_AFTER = 1 / 3
 
 const startIvshmemServer = (folder) =>
   new Promise((resolve, reject) => {
@@ -92,10 +94,16 @@ export const boot = async ({
     child.kill('SIGKILL')
   }
   const deadline = setTimeout(end, timeout * 1000, 'timed out')
-  let silent
+  // Long before that, the session is asked: when it is the command that hangs, whoever runs it ends it sooner.
+  const ask = () => control.write('where\n')
+  const timers = []
   const listen = () => {
-    silent = setTimeout(silenced, silence * 1000)
-    for (const stream of [out, err]) stream.on('data', () => silent.refresh())
+    timers.push(setTimeout(ask, silence * ASKED_AFTER * 1000), setTimeout(silenced, silence * 1000))
+    for (const stream of [out, err]) {
+      stream.on('data', () => {
+        for (const timer of timers) timer.refresh()
+      })
+    }
   }
   const bootDeadline = setTimeout(end, BOOT_SECONDS * 1000, 'died booting')
   const stop = () => end('stopped')
@@ -120,7 +128,7 @@ export const boot = async ({
     await new Promise((resolve, reject) => child.on('close', resolve).on('error', reject))
   } finally {
     clearTimeout(deadline)
-    clearTimeout(silent)
+    for (const timer of timers) clearTimeout(timer)
     clearTimeout(bootDeadline)
     signal?.removeEventListener('abort', stop)
     server.removeAllListeners('close')
