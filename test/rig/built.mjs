@@ -104,7 +104,7 @@ const build = async (folder) => {
   installNeeds()
   const work = join(folder, 'work')
   mkdirSync(work)
-  const apt = new Apt(join(folder, 'apt'), { suite: SUITE })
+  const apt = new Apt(join(folder, 'apt'), { suites: [SUITE] })
   await apt.update()
   const source = findSource(apt)
   await apt.unpack([source], work)

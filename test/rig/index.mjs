@@ -138,7 +138,7 @@ export const runInRig = async ({
   if (!iommus.includes(iommu)) throw new RigError(`iommu ${iommu} is not for the ${kernelName} kernel`)
   const machine = { iommu, sriov }
   const devices = bindings(devicesOf(machine), bind, noBind)
-  const qemu = findQemu()
+  const qemu = await findQemu()
   const kernel = await find()
   const base = await baseInitramfs(kernel, modules)
   const shared = share && resolve(share)

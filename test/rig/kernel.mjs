@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { cached, digest } from './cache.mjs'
-import { Apt } from './packages.mjs'
+import { Apt, DEBIAN_LIBRARIES, osRelease } from './packages.mjs'
 import { RigError, say } from './say.mjs'
 import { extractVmlinux } from './vmlinux.mjs'
 
@@ -18,28 +18,8 @@ const OF_THE_KERNEL = /^linux-(image|binary|modules|base)-/
 // depmod comes along because the packages leave modules.dep to the installation that never happens, xz because
 // Node cannot unpack the kernel; both with their libraries, which the host may lack.
 const TOOLS = ['busybox-static', 'kmod', 'xz-utils']
-const LIBRARIES = /^lib(?!c6$|gcc)/
 
-const distribution = () => {
-  const text = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : ''
-  const field = (name) => text.match(new RegExp(`^${name}="?([^"\n]*)`, 'm'))?.[1] ?? 'unknown'
-  return `${field('ID')}-${field('VERSION_ID')}`
-}
-
-const closure = (apt) => {
-  const found = new Map()
-  const follow = (name, wanted) => {
-    if (found.has(name)) return
-    const described = apt.describe(name)
-    if (!described)
-      throw new RigError(`this system's package sources have no ${name}; the rig needs Debian's`)
-    found.set(name, described)
-    for (const dependency of described.depends) if (wanted.test(dependency)) follow(dependency, wanted)
-  }
-  follow(KERNEL, OF_THE_KERNEL)
-  for (const tool of TOOLS) follow(tool, LIBRARIES)
-  return [...found.values()]
-}
+const distribution = () => `${osRelease('ID') ?? 'unknown'}-${osRelease('VERSION_ID') ?? 'unknown'}`
 
 const first = (...paths) => paths.find((path) => existsSync(path))
 
@@ -90,7 +70,8 @@ export const stockKernel = async () => {
     say('no kernel in the cache yet: asking the package sources which one is current')
     const apt = new Apt(join(folder, 'apt'))
     await apt.update()
-    await apt.unpack(closure(apt), folder)
+    const packages = [...apt.closure([KERNEL], OF_THE_KERNEL), ...apt.closure(TOOLS, DEBIAN_LIBRARIES)]
+    await apt.unpack(packages, folder)
     say('preparing the kernel')
     prepare(folder)
     for (const bulk of ['apt', 'usr/share']) rmSync(join(folder, bulk), { recursive: true, force: true })

@@ -2,7 +2,7 @@
 // our own, so that it needs no root, checks signatures, and leaves the system's apt as it was.
 
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { megabytes, RigError, say, warn } from './say.mjs'
 
@@ -22,11 +22,16 @@ const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 
 /** Where this system's packages of Debian come from. */
 const archive = () => {
-  const targets = execFileSync(
-    'apt-get',
-    ['indextargets', '--format', '$(ORIGIN) $(REPO_URI) $(RELEASE)', 'Created-By: Packages'],
-    { encoding: 'utf8' },
-  )
+  let targets
+  try {
+    targets = execFileSync(
+      'apt-get',
+      ['indextargets', '--format', '$(ORIGIN) $(REPO_URI) $(RELEASE)', 'Created-By: Packages'],
+      { encoding: 'utf8' },
+    )
+  } catch (error) {
+    throw new RigError(`apt-get does not say where packages come from: ${error.message}`)
+  }
   const [, uri] =
     targets
       .split('\n')
@@ -37,24 +42,39 @@ const archive = () => {
   return uri
 }
 
-const onlySuite = (folder, suite) => {
+const onlySuites = (folder, suites) => {
   const list = join(folder, 'sources.list')
-  writeFileSync(list, `deb [signed-by=${KEYRING}] ${archive()} ${suite} main\n`)
+  const uri = archive()
+  writeFileSync(list, suites.map((suite) => `deb [signed-by=${KEYRING}] ${uri} ${suite} main\n`).join(''))
   return [
     ['Dir::Etc::sourcelist', list],
     ['Dir::Etc::sourceparts', '-'],
+    // Of what several have, the last one's: backports stand back otherwise.
+    ['APT::Default-Release', suites.at(-1)],
   ]
 }
+
+/** A field of the system's description of itself, as in `osRelease('VERSION_CODENAME')`. */
+export const osRelease = (name) => {
+  const text = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : ''
+  return text.match(new RegExp(`^${name}="?([^"\n]*)`, 'm'))?.[1]
+}
+
+/** Libraries that come along with what is unpacked: all but those that every system has, and must have one of only. */
+export const DEBIAN_LIBRARIES = /^lib(?!c6$|gcc|stdc\+\+6$)/
+
+// Bytes. Smaller packages are not named one by one.
+const LARGE = 500_000
 
 export class Apt {
   #folder
   #options
 
   /**
-   * `folder` holds this apt's lists and archives; nothing outside it is written. With `suite` it reads that suite of
-   * Debian, from where the system has its own, and no other.
+   * `folder` holds this apt's lists and archives; nothing outside it is written. With `suites` it reads those suites of
+   * Debian, from where the system has its own, and no others.
    */
-  constructor(folder, { suite } = {}) {
+  constructor(folder, { suites } = {}) {
     this.#folder = folder
     mkdirSync(join(folder, 'lists', 'partial'), { recursive: true })
     mkdirSync(join(folder, 'archives', 'partial'), { recursive: true })
@@ -69,7 +89,7 @@ export class Apt {
       ['APT::Sandbox::User', 'root'],
       ['Acquire::Languages', 'none'],
       ['Acquire::Retries', '3'],
-      ...(suite === undefined ? [] : onlySuite(folder, suite)),
+      ...(suites === undefined ? [] : onlySuites(folder, suites)),
     ].flatMap(([name, value]) => ['-o', `${name}=${value}`])
   }
 
@@ -109,12 +129,29 @@ export class Apt {
     }
   }
 
+  /** The described packages: `names`, and of what they depend on, and so on, those whose names match `wanted`. */
+  closure(names, wanted) {
+    const found = new Map()
+    const follow = (name) => {
+      if (found.has(name)) return
+      const described = this.describe(name)
+      if (!described)
+        throw new RigError(`this system's package sources have no ${name}; the rig needs Debian's`)
+      found.set(name, described)
+      for (const dependency of described.depends) if (wanted.test(dependency)) follow(dependency)
+    }
+    names.forEach(follow)
+    return [...found.values()]
+  }
+
   /** Downloads the described packages and unpacks them all over `root`. */
   async unpack(packages, root) {
     const place = join(this.#folder, 'packages')
     const total = packages.reduce((sum, { size }) => sum + size, 0)
     say(`downloading ${packages.length} packages, ${megabytes(total)} in all:`)
-    for (const { name, version, size } of packages) say(`  ${name} ${version}, ${megabytes(size)}`)
+    const large = packages.filter(({ size }) => size >= LARGE)
+    for (const { name, version, size } of large) say(`  ${name} ${version}, ${megabytes(size)}`)
+    if (large.length < packages.length) say(`  and ${packages.length - large.length} small ones`)
 
     const present = () =>
       [place, join(this.#folder, 'archives', 'partial')]

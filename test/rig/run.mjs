@@ -47,7 +47,8 @@ export const boot = async ({
   signal,
 }) => {
   const server = await startIvshmemServer(folder)
-  const child = spawn(qemu, qemuArgs, {
+  const child = spawn(qemu.program, [...qemu.args, ...qemuArgs], {
+    env: qemu.env,
     stdio: ['ignore', 'pipe', 'pipe', ...SOCKETS.map(() => 'pipe')],
     // In its own process group, so that a Ctrl-C reaches only the rig, which then ends it and says so.
     detached: true,
