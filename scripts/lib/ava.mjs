@@ -7,6 +7,7 @@ import { aptInstall } from './apt.mjs'
 import { findProgram, Lines, ROOT, runLines } from './process.mjs'
 import { recording } from '../uapi/recorder.mjs'
 import { TapReader } from './tap.mjs'
+import { threadsBelow } from './threads.mjs'
 
 const AVA = join('node_modules', 'ava', 'entrypoints', 'cli.mjs')
 const ava = (files, options) => [AVA, '--tap', ...options, ...files]
@@ -42,21 +43,31 @@ export const testFiles = (folder, filter) => {
 
 // Without a result for that long, a file hangs: a failure then, and no run without an end.
 const ON_HOST = ['--timeout', '5m']
+// Before that: where it hangs, for the failure to tell.
+const HOST_SILENCE = 2 * 60_000
 
 /** On this machine. `record` names the machine in the record of kernel calls; without it none is kept. */
 export const onHost = async (results, files, { env = {}, options = [], quiet = true, record } = {}) => {
   if (files.length === 0) return
   const recorded = record === undefined ? {} : recording(record).env
   const reader = new TapReader(results, { quiet })
+  let hanging = []
+  const silence = {
+    after: HOST_SILENCE,
+    tell: (pid) => {
+      hanging = [`where it was after ${HOST_SILENCE / 1000} s without a word:`, ...threadsBelow(pid)]
+    },
+  }
   const problem = await runLines(
     process.execPath,
     ava(files, options.includes('--timeout') ? options : [...ON_HOST, ...options]),
     (line) => reader.line(line),
     {
+      silence,
       env: { ...process.env, ...recorded, ...env },
     },
   )
-  reader.end(problem)
+  reader.end(problem, hanging)
 }
 
 // Seconds. Everything is some ten times slower in an emulated processor, and real devices are shared.

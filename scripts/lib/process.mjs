@@ -54,8 +54,11 @@ export class Lines {
   }
 }
 
-/** Runs a program and gives each line of its output to `take`; `quiet` hides its errors. Resolves as `run` returns. */
-export const runLines = (command, args, take, { quiet = false, ...options } = {}) =>
+/**
+ * Runs a program and gives each line of its output to `take`; `quiet` hides its errors. When it says nothing for
+ * `silence.after` milliseconds, `silence.tell` is called with its process. Resolves as `run` returns.
+ */
+export const runLines = (command, args, take, { quiet = false, silence, ...options } = {}) =>
   new Promise((resolve) => {
     const child = spawn(command, args, {
       cwd: ROOT,
@@ -64,9 +67,14 @@ export const runLines = (command, args, take, { quiet = false, ...options } = {}
     })
     const lines = new Lines(take)
     child.stdout.setEncoding('utf8')
-    child.stdout.on('data', (chunk) => lines.write(chunk))
+    const timer = silence && setTimeout(() => silence.tell(child.pid), silence.after)
+    child.stdout.on('data', (chunk) => {
+      timer?.refresh()
+      lines.write(chunk)
+    })
     child.on('error', (error) => resolve(failed(command, error)))
     child.on('close', (status, signal) => {
+      clearTimeout(timer)
       lines.end()
       resolve(status === 0 ? undefined : `${command}: ${ending(status, signal)}`)
     })
