@@ -17,6 +17,7 @@ import {
   type MemoryPiece,
   type PlaceOptions,
   type Placement,
+  BEYOND_U64,
   checkPlacement,
   filePieceOf,
   granuleOf,
@@ -316,7 +317,8 @@ export class AddressSpace extends Handle {
   unmapSync(iova: bigint, size: number | bigint): bigint {
     try {
       const unmapped = this.#backend.unmapSync(iova, size)
-      return unmapped === 0n ? this.#nothing(iova, size) : unmapped
+      // Comparing with 0n would be a call of the runtime.
+      return unmapped ? unmapped : this.#nothing(iova, size)
     } catch (error) {
       throw explained(error, { subject: span(iova, this.#range(iova, size)) })
     }
@@ -483,7 +485,7 @@ export class AddressSpace extends Handle {
 
   /** Where the memory is already, for a space in which nothing is mapped. */
   #found(piece: MemoryPiece, place: Placement): bigint | undefined {
-    return this.#backend.locate?.(piece, place.iova, place.below)
+    return this.#backend.locate?.(piece, place.iova, place.below ?? BEYOND_U64)
   }
 
   #place(piece: Extent, place: Placement, call: (iova: bigint) => Promise<void>): Promise<bigint> {

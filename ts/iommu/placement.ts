@@ -51,10 +51,12 @@ export type MemoryPiece = Extent & Piece
 export interface Placement {
   flags: number
   iova: bigint | undefined
-  below: bigint
+  /** Undefined where anything goes, rather than a bound beyond all: comparing bigints is a call of the runtime. */
+  below: bigint | undefined
 }
 
-const BEYOND_U64 = MAX_U64 + 1n
+/** The bound of what may lie anywhere. */
+export const BEYOND_U64 = MAX_U64 + 1n
 const EVERYTHING: readonly IovaRange[] = [{ start: 0n, last: MAX_U64 }]
 
 let page: number | undefined
@@ -87,7 +89,7 @@ export function checkPlacement(options: PlaceOptions | undefined, backend: Space
   boolean(write, 'write')
   if (!read && !write) throw new RangeError('read and write must not both be false')
   if (below !== undefined) bigint(below, 'below', 1n, BEYOND_U64)
-  return { flags: backend.mapFlags(read, write), iova, below: below ?? BEYOND_U64 }
+  return { flags: backend.mapFlags(read, write), iova, below }
 }
 
 /** For a device's own memory, of which only the size is known: a BAR lies at a multiple of it. */
@@ -191,7 +193,7 @@ export type Gap = (start: bigint, last: bigint, size: bigint, alignment: bigint)
 
 /** The IOVA that was asked for, if one was. */
 export function givenOf({ iova, below }: Placement, { size }: Extent): bigint | undefined {
-  if (iova === undefined || below === BEYOND_U64) return iova
+  if (iova === undefined || below === undefined) return iova
   if (bigint(iova, 'iova', 0n, MAX_U64) + BigInt(size) > below)
     throw new RangeError(`iova + size must not exceed below (${hex(below)})`)
   return iova
@@ -201,7 +203,7 @@ export function givenOf({ iova, below }: Placement, { size }: Extent): bigint | 
 export function* candidates(
   backend: SpaceBackend,
   { size: bytes, alignment: wanted }: Extent,
-  { below }: Placement,
+  { below = BEYOND_U64 }: Placement,
   gap: Gap,
 ): Generator<bigint> {
   const geometry = backend.geometry()
