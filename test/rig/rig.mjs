@@ -16,7 +16,7 @@ afterwards, except under --share.
   --iommu NAME           intel (default); with the built kernel also virtio and none
   --sriov                a second nvme that can have virtual functions, on its host driver
   --timeout SECONDS      for the whole run, boot included (600); then the exit status is ${STATUS.timedOut}
-  --silence SECONDS      the same when the command says nothing for so long; tells where the processors are
+  --silence SECONDS      the same when the command says nothing for so long; tells where its threads and the processors are
   --cpus N               processors of the guest (2)
   --memory MIB           memory of the guest (4096)
   --env NAME=VALUE       a variable for the command, beside the caller's own; repeatable
