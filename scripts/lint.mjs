@@ -11,9 +11,9 @@ import { capture, ROOT, run, runLines } from './lib/process.mjs'
 import { report, runSuite } from './lib/results.mjs'
 import { say } from './lib/say.mjs'
 
-const check = (results, name, problem) => {
+const check = (results, name, problem, output = []) => {
   if (problem === undefined) results.pass()
-  else results.fail(`${name} (${problem.split(': ').pop()})`)
+  else results.fail(`${name} (${problem.split(': ').pop()})`, output)
 }
 
 const bin = (path) => [process.execPath, [join('node_modules', ...path.split('/'))]]
@@ -52,14 +52,14 @@ const tidy = async (results, program, files) => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
       const clean = join(TIDY_FOLDER, hash(common, file, text(file)))
       let problem
+      const output = []
       if (!existsSync(clean)) {
-        const output = []
         const args = ['-p', 'build-cmake', '--quiet', file]
         problem = await runLines(program, args, (line) => output.push(line), { quiet: true })
         if (problem === undefined) writeFileSync(clean, '')
         else console.log(output.join('\n'))
       }
-      check(results, `clang-tidy ${file}`, problem)
+      check(results, `clang-tidy ${file}`, problem, output)
     }
   }
   await Promise.all(Array.from({ length: availableParallelism() }, worker))

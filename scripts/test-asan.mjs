@@ -52,7 +52,8 @@ const judge = (results) => {
     if (findings.length === 0) continue
     bad += 1
     console.log(findings.join('\n\n'))
-    results.fail(`${name}: ${error ?? `${findings.length} leaks in our code`}`)
+    const title = `${name}: ${error ?? `${findings.length} leaks in our code`}`
+    results.fail(title, findings.join('\n').split('\n'))
   }
   if (bad === 0) results.pass()
 }

@@ -72,7 +72,10 @@ export const runLines = (command, args, take, { quiet = false, silence, ...optio
       timer?.refresh()
       lines.write(chunk)
     })
-    child.on('error', (error) => resolve(failed(command, error)))
+    child.on('error', (error) => {
+      clearTimeout(timer)
+      resolve(failed(command, error))
+    })
     child.on('close', (status, signal) => {
       clearTimeout(timer)
       lines.end()

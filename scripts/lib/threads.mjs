@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { counted } from '../../test/rig/postmortem.mjs'
 
 /** The text of a file in /proc; empty where it has gone, or is not for this user. */
 const read = (...path) => {
@@ -36,14 +37,14 @@ const describe = (pid, tid) => {
  * in which system call. Equal lines come once, with their number.
  */
 export const threadsBelow = (pid) => {
-  const counts = new Map()
+  const lines = []
   const visit = (process) => {
     for (const tid of tasksOf(process)) {
-      for (const line of describe(process, tid)) counts.set(line, (counts.get(line) ?? 0) + 1)
+      lines.push(...describe(process, tid))
       for (const child of read(String(process), 'task', tid, 'children').split(' ').filter(Boolean))
         visit(child)
     }
   }
   visit(pid)
-  return [...counts].map(([line, count]) => (count === 1 ? line : `${count} x ${line}`))
+  return counted(lines)
 }

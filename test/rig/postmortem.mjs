@@ -25,7 +25,8 @@ const TIME_STAMP = /^\[ *\d+\.\d+\] ?/
 // What the session says of a thread that sleeps.
 const SLEEPER = /^rig: task \d+ (.*: S in .*)$/
 
-const times = (lines) => {
+/** Equal lines once, with their number. */
+export const counted = (lines) => {
   const counts = new Map()
   for (const line of lines) counts.set(line, (counts.get(line) ?? 0) + 1)
   return [...counts].map(([line, count]) => (count === 1 ? line : `${count} x ${line}`))
@@ -39,7 +40,7 @@ export const gistOf = (log) => {
   const sleepers = telling.flatMap((line) => SLEEPER.exec(line)?.[1] ?? [])
   return [
     ...telling.filter((line) => !SLEEPER.test(line)).map((line) => line.replace(TIME_STAMP, '')),
-    ...times(sleepers),
+    ...counted(sleepers),
   ]
 }
 

@@ -1,4 +1,4 @@
-// Finds a QEMU whose processors keep time with the kernel that they run, and unpacks one where the system's is older.
+// Finds a QEMU that can run code while the guest patches it, and unpacks one where the system's is older.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync } from 'node:fs'

@@ -17,7 +17,6 @@ import {
   type MemoryPiece,
   type PlaceOptions,
   type Placement,
-  BEYOND_U64,
   checkPlacement,
   filePieceOf,
   granuleOf,
@@ -485,7 +484,7 @@ export class AddressSpace extends Handle {
 
   /** Where the memory is already, for a space in which nothing is mapped. */
   #found(piece: MemoryPiece, place: Placement): bigint | undefined {
-    return this.#backend.locate?.(piece, place.iova, place.below ?? BEYOND_U64)
+    return this.#backend.locate?.(piece, place.iova, place.below)
   }
 
   #place(piece: Extent, place: Placement, call: (iova: bigint) => Promise<void>): Promise<bigint> {

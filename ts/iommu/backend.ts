@@ -48,7 +48,7 @@ export interface SpaceBackend {
   map(piece: Piece, iova: bigint, flags: number): Promise<void>
   mapSync(piece: Piece, iova: bigint, flags: number): void
   /** Where memory is for devices that nothing translates for; absent where addresses are given out. */
-  locate?(piece: Piece, iova: bigint | undefined, below: bigint): bigint
+  locate?(piece: Piece, iova?: bigint, below?: bigint): bigint
   /** The bytes unmapped. */
   unmap(iova: bigint, size: number | bigint): Promise<bigint>
   unmapSync(iova: bigint, size: number | bigint): bigint

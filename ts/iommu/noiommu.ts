@@ -35,7 +35,7 @@ class NoIommuBackend extends ContainerBackend {
   }
 
   /** The memory's physical address. It is locked, so that it stays; it must be contiguous, as huge pages are. */
-  locate({ memory, peer, offset, size }: Piece, iova: bigint | undefined, below: bigint): bigint {
+  locate({ memory, peer, offset, size }: Piece, iova?: bigint, below?: bigint): bigint {
     if (peer) {
       throw new VfioError(EOPNOTSUPP, 'VFIO_IOMMU_MAP_DMA', {
         reason: 'no-iommu',
@@ -67,7 +67,7 @@ class NoIommuBackend extends ContainerBackend {
           'The pages are not side by side, and no IOMMU makes them so: use hugePages, or one page at a time.',
       })
     }
-    if (start + BigInt(size) > below) {
+    if (below !== undefined && start + BigInt(size) > below) {
       throw new VfioError(ENOSPC, 'VFIO_IOMMU_MAP_DMA', {
         subject: `0x${start.toString(16)}`,
         reason: 'no-iova',

@@ -55,8 +55,7 @@ export interface Placement {
   below: bigint | undefined
 }
 
-/** The bound of what may lie anywhere. */
-export const BEYOND_U64 = MAX_U64 + 1n
+const BEYOND_U64 = MAX_U64 + 1n
 const EVERYTHING: readonly IovaRange[] = [{ start: 0n, last: MAX_U64 }]
 
 let page: number | undefined
