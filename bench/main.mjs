@@ -44,7 +44,7 @@ const setUp = () => {
 const load = (name) => import(join(COMPILED, `${name}.js`))
 
 const bootRig = async (kernel) => {
-  const { runInRig } = await import('../test/rig/index.mjs')
+  const { runInRig } = await import('../rig/index.mjs')
   const output = []
   const stdout = new Writable({
     write(chunk, _encoding, done) {
@@ -60,7 +60,7 @@ const bootRig = async (kernel) => {
 
 const rigRows = async (kernel, { rig, 'no-rig': noRig }, without) => {
   if (noRig) return without('needs a device with VFIO; left out by --no-rig')
-  if (kernel === 'built' && !rig && !(await import('../test/rig/built.mjs')).isBuilt())
+  if (kernel === 'built' && !rig && !(await import('../rig/index.mjs')).isBuilt())
     return without("needs the rig's own kernel, which nothing has compiled yet: --rig does")
   try {
     return await bootRig(kernel)

@@ -15,7 +15,7 @@ import {
 } from './lib/prepare.mjs'
 import { ROOT } from './lib/process.mjs'
 import { say } from './lib/say.mjs'
-import { DEVICES, RigError, runInRig } from '../test/rig/index.mjs'
+import { DEVICES, RigError, runInRig } from '../rig/index.mjs'
 
 // Seconds for the demo itself, the rig's boot included: it takes about twenty.
 const TIMEOUT = 300

@@ -45,7 +45,7 @@ if (values.host) {
   const failure = run(process.execPath, [...args, '--host'], { env: { ...process.env, ...env } })
   if (failure !== undefined) process.exitCode = 1
 } else {
-  const { runInRig } = await import('../test/rig/index.mjs')
+  const { runInRig } = await import('../rig/index.mjs')
   const { status } = await runInRig({
     command: [process.execPath, ...args],
     cwd: ROOT,

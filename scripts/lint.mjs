@@ -28,7 +28,7 @@ const CHECKS = [
   {
     name: 'dependency-cruiser',
     program: bin('dependency-cruiser/bin/dependency-cruise.mjs'),
-    args: ['--config', '.dependency-cruiser.cjs', 'ts', 'test', 'bench', 'examples'],
+    args: ['--config', '.dependency-cruiser.cjs', 'ts', 'test', 'bench', 'examples', 'scripts', 'rig'],
   },
 ]
 

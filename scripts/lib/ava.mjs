@@ -46,11 +46,18 @@ const ON_HOST = ['--timeout', '5m']
 // Before that: where it hangs, for the failure to tell.
 const HOST_SILENCE = 2 * 60_000
 
-/** On this machine. `record` names the machine in the record of kernel calls; without it none is kept. */
-export const onHost = async (results, files, { env = {}, options = [], quiet = true, record } = {}) => {
+/**
+ * On this machine. `record` names the machine in the record of kernel calls; without it none is kept. `onTest` is called with
+ * the title of each test that has ended.
+ */
+export const onHost = async (
+  results,
+  files,
+  { env = {}, options = [], quiet = true, record, onTest } = {},
+) => {
   if (files.length === 0) return
   const recorded = record === undefined ? {} : recording(record).env
-  const reader = new TapReader(results, { quiet })
+  const reader = new TapReader(results, { quiet, onTest })
   let hanging = []
   const silence = {
     after: HOST_SILENCE,
@@ -79,27 +86,40 @@ const IN_RIG = ['--serial', '--concurrency', '1', '--timeout', '5m']
 /** Programs that the tests in the rig compare with, and Debian's packages of them. */
 const PEERS = { lspci: 'pciutils', mdevctl: 'mdevctl', driverctl: 'driverctl' }
 
-/** In a guest with real VFIO, on one of the rig's machines. */
-export const onRig = async (results, files, { kernel, iommu, sriov, record }) => {
-  if (files.length === 0) return
-  if (kernel === 'built') {
-    const { whyNotBuilt } = await import('../../test/rig/built.mjs')
-    const reason = whyNotBuilt()
-    if (reason !== undefined) return results.skip(`${files.length} test files on the built kernel`, reason)
-  }
+/**
+ * Everything that the rig needs on one of its machines, before tests run on several at once: downloads, the kernel, the
+ * programs that it compares with. Returns why there can be no such machine here, if so.
+ */
+export const prepareRigTests = async ({ kernel }) => {
   // The guest sees the host's programs.
   const missing = Object.keys(PEERS).filter((program) => findProgram(program) === undefined)
-  const notInstalled =
-    missing.length === 0
-      ? undefined
-      : aptInstall(
-          missing.map((program) => PEERS[program]),
-          'the rig compares with what they say and do',
-        )
-  const { runInRig } = await import('../../test/rig/index.mjs')
-  const reader = new TapReader(results)
+  if (missing.length > 0) {
+    const problem = aptInstall(
+      missing.map((program) => PEERS[program]),
+      'the rig compares with what they say and do',
+    )
+    if (problem !== undefined) throw new Error(problem)
+  }
+  const { prepareRig, whyNotBuilt } = await import('../../rig/index.mjs')
+  const reason = kernel === 'built' ? whyNotBuilt() : undefined
+  if (reason === undefined) await prepareRig({ kernel })
+  return reason
+}
+
+/**
+ * In a guest with real VFIO, on one of the rig's machines. `record` and `part` name the machine and which of its parts this
+ * is; `onBegin` is called when the machine is up, or another in its place, `onTest` with the title of each test that has ended.
+ */
+export const onRig = async (
+  results,
+  files,
+  { kernel, iommu, sriov, record, part = '', label, onBegin, onTest },
+) => {
+  if (files.length === 0) return
+  const { runInRig } = await import('../../rig/index.mjs')
+  const reader = new TapReader(results, { label, onBegin, onTest })
   const lines = new Lines((line) => reader.line(line))
-  const recorded = record === undefined ? undefined : recording(record)
+  const recorded = record === undefined ? undefined : recording(record, part)
   const { status, reason, gist } = await runInRig({
     kernel,
     iommu,
@@ -120,6 +140,4 @@ export const onRig = async (results, files, { kernel, iommu, sriov, record }) =>
   })
   lines.end()
   reader.end(status === 0 ? undefined : (reason ?? `exit status ${status} from the rig`), gist)
-  // Last: a machine that is replaced begins the count anew.
-  if (notInstalled !== undefined) results.fail(notInstalled)
 }

@@ -14,6 +14,7 @@ const within = (...folders) => {
 export const MACHINES = [
   {
     name: 'rig stock',
+    quick: true,
     what: "Debian's kernel",
     kernel: 'stock',
     takes: within('rig', 'rig/modes', 'rig/stock'),

@@ -35,6 +35,14 @@ export class Results {
     this.skips = []
   }
 
+  /** What a part of the suite found. */
+  add(part) {
+    this.passed += part.passed
+    this.failures.push(...part.failures)
+    this.skips.push(...part.skips)
+    this.seconds += part.seconds
+  }
+
   get total() {
     return this.passed + this.failures.length + this.skips.length
   }

@@ -11,6 +11,9 @@ const DIRECTIVE = /\s+# (SKIP|TODO)\b\s*(.*)$/i
 export class TapReader {
   #results
   #quiet
+  #label
+  #onBegin
+  #onTest
   #planned
   #seen = 0
   #last
@@ -18,10 +21,16 @@ export class TapReader {
   // Of the test that failed last.
   #details
 
-  /** `quiet` hides tests that pass. */
-  constructor(results, { quiet = false } = {}) {
+  /**
+   * `quiet` hides tests that pass; `label` stands in front of each line where several readers speak at once; `onBegin` is called
+   * when a stream begins, `onTest` with the title of each test.
+   */
+  constructor(results, { quiet = false, label = '', onBegin, onTest } = {}) {
     this.#results = results
     this.#quiet = quiet
+    this.#label = label === '' ? '' : `${style('dim', label)} `
+    this.#onBegin = onBegin
+    this.#onTest = onTest
   }
 
   line(line) {
@@ -30,7 +39,7 @@ export class TapReader {
         this.#inDetails = false
       } else if (this.#details !== undefined) {
         this.#details.push(line)
-        console.log(line)
+        console.log(`${this.#label}${line}`)
       }
       return
     }
@@ -46,10 +55,11 @@ export class TapReader {
       return
     }
     if (/^Bail out!/.test(line)) return this.#results.fail(line)
-    if (/^TAP version|^# (tests|pass|skip|todo|fail) \d+$/.test(line)) return
+    if (line.startsWith('TAP version')) return this.#onBegin?.()
+    if (/^# (tests|pass|skip|todo|fail) \d+$/.test(line)) return
     // Comments (t.log) and what a test prints.
     if (line.trim() !== '' && !(this.#quiet && line.startsWith('#')))
-      console.log(`    ${line.replace(/^# ?/, '')}`)
+      console.log(`${this.#label}    ${line.replace(/^# ?/, '')}`)
   }
 
   #test(ok, rest) {
@@ -62,14 +72,15 @@ export class TapReader {
       const reason = directive[2] || REASON.exec(title)?.[1]
       if (directive[1].toUpperCase() === 'TODO') this.#results.fail(`${title}: not written yet`)
       else this.#results.skip(title, reason)
-      console.log(`  ${style('yellow', '-')} ${title}`)
+      console.log(`${this.#label}  ${style('yellow', '-')} ${title}`)
     } else if (ok) {
       this.#results.pass()
-      if (!this.#quiet) console.log(`  ${style('green', '✔')} ${title}`)
+      if (!this.#quiet) console.log(`${this.#label}  ${style('green', '✔')} ${title}`)
     } else {
       this.#results.fail(title, this.#details)
-      console.log(`  ${style('red', '✘')} ${title}`)
+      console.log(`${this.#label}  ${style('red', '✘')} ${title}`)
     }
+    this.#onTest?.(title)
   }
 
   /** The stream begins anew: the machine that it came from died, and another takes its place. */

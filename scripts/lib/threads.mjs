@@ -2,7 +2,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { counted } from '../../test/rig/postmortem.mjs'
+import { counted } from '../../rig/index.mjs'
 
 /** The text of a file in /proc; empty where it has gone, or is not for this user. */
 const read = (...path) => {

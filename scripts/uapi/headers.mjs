@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Apt } from '../../test/rig/packages.mjs'
+import { Apt } from '../../rig/index.mjs'
 
 const SUITE = 'trixie-backports'
 const PACKAGE = 'linux-libc-dev'

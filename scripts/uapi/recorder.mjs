@@ -27,7 +27,7 @@ const SOURCES = [
   'scripts/uapi/recorder.mjs',
 ]
 
-/** One folder below it for each machine. */
+/** One folder below it for each machine, and in that one for each part of its tests that ran by itself. */
 export const RECORD = join(BUILD, 'calls')
 
 export const readCarried = () => JSON.parse(readFileSync(new URL('carried.json', import.meta.url), 'utf8'))
@@ -113,8 +113,8 @@ ${rules.join('\n')}
 export const forgetRecord = () => rmSync(RECORD, { recursive: true, force: true })
 
 /** The environment in which a program's calls are recorded as those of a machine, and the folder it writes to. */
-export const recording = (machine) => {
-  const folder = join(RECORD, machine.replaceAll(' ', '-'))
+export const recording = (machine, part = '') => {
+  const folder = join(RECORD, machine.replaceAll(' ', '-'), part)
   mkdirSync(folder, { recursive: true })
   // Tests have processes that are not root.
   chmodSync(folder, 0o1777)
@@ -127,7 +127,7 @@ export const readRecord = () => {
   return readdirSync(RECORD)
     .sort()
     .flatMap((machine) =>
-      readdirSync(join(RECORD, machine))
+      readdirSync(join(RECORD, machine), { recursive: true })
         .filter((name) => name.endsWith('.jsonl'))
         .flatMap((name) =>
           readFileSync(join(RECORD, machine, name), 'utf8')

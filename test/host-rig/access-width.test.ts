@@ -7,7 +7,7 @@ import { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
 
-/** The part of test/rig/index.mjs that is used here. */
+/** The part of rig/index.mjs that is used here. */
 interface Rig {
   readonly DEVICES: { readonly edu: { readonly address: string } }
   runInRig(options: {
@@ -37,7 +37,7 @@ test('one call is one access of 4 bytes, 100,000 times', async (t) => {
   })
   // The rig's files are not compiled: they lie beside the sources, two folders above the compiled tests.
   const { runInRig, DEVICES } = (await import(
-    new URL('../../../test/rig/index.mjs', import.meta.url).href
+    new URL('../../../rig/index.mjs', import.meta.url).href
   )) as Rig
   const file = join(folder, 'accesses')
   const guest = fileURLToPath(new URL('./access-width-guest.js', import.meta.url))

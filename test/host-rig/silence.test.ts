@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
 
-const RIG = fileURLToPath(new URL('test/rig/rig.mjs', import.meta.resolve('#package.json')))
+const RIG = fileURLToPath(new URL('rig/rig.mjs', import.meta.resolve('#package.json')))
 const TIMED_OUT = 124
 
 test('a machine that falls silent tells where its threads and its processors are', async (t) => {

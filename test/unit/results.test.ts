@@ -18,7 +18,7 @@ async function outcome(lines: readonly string[], more: string): Promise<Outcome>
   const { stdout, stderr } = await inChild(
     `const { Results } = await import(${JSON.stringify(script('scripts/lib/results.mjs'))})
     const { TapReader } = await import(${JSON.stringify(script('scripts/lib/tap.mjs'))})
-    const { gistOf } = await import(${JSON.stringify(script('test/rig/postmortem.mjs'))})
+    const { gistOf } = await import(${JSON.stringify(script('rig/postmortem.mjs'))})
     const results = new Results('suite')
     const reader = new TapReader(results, { quiet: true })
     const read = (lines) => { for (const line of lines) reader.line(line) }

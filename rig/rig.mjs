@@ -1,11 +1,11 @@
-// The command line of the rig: `node test/rig/rig.mjs [options] -- COMMAND [ARGS...]`.
+// The command line of the rig: `node rig/rig.mjs [options] -- COMMAND [ARGS...]`.
 
 import { constants } from 'node:os'
 import { RigError, runInRig, STATUS } from './index.mjs'
 import { devicesOf } from './machine.mjs'
 import { quieten, warn } from './say.mjs'
 
-const HELP = `usage: node test/rig/rig.mjs [options] [--] COMMAND [ARGS...]
+const HELP = `usage: node rig/rig.mjs [options] [--] COMMAND [ARGS...]
 
 Runs COMMAND, in this folder, on an emulated PC with an IOMMU, real VFIO and PCI devices to try it on.
 The host's file system is there as it is; what the command writes stays in the guest's memory and is gone

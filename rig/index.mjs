@@ -15,8 +15,18 @@ import { boot } from './run.mjs'
 import { RigError, warn } from './say.mjs'
 import { openTrace } from './trace.mjs'
 
+export { isBuilt, whyNotBuilt } from './built.mjs'
 export { DEVICES } from './machine.mjs'
+export { Apt } from './packages.mjs'
+export { counted } from './postmortem.mjs'
 export { RigError } from './say.mjs'
+
+/** Fetches, unpacks and compiles what machines with that kernel need, so that several may then start at once. */
+export const prepareRig = async ({ kernel: name = 'stock' } = {}) => {
+  chosen(KERNELS, name, 'kernel')
+  await findQemu()
+  await baseInitramfs(await KERNELS[name].find(), KERNELS[name].modules)
+}
 
 /** Exit statuses of the rig's own, beside those of the command. */
 export const STATUS = { timedOut: 124, failed: 125 }
