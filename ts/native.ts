@@ -136,13 +136,21 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
   containerFromFd(fd: number, iommu: number): NativeHandle
   containerGetApiVersion(container: NativeHandle): number
   containerCheckExtension(container: NativeHandle, extension: number): number
-  containerSetIommu(container: NativeHandle, type: number): void
   /** The extension number of the IOMMU driver that is set, as far as this process knows; 0 for none. */
   containerIommu(container: NativeHandle): number
   /** A 32-bit count: how often, through this process, a group came or left or the IOMMU driver was set. */
   containerChanges(container: NativeHandle): ArrayBuffer
   /** The bytes of vfio_iommu_type1_info and its capabilities. */
   containerGetInfo(container: NativeHandle): Uint8Array
+  /** The mapping's owner, at whose release it is unmapped; `dmaMappingLeave` takes it over. */
+  containerMapDmaSync(
+    container: NativeHandle,
+    memory: NativeHandle,
+    offset: number,
+    size: number,
+    iova: bigint,
+    flags: number,
+  ): NativeHandle
   containerMapDma(
     container: NativeHandle,
     memory: NativeHandle,
@@ -150,7 +158,7 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
     size: number,
     iova: bigint,
     flags: number,
-  ): Promise<void>
+  ): Promise<NativeHandle>
   containerUnmapDma(container: NativeHandle, iova: bigint, size: number | bigint): Promise<bigint>
   containerUnmapAll(container: NativeHandle): bigint
   containerDirtyPages(container: NativeHandle, flags: number): void
@@ -162,8 +170,8 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
   groupOpen(path: string): NativeHandle
   groupFromFd(fd: number): NativeHandle
   groupGetStatus(group: NativeHandle): number
-  groupSetContainer(group: NativeHandle, container: NativeHandle): void
-  groupUnsetContainer(group: NativeHandle): void
+  /** A container without an IOMMU driver gets the first of `drivers`, extension numbers, that it knows. */
+  groupSetContainer(group: NativeHandle, container: NativeHandle, drivers: readonly number[]): void
   groupContainer(group: NativeHandle): NativeHandle | null
   groupGetDeviceFdSync(group: NativeHandle, name: string): NativeHandle
   groupGetDeviceFd(group: NativeHandle, name: string): Promise<NativeHandle>

@@ -157,10 +157,14 @@ GuardMark* claimMark(uintptr_t start, size_t size) {
 
 std::shared_ptr<GuardedMapping> GuardedMapping::create(int fd, uint64_t offset, uint64_t size, int protection,
                                                        int& error) {
+  return guarded<GuardedMapping>(fd, offset, size, protection, error);
+}
+
+GuardMark* GuardedMapping::watch(int fd, uint64_t offset, uint64_t size, int protection, void*& address, int& error) {
   const std::lock_guard lock(registryMutex);
   error = liveMappings == 0 ? install() : 0;
   if (error != 0) return nullptr;
-  void* address = mmap(nullptr, size, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
+  address = mmap(nullptr, size, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
   if (address == MAP_FAILED) {
     error = errno;
     if (liveMappings == 0) uninstall();
@@ -168,7 +172,7 @@ std::shared_ptr<GuardedMapping> GuardedMapping::create(int fd, uint64_t offset, 
   }
   GuardMark* mark = claimMark(reinterpret_cast<uintptr_t>(address), size);
   ++liveMappings;
-  return std::make_shared<GuardedMapping>(address, size, offset, protection, mark);
+  return mark;
 }
 
 GuardedMapping::~GuardedMapping() {

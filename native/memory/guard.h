@@ -38,7 +38,19 @@ class GuardedMapping : public Mapping {
   // Puts the device's pages back over stand-ins. Returns an errno.
   int remap(int fd);
 
+ protected:
+  // A mapping of the class, guarded from the start. nullptr and the errno otherwise.
+  template <class Guarded>
+  static std::shared_ptr<Guarded> guarded(int fd, uint64_t offset, uint64_t size, int protection, int& error) {
+    void* address = nullptr;
+    GuardMark* const mark = watch(fd, offset, size, protection, address, error);
+    if (mark == nullptr) return nullptr;
+    return std::make_shared<Guarded>(address, size, offset, protection, mark);
+  }
+
  private:
+  static GuardMark* watch(int fd, uint64_t offset, uint64_t size, int protection, void*& address, int& error);
+
   const uint64_t offset_;
   const int protection_;
   GuardMark* const mark_;
