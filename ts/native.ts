@@ -9,6 +9,7 @@ import { debuglog } from 'node:util'
 import { ENOSYS, VfioError } from './errors.js'
 import type { DeviceNative } from './native/device.js'
 import type { IommufdFunctions } from './native/iommufd.js'
+import { keepGuard } from './sigbus.js'
 
 /** An environment's hold on a native object. Opaque. */
 export interface NativeHandle {
@@ -88,13 +89,16 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
   /** A memfd; `hugePageBits` is log2 of the huge page size, 0 for ordinary pages; `node` the NUMA node, if one. */
   memoryCreate(size: number, hugePageBits: number, node: number | null): NativeHandle
   memoryFromFd(fd: number): NativeHandle
-  memoryInfo(memory: NativeHandle): { size: number; pageSize: number }
+  /** `sealed`: nobody can make it shorter. */
+  memoryInfo(memory: NativeHandle): { size: number; pageSize: number; sealed: boolean }
   /** The physical address of each page, of memory that is locked for it; 0 where the process may not know. */
   memoryPages(memory: NativeHandle, offset: number, size: number): BigUint64Array
   memoryWindow(memory: NativeHandle, offset: number, length: number): ArrayBuffer
   pageSize(): number
   /** False when somebody replaced the SIGBUS handler while BARs are mapped. */
   guardIntact(): boolean
+  /** Puts the guard over whatever handler of SIGBUS is there now; whether that worked. */
+  guardRestore(): boolean
 
   // -- registers --
   /** `exchange` is laid out as in ts/device/accessors.ts; the caller keeps it as long as it calls the functions. */
@@ -136,13 +140,21 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
   containerFromFd(fd: number, iommu: number): NativeHandle
   containerGetApiVersion(container: NativeHandle): number
   containerCheckExtension(container: NativeHandle, extension: number): number
-  containerSetIommu(container: NativeHandle, type: number): void
   /** The extension number of the IOMMU driver that is set, as far as this process knows; 0 for none. */
   containerIommu(container: NativeHandle): number
   /** A 32-bit count: how often, through this process, a group came or left or the IOMMU driver was set. */
   containerChanges(container: NativeHandle): ArrayBuffer
   /** The bytes of vfio_iommu_type1_info and its capabilities. */
   containerGetInfo(container: NativeHandle): Uint8Array
+  /** The mapping's owner, at whose release it is unmapped; `dmaMappingLeave` takes it over. */
+  containerMapDmaSync(
+    container: NativeHandle,
+    memory: NativeHandle,
+    offset: number,
+    size: number,
+    iova: bigint,
+    flags: number,
+  ): NativeHandle
   containerMapDma(
     container: NativeHandle,
     memory: NativeHandle,
@@ -150,7 +162,7 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
     size: number,
     iova: bigint,
     flags: number,
-  ): Promise<void>
+  ): Promise<NativeHandle>
   containerUnmapDma(container: NativeHandle, iova: bigint, size: number | bigint): Promise<bigint>
   containerUnmapAll(container: NativeHandle): bigint
   containerDirtyPages(container: NativeHandle, flags: number): void
@@ -162,8 +174,8 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
   groupOpen(path: string): NativeHandle
   groupFromFd(fd: number): NativeHandle
   groupGetStatus(group: NativeHandle): number
-  groupSetContainer(group: NativeHandle, container: NativeHandle): void
-  groupUnsetContainer(group: NativeHandle): void
+  /** A container without an IOMMU driver gets the first of `drivers`, extension numbers, that it knows. */
+  groupSetContainer(group: NativeHandle, container: NativeHandle, drivers: readonly number[]): void
   groupContainer(group: NativeHandle): NativeHandle | null
   groupGetDeviceFdSync(group: NativeHandle, name: string): NativeHandle
   groupGetDeviceFd(group: NativeHandle, name: string): Promise<NativeHandle>
@@ -296,6 +308,7 @@ const UNWATCHED = new Set([
   'containerChanges',
   'ioasChanges',
   'guardIntact',
+  'guardRestore',
 ])
 
 function report(name: string, args: readonly unknown[], started: number, error: unknown): void {
@@ -389,6 +402,7 @@ function load(): NativeAddon {
   // Inherited, since V8 takes what a prototype holds for constant, while so many own properties make a hash table.
   const typed = Object.create(functions) as NativeAddon
   typed.setErrorFactory((errno, syscall) => new VfioError(errno, syscall))
+  keepGuard(typed)
   return typed
 }
 

@@ -28,8 +28,25 @@ int64_t millisecondsUntil(int64_t deadline) {
   return std::max<int64_t>(0, (deadline - monotonicNanoseconds() + kMillisecond - 1) / kMillisecond);
 }
 
-// False when JavaScript may no longer run; the results are those of a wait that ended otherwise.
-bool waitFor(napi_env env, Waiter& waiter, int64_t milliseconds, Waiter::Results& results) {
+// What `wait` works on: the waiter, through its handle's slot, and the results, which JavaScript has typed arrays over.
+// Whoever of the two lives longer keeps the results.
+struct WaitFunction {
+  std::shared_ptr<Slot> slot;
+  std::shared_ptr<Waiter::Results> results;
+};
+
+enum class End : uint8_t {
+  kItself,
+  // JavaScript may no longer run.
+  kStopped,
+  // JavaScript ran meanwhile, and closed the waiter.
+  kClosed,
+};
+
+// `held` keeps the waiter as soon as JavaScript might run: an event that comes before that costs no count.
+End waitFor(napi_env env, const WaitFunction& function, std::shared_ptr<Object>& held, int64_t milliseconds) {
+  auto& waiter = static_cast<Waiter&>(*function.slot->object);
+  Waiter::Results& results = *function.results;
   results.found = 0;
   results.wokenNow = 0;
   results.waits += 1;
@@ -37,31 +54,26 @@ bool waitFor(napi_env env, Waiter& waiter, int64_t milliseconds, Waiter::Results
   if (milliseconds > 0) deadline = monotonicNanoseconds() + milliseconds * kMillisecond;
   if (milliseconds == 0) {
     waiter.sleep(0, results);
-    return true;
+    return End::kItself;
   }
   if (waiter.spinNanoseconds() > 0) {
     if (waiter.spin(std::min(deadline, monotonicNanoseconds() + waiter.spinNanoseconds()), results)) {
       results.spun += 1;
-      return true;
+      return End::kItself;
     }
   }
   // Between slices, which bound how long the end of a Worker is held up, it asks whether to go on.
-  do {
+  for (;;) {
     const int64_t left = deadline == kForever ? INT64_MAX : millisecondsUntil(deadline);
-    if (left == 0) return true;
+    if (left == 0) return End::kItself;
     const bool brought = left > Waiter::kSliceMilliseconds ? waiter.sleepForSlice(results)
                                                            : waiter.sleep(static_cast<int>(left), results);
-    if (brought) return true;
-  } while (javascriptMayRun(env));
-  return false;
+    if (brought) return End::kItself;
+    held = function.slot->object;
+    if (!javascriptMayRun(env)) return End::kStopped;
+    if (function.slot->object == nullptr) return End::kClosed;
+  }
 }
-
-// What `wait` works on: the waiter, through its handle's slot, and the results, which JavaScript has typed arrays over.
-// Whoever of the two lives longer keeps the results.
-struct WaitFunction {
-  std::shared_ptr<Slot> slot;
-  std::shared_ptr<Waiter::Results> results;
-};
 
 // wait(milliseconds), or wait() without end. Gives nothing: JavaScript reads the results for less than a Node-API call
 // costs that comes directly after a system call.
@@ -70,8 +82,8 @@ napi_value waitOne(napi_env env, napi_callback_info info) {
   napi_value argument = nullptr;
   void* data = nullptr;
   napi_get_cb_info(env, info, &count, &argument, nullptr, &data);
-  const auto& [slot, results] = *static_cast<WaitFunction*>(data);
-  if (slot->object == nullptr) [[unlikely]] {
+  const auto& function = *static_cast<WaitFunction*>(data);
+  if (function.slot->object == nullptr) [[unlikely]] {
     throwFailure(env, Failure(EBADF, kClosed));
     return nullptr;
   }
@@ -80,16 +92,21 @@ napi_value waitOne(napi_env env, napi_callback_info info) {
     throwTypeError(env, "milliseconds must be a number");
     return nullptr;
   }
-  auto& waiter = static_cast<Waiter&>(*slot->object);
+  auto& waiter = static_cast<Waiter&>(*function.slot->object);
   if (!waiter.enter()) [[unlikely]] {
     throwFailure(env, Failure(EBUSY, "epoll_wait"));
     return nullptr;
   }
-  if (waitFor(env, waiter, milliseconds, *results)) {
-    results->events += results->found;
-    results->woken += results->wokenNow;
-  }
+  std::shared_ptr<Object> held;
+  const End end = waitFor(env, function, held, milliseconds);
   waiter.leave();
+  if (end == End::kItself) [[likely]] {
+    Waiter::Results& results = *function.results;
+    results.events += results.found;
+    results.woken += results.wokenNow;
+  } else if (end == End::kClosed) {
+    throwFailure(env, Failure(EBADF, kClosed));
+  }
   return nullptr;
 }
 

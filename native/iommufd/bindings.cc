@@ -137,12 +137,11 @@ Napi::Value ioasIovaRanges(const Napi::CallbackInfo& info) {
 
 // ioasAllowIovas(ioas, ranges): `ranges` is flat, a start and a last address each; they replace what was allowed.
 Napi::Value ioasAllowIovas(const Napi::CallbackInfo& info) {
+  const auto flat = elementsOf(info[1], "ranges");
   const auto ioas = take<Ioas>(info[0], "ioas");
-  if (!info[1].IsArray()) throw Napi::TypeError::New(info.Env(), "ranges must be an array");
-  const auto flat = info[1].As<Napi::Array>();
   std::vector<uapi::IovaRange> ranges;
-  for (uint32_t i = 0; i + 1 < flat.Length(); i += 2) {
-    ranges.push_back({uint64Of(flat.Get(i), "start"), uint64Of(flat.Get(i + 1), "last")});
+  for (size_t i = 0; i + 1 < flat.size(); i += 2) {
+    ranges.push_back({uint64Of(flat[i], "start"), uint64Of(flat[i + 1], "last")});
   }
   const int error = ioas->allow(std::move(ranges));
   if (error != 0) throw Failure(error, "IOMMU_IOAS_ALLOW_IOVAS");
@@ -171,7 +170,7 @@ std::shared_ptr<Object> fileOf(const Napi::Value& value) {
   return handle.object();
 }
 
-// ioasMapFile(ioas, file, start, size, iova, flags)
+// ioasMapFile(ioas, file, start, size, iova, flags): the mapping's owner.
 class MapFile : public OperationOn<Ioas> {
  public:
   static constexpr const char* kSyscall = "IOMMU_IOAS_MAP_FILE";
@@ -186,12 +185,15 @@ class MapFile : public OperationOn<Ioas> {
     if (size_ == 0) throw Napi::RangeError::New(info.Env(), "size must not be 0");
   }
 
-  int run() { return object_->mapFile(file_->descriptor(), start_, size_, iova_, flags_); }
+  int run() {
+    return unheard_.make(object_, iova_, size_,
+                         [this] { return object_->mapFile(file_->descriptor(), start_, size_, iova_, flags_); });
+  }
   void letGo() {
     OperationOn::letGo();
     file_.reset();
   }
-  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+  Napi::Value result(Napi::Env env) { return unheard_.tell(env); }
 
  private:
   std::shared_ptr<Object> file_;
@@ -199,9 +201,10 @@ class MapFile : public OperationOn<Ioas> {
   const uint64_t size_;
   const uint64_t iova_;
   const uint32_t flags_;
+  Unheard unheard_;
 };
 
-// ioasCopy(ioas, source, from, size, iova, flags)
+// ioasCopy(ioas, source, from, size, iova, flags): the mapping's owner.
 class Copy : public OperationOn<Ioas> {
  public:
   static constexpr const char* kSyscall = "IOMMU_IOAS_COPY";
@@ -216,12 +219,15 @@ class Copy : public OperationOn<Ioas> {
     if (size_ == 0) throw Napi::RangeError::New(info.Env(), "size must not be 0");
   }
 
-  int run() { return object_->copy(*source_, from_, size_, iova_, flags_); }
+  int run() {
+    return unheard_.make(object_, iova_, size_,
+                         [this] { return object_->copy(*source_, from_, size_, iova_, flags_); });
+  }
   void letGo() {
     OperationOn::letGo();
     source_.reset();
   }
-  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+  Napi::Value result(Napi::Env env) { return unheard_.tell(env); }
 
  private:
   std::shared_ptr<Ioas> source_;
@@ -229,6 +235,7 @@ class Copy : public OperationOn<Ioas> {
   const uint64_t size_;
   const uint64_t iova_;
   const uint32_t flags_;
+  Unheard unheard_;
 };
 
 }  // namespace
@@ -250,6 +257,7 @@ void registerIommufd(Napi::Env env, Napi::Object exports) {
   define<ioasAllowIovas>(env, exports, "ioasAllowIovas");
   define<ioasAllowed>(env, exports, "ioasAllowed");
   // ioasMap(ioas, memory, offset, size, iova, flags)
+  define<synchronously<MapMemory<Ioas>>>(env, exports, "ioasMapSync");
   define<asynchronously<MapMemory<Ioas>>>(env, exports, "ioasMap");
   define<synchronously<MapFile>>(env, exports, "ioasMapFileSync");
   define<asynchronously<MapFile>>(env, exports, "ioasMapFile");

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "areas.h"
 #include "support/arguments.h"
+#include "support/bytes.h"
 #include "support/operation.h"
 #include "vfio/device.h"
 
@@ -145,9 +145,7 @@ Napi::Value hwptGetDirtyBitmap(const Napi::CallbackInfo& info) {
   request.data = reinterpret_cast<uint64_t>(bitmap.data());
   const int error = hwpt->iommufd()->call(uapi::kHwptGetDirtyBitmap, request);
   if (error != 0) throw Failure(error, "IOMMU_HWPT_GET_DIRTY_BITMAP");
-  auto result = Napi::Uint8Array::New(info.Env(), bitmap.size() * sizeof(uint64_t));
-  memcpy(result.Data(), bitmap.data(), result.ByteLength());
-  return result;
+  return bytes(info.Env(), bitmap);
 }
 
 // hwptInvalidate(object, dataType, entryLength, data): `object` is a nested page table or a vIOMMU; how many entries
@@ -184,13 +182,11 @@ Napi::Value iommufdHwInfo(const Napi::CallbackInfo& info) {
   const int error = iommufd->call(uapi::kIommuGetHwInfo, request);
   if (error != 0) throw Failure(error, "IOMMU_GET_HW_INFO");
   data.resize(std::min<size_t>(data.size(), request.data_len));
-  auto bytes = Napi::Uint8Array::New(info.Env(), data.size());
-  memcpy(bytes.Data(), data.data(), data.size());
   auto result = Napi::Object::New(info.Env());
   result.Set("type", request.data_type);
   result.Set("maxPasidLog2", uint32_t{request.out_max_pasid_log2});
   result.Set("capabilities", Napi::BigInt::New(info.Env(), request.out_capabilities));
-  result.Set("data", bytes);
+  result.Set("data", bytes(info.Env(), data));
   return result;
 }
 
@@ -277,9 +273,7 @@ Napi::Value queueRead(const Napi::CallbackInfo& info) {
   uint8_t buffer[4000];  // whole page faults, of 40 bytes
   const ssize_t length = read(queue->descriptor(), buffer, sizeof buffer);
   if (length < 0 && errno != EAGAIN) throw Failure(errno, "read");
-  auto bytes = Napi::Uint8Array::New(info.Env(), length > 0 ? static_cast<size_t>(length) : 0);
-  if (length > 0) memcpy(bytes.Data(), buffer, static_cast<size_t>(length));
-  return bytes;
+  return bytes(info.Env(), buffer, length > 0 ? static_cast<size_t>(length) : 0);
 }
 
 // queueWrite(queue, bytes): responses to page faults.

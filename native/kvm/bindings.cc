@@ -63,7 +63,7 @@ Napi::Value kvmGetSupportedCpuid(const Napi::CallbackInfo& info) {
   if (kvm == nullptr) throw Failure(ENODEV, "KVM_GET_SUPPORTED_CPUID");
   std::vector<uapi::KvmCpuidEntry> entries;
   check(kvm->supportedCpuid(entries), "KVM_GET_SUPPORTED_CPUID");
-  return cpuidBytes(info.Env(), entries);
+  return bytes(info.Env(), entries);
 }
 
 // -- machines --
@@ -181,7 +181,7 @@ Napi::Value vmDirtyLog(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
   std::vector<uint64_t> bitmap;
   check(vm->slots.dirtyLog(vm->fd(), uint32Of(info[1], "slot"), bitmap), "KVM_GET_DIRTY_LOG");
-  return bytes(info.Env(), bitmap.data(), bitmap.size() * sizeof(uint64_t));
+  return bytes(info.Env(), bitmap);
 }
 // -- the KVM-VFIO device --
 
@@ -207,7 +207,7 @@ Napi::Value kvmStatistics(const Napi::CallbackInfo& info) {
     const auto vcpu = take<Vcpu>(info[0], "handle");
     check(vcpu->readStatistics(file), "KVM_GET_STATS_FD");
   }
-  return bytes(info.Env(), file.data(), file.size());
+  return bytes(info.Env(), file);
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ int readCpuid(int fd, unsigned long request, std::vector<uapi::KvmCpuidEntry>& e
       uapi::KvmCpuid head = {};
       memcpy(&head, bytes.data(), sizeof head);
       entries.resize(head.nent);
-      memcpy(entries.data(), bytes.data() + sizeof head, entries.size() * sizeof entries[0]);
+      // A new vCPU has none, and an empty list has no address.
+      if (head.nent != 0) memcpy(entries.data(), bytes.data() + sizeof head, head.nent * sizeof entries[0]);
       return 0;
     }
     if (errno != E2BIG) return errno;
@@ -39,7 +40,9 @@ int readCpuid(int fd, unsigned long request, std::vector<uapi::KvmCpuidEntry>& e
 
 int writeCpuid(int fd, const std::vector<uapi::KvmCpuidEntry>& entries) {
   std::vector<uint8_t> bytes = buffer(static_cast<uint32_t>(entries.size()));
-  memcpy(bytes.data() + sizeof(uapi::KvmCpuid), entries.data(), entries.size() * sizeof entries[0]);
+  if (!entries.empty()) {
+    memcpy(bytes.data() + sizeof(uapi::KvmCpuid), entries.data(), entries.size() * sizeof entries[0]);
+  }
   return ioctl(fd, uapi::kKvmSetCpuid, bytes.data()) != 0 ? errno : 0;
 }
 

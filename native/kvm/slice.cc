@@ -90,12 +90,12 @@ thread_local Timer timer;
 
 }  // namespace
 
-Slice::Slice(uapi::KvmRun* run, int& error) {
+Slice::Slice(uapi::KvmRun* run, int& error) : outer_(current) {
   error = timer.prepare();
   current = run;
 }
 
-Slice::~Slice() { current = nullptr; }
+Slice::~Slice() { current = outer_; }
 
 void Slice::begin() {
   if (armed) return;

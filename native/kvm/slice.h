@@ -25,6 +25,10 @@ class Slice {
 
   // Makes a thread's KVM_RUN return. The thread must be alive.
   static void interrupt(pid_t thread);
+
+ private:
+  // The vCPU that this thread runs, in a slice of which JavaScript came to run this one.
+  uapi::KvmRun* const outer_;
 };
 
 }  // namespace nodevfio

@@ -104,14 +104,14 @@ Napi::Value vcpuGetCpuid(const Napi::CallbackInfo& info) {
   if (!still) throw Failure(EBUSY, "KVM_GET_CPUID2");
   std::vector<uapi::KvmCpuidEntry> entries;
   check(readCpuid(vcpu->fd(), uapi::kKvmGetCpuid, entries), "KVM_GET_CPUID2");
-  return cpuidBytes(info.Env(), entries);
+  return bytes(info.Env(), entries);
 }
 
 Napi::Value vcpuSetCpuid(const Napi::CallbackInfo& info) {
   const auto vcpu = take<Vcpu>(info[0], "vcpu");
   const auto source = bytesOf(info[1], "entries");
   std::vector<uapi::KvmCpuidEntry> entries(source.size() / sizeof(uapi::KvmCpuidEntry));
-  memcpy(entries.data(), source.data(), entries.size() * sizeof(uapi::KvmCpuidEntry));
+  copyBytes(entries.data(), source.data(), entries.size() * sizeof(uapi::KvmCpuidEntry));
   const auto still = vcpu->still();
   if (!still) throw Failure(EBUSY, "KVM_SET_CPUID2");
   check(writeCpuid(vcpu->fd(), entries), "KVM_SET_CPUID2");
@@ -135,6 +135,17 @@ Napi::Value vcpuHeld(const Napi::CallbackInfo& info) {
 // What run() answers when a kick ended it: no exit reason of the kernel's has this number.
 constexpr uint32_t kInterrupted = 0xffff'ffff;
 
+struct RunContext {
+  napi_env env;
+  const Slot& slot;
+};
+
+// Asked between slices. The vCPU may have been closed by JavaScript that ran in there.
+bool goesOn(const void* context) {
+  const auto& [env, slot] = *static_cast<const RunContext*>(context);
+  return javascriptMayRun(env) && slot.object != nullptr;
+}
+
 // The hot function of a vCPU: blocks until the guest needs its host, and gives the exit's reason.
 napi_value runVcpu(napi_env env, napi_callback_info info) {
   size_t count = 0;
@@ -146,14 +157,16 @@ napi_value runVcpu(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   const auto vcpu = std::static_pointer_cast<Vcpu>(slot.object);
+  const RunContext context = {env, slot};
   Vcpu::End end = Vcpu::End::kExit;
-  const int error =
-      vcpu->enter([](void* context) { return javascriptMayRun(static_cast<napi_env>(context)); }, env, end);
+  const int error = vcpu->enter(goesOn, &context, end);
   if (error != 0) [[unlikely]] {
     throwFailure(env, Failure(error, "KVM_RUN"));
     return nullptr;
   }
   if (end == Vcpu::End::kStopped) [[unlikely]] {
+    // Says so where JavaScript, which ran meanwhile, closed it; where JavaScript may not run, nobody will hear.
+    if (slot.object == nullptr) throwFailure(env, Failure(EBADF, kClosed));
     return nullptr;
   }
   napi_value result = nullptr;

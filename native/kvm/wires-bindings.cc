@@ -21,15 +21,14 @@ constexpr const char* kSetRouting = "KVM_SET_GSI_ROUTING";
 
 // Targets as an array of [address, data] for a message, or of [chip, pin] pairs, flat, for pins.
 Routes::Targets targetsOf(const Napi::CallbackInfo& info, const Napi::Value& value) {
-  if (!value.IsArray()) throw Napi::TypeError::New(info.Env(), "targets must be an array");
-  const auto array = value.As<Napi::Array>();
-  if (array.Length() < 2 || array.Length() % 2 != 0) {
+  const auto elements = elementsOf(value, "targets");
+  if (elements.size() < 2 || elements.size() % 2 != 0) {
     throw Napi::RangeError::New(info.Env(), "targets must be pairs");
   }
   Routes::Targets targets;
-  for (uint32_t i = 0; i < array.Length(); i += 2) {
-    const Napi::Value first = array.Get(i);
-    const uint32_t second = uint32Of(array.Get(i + 1), "target");
+  for (size_t i = 0; i < elements.size(); i += 2) {
+    const Napi::Value& first = elements[i];
+    const uint32_t second = uint32Of(elements[i + 1], "target");
     uapi::KvmIrqRoutingEntry entry = {};
     if (first.IsBigInt()) {
       const uint64_t address = uint64Of(first, "address");
@@ -46,21 +45,24 @@ Routes::Targets targetsOf(const Napi::CallbackInfo& info, const Napi::Value& val
 
 // vmAllocateRoute(vm, targets): the GSI that was given out.
 Napi::Value vmAllocateRoute(const Napi::CallbackInfo& info) {
+  const auto targets = targetsOf(info, info[1]);
   const auto vm = take<Vm>(info[0], "vm");
   uint32_t gsi = 0;
-  check(vm->routes.allocate(vm->fd(), targetsOf(info, info[1]), gsi), kSetRouting);
+  check(vm->routes.allocate(vm->fd(), targets, gsi), kSetRouting);
   return Napi::Number::New(info.Env(), gsi);
 }
 
 Napi::Value vmTakeRoute(const Napi::CallbackInfo& info) {
+  const auto targets = targetsOf(info, info[2]);
   const auto vm = take<Vm>(info[0], "vm");
-  check(vm->routes.take(vm->fd(), uint32Of(info[1], "gsi"), targetsOf(info, info[2])), kSetRouting);
+  check(vm->routes.take(vm->fd(), uint32Of(info[1], "gsi"), targets), kSetRouting);
   return undefined(info);
 }
 
 Napi::Value vmUpdateRoute(const Napi::CallbackInfo& info) {
+  const auto targets = targetsOf(info, info[2]);
   const auto vm = take<Vm>(info[0], "vm");
-  check(vm->routes.update(vm->fd(), uint32Of(info[1], "gsi"), targetsOf(info, info[2])), kSetRouting);
+  check(vm->routes.update(vm->fd(), uint32Of(info[1], "gsi"), targets), kSetRouting);
   return undefined(info);
 }
 

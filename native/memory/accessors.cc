@@ -121,7 +121,10 @@ template <typename T, Order order>
   if (!check<T>(env, registers, offset, registers != nullptr && registers->readable(), "region read")) return nullptr;
   T value = 0;
   const int error = loadRegister<T>(*registers, offset, order, value);
-  if (error != 0) throwFailure(env, Failure(error, "pread"));
+  if (error != 0) {
+    throwFailure(env, Failure(error, "pread"));
+    return nullptr;
+  }
   exchange.longWord = value;
   return nullptr;
 }

@@ -30,14 +30,15 @@ Backing::Backing(const Napi::Value& value, uint64_t offset, uint64_t size) : off
 void Backing::shownTo(const std::shared_ptr<DmaSpace>& space) {
   if (registers_ == nullptr) return;
   if (registers_->faulted()) throw Failure(EIO, space->interface().map);
-  registers_->mappedInto(space);
+  region_->mappedInto(space);
   // The environment's alone, which the mapping is not.
   registers_.reset();
 }
 
 std::shared_ptr<Mapping> Backing::map(bool writable, uint64_t& address, int& error) {
   error = 0;
-  auto mapping = region_ != nullptr ? std::move(region_) : memory_->home(writable, error);
+  std::shared_ptr<Mapping> mapping = std::move(region_);
+  if (mapping == nullptr) mapping = memory_->home(writable, error);
   if (mapping != nullptr) address = reinterpret_cast<uint64_t>(mapping->address()) + offset_;
   return mapping;
 }

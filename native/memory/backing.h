@@ -13,6 +13,7 @@
 namespace nodevfio {
 
 class DmaSpace;
+class RegionMapping;
 class Registers;
 
 class Backing {
@@ -31,7 +32,7 @@ class Backing {
  private:
   std::shared_ptr<Memory> memory_;
   std::shared_ptr<Registers> registers_;
-  std::shared_ptr<Mapping> region_;
+  std::shared_ptr<RegionMapping> region_;
   // In the memory, or in the region's mapping.
   uint64_t offset_;
 };

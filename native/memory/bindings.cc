@@ -53,6 +53,7 @@ Napi::Value memoryInfo(const Napi::CallbackInfo& info) {
   auto result = Napi::Object::New(info.Env());
   result.Set("size", static_cast<double>(memory->size()));
   result.Set("pageSize", static_cast<double>(memory->pageSize()));
+  result.Set("sealed", memory->keepsItsSize());
   return result;
 }
 
@@ -72,7 +73,12 @@ Napi::Value memoryWindow(const Napi::CallbackInfo& info) {
   const int protection = (flags & O_ACCMODE) == O_RDONLY ? PROT_READ : PROT_READ | PROT_WRITE;
   // A read-only descriptor still gives V8 memory that a script may store to: such stores would fault. Refuse instead.
   if (protection == PROT_READ) throw Failure(EACCES, "mmap");
-  auto mapping = Mapping::create(memory->fd(), start, end - start, protection, error);
+  std::shared_ptr<Mapping> mapping;
+  if (memory->keepsItsSize()) {
+    mapping = Mapping::create(memory->fd(), start, end - start, protection, error);
+  } else {
+    mapping = GuardedMapping::create(memory->fd(), start, end - start, protection, error, page);
+  }
   if (mapping == nullptr) throw Failure(error, "mmap");
   std::shared_ptr<Window> window;
   const auto buffer = Window::wrap(info.Env(), std::move(mapping), offset - start, length, window);
@@ -118,6 +124,9 @@ Napi::Value pageSize(const Napi::CallbackInfo& info) {
 
 Napi::Value guardState(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), guardIntact()); }
 
+// guardRestore(): somebody may have put a handler over the guard; whether it is on top again.
+Napi::Value guardRestore(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), restoreGuard()); }
+
 }  // namespace
 
 void registerMemory(Napi::Env env, Napi::Object exports) {
@@ -128,6 +137,7 @@ void registerMemory(Napi::Env env, Napi::Object exports) {
   define<memoryPages>(env, exports, "memoryPages");
   define<pageSize>(env, exports, "pageSize");
   define<guardState>(env, exports, "guardIntact");
+  define<guardRestore>(env, exports, "guardRestore");
   registerRegisters(env, exports);
 }
 

@@ -127,6 +127,11 @@ DmaMapping::~DmaMapping() {
   unmap(unmapped);
 }
 
+void DmaMapping::leave() {
+  const std::lock_guard lock(mutex_);
+  space_.reset();
+}
+
 int DmaMapping::unmap(uint64_t& unmapped) {
   const std::lock_guard lock(mutex_);
   unmapped = 0;

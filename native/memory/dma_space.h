@@ -103,17 +103,23 @@ class DmaSpace {
   std::atomic<uint64_t> generation_{0};
 };
 
-// One mapping owned by a DmaBuffer: unmapped when the last holder lets go.
+// One mapping that has an owner: a DmaBuffer, or the call that made it until JavaScript has taken it over. Unmapped
+// when the last holder lets go.
 class DmaMapping : public Object {
  public:
   static constexpr Kind kKind = Kind::kDmaMapping;
 
-  DmaMapping(std::shared_ptr<DmaSpace> space, uint64_t iova, uint64_t size)
-      : Object(kKind), generation_(space->generation()), space_(std::move(space)), iova_(iova), size_(size) {}
+  DmaMapping(const std::shared_ptr<DmaSpace>& space, uint64_t iova, uint64_t size)
+      : DmaMapping(space, iova, size, space->generation()) {}
+  // `generation` is the space's when it was mapped.
+  DmaMapping(std::shared_ptr<DmaSpace> space, uint64_t iova, uint64_t size, uint64_t generation)
+      : Object(kKind), generation_(generation), space_(std::move(space)), iova_(iova), size_(size) {}
   ~DmaMapping() override;
 
   // Unmaps now. Returns an errno; a second call does nothing.
   int unmap(uint64_t& unmapped);
+  // Gives it up without unmapping: whoever has its address sees to it.
+  void leave();
 
  private:
   const uint64_t generation_;

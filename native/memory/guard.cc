@@ -1,13 +1,19 @@
 // The SIGBUS handler, its registry of ranges and the page that stands in for a device.
 #include "memory/guard.h"
 
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <string_view>
+#include <utility>
 
 namespace nodevfio {
 
@@ -23,14 +29,25 @@ struct MarkBlock {
 MarkBlock firstBlock;
 std::mutex registryMutex;
 size_t liveMappings = 0;
-struct sigaction previousAction;
 // What the handler needs, set before it is installed.
 int standInFd = -1;
 size_t pageSize = 0;
 
-// The previous action for the handler, which must not take the mutex: one of the two kinds, the other null.
-std::atomic<void (*)(int)> previousHandler{SIG_DFL};
-std::atomic<void (*)(int, siginfo_t*, void*)> previousInfoHandler{nullptr};
+// Whoever was put over our handler may call it as the one before. Then putting the same handler over that one would
+// close a circle, so each time that ours comes on top again it is another function, with a memory of its own of what
+// was before.
+constexpr int kLevels = 8;
+
+// What was there before a level was put over it. The handler, which must not take the mutex, reads the atomics: one of
+// two kinds, the other null.
+struct Previous {
+  struct sigaction action = {};
+  std::atomic<void (*)(int)> handler{SIG_DFL};
+  std::atomic<void (*)(int, siginfo_t*, void*)> infoHandler{nullptr};
+};
+Previous previous[kLevels];
+// How many of them are in use, from the first.
+int levels = 0;
 
 GuardMark* findMark(uintptr_t address) {
   for (MarkBlock* block = &firstBlock; block != nullptr; block = block->next.load(std::memory_order_acquire)) {
@@ -42,12 +59,12 @@ GuardMark* findMark(uintptr_t address) {
   return nullptr;
 }
 
-void passOn(int signal, siginfo_t* info, void* context) {
-  if (auto* const handler = previousInfoHandler.load(std::memory_order_acquire)) {
+void passOn(const Previous& before, int signal, siginfo_t* info, void* context) {
+  if (auto* const handler = before.infoHandler.load(std::memory_order_acquire)) {
     handler(signal, info, context);
     return;
   }
-  auto* const handler = previousHandler.load(std::memory_order_acquire);
+  auto* const handler = before.handler.load(std::memory_order_acquire);
   if (handler == SIG_IGN && info->si_code <= 0) return;
   if (handler == SIG_DFL || handler == SIG_IGN) {
     // The default action, taken when the faulting instruction runs again (or at once for a signal that was sent).
@@ -60,6 +77,18 @@ void passOn(int signal, siginfo_t* info, void* context) {
   handler(signal);
 }
 
+// One call replaces the page whole, and with ones already in it, so that no thread ever sees zeros. A huge page goes as
+// a whole too: it is memory, whose stand-in may be empty.
+bool standIn(uintptr_t address, size_t size) {
+  void* const page = reinterpret_cast<void*>(address & ~(size - 1));
+  constexpr int kFlags = MAP_PRIVATE | MAP_FIXED;
+  if (size > pageSize) {
+    return mmap(page, size, PROT_READ | PROT_WRITE, kFlags | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+  }
+  return mmap(page, size, PROT_READ | PROT_WRITE, kFlags, standInFd, 0) != MAP_FAILED;
+}
+
+template <size_t level>
 void onSigbus(int signal, siginfo_t* info, void* context) {
   const int savedErrno = errno;
   if (info->si_code == BUS_ADRERR) {
@@ -67,25 +96,31 @@ void onSigbus(int signal, siginfo_t* info, void* context) {
     GuardMark* mark = findMark(address);
     if (mark != nullptr) {
       // The mark first: another thread that reads the stand-in page must find it set. And once more after it: a remap
-      // that acknowledged the first between the two would leave a stand-in that nobody knows of. One call replaces the
-      // page whole, and with ones already in it, so that no thread ever sees zeros.
+      // that acknowledged the first between the two would leave a stand-in that nobody knows of.
       mark->faults.fetch_add(1, std::memory_order_seq_cst);
-      void* const page = reinterpret_cast<void*>(address & ~(pageSize - 1));
-      if (mmap(page, pageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, standInFd, 0) != MAP_FAILED) {
+      if (standIn(address, mark->page.load(std::memory_order_relaxed))) {
         mark->faults.fetch_add(1, std::memory_order_seq_cst);
         errno = savedErrno;
         return;
       }
     }
   }
-  passOn(signal, info, context);
+  passOn(previous[level], signal, info, context);
   errno = savedErrno;
 }
+
+using SignalHandler = void (*)(int, siginfo_t*, void*);
+
+template <size_t... all>
+constexpr std::array<SignalHandler, sizeof...(all)> handlersOf(std::index_sequence<all...>) {
+  return {onSigbus<all>...};
+}
+constexpr auto handlers = handlersOf(std::make_index_sequence<kLevels>{});
 
 int makeStandIn() {
   if (standInFd >= 0) return 0;
   pageSize = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  const int fd = memfd_create("node-vfio-ones", MFD_CLOEXEC);
+  const int fd = memfd_create("node-vfio-ones", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) return errno;
   int error = 0;
   if (ftruncate(fd, static_cast<off_t>(pageSize)) != 0) {
@@ -97,6 +132,9 @@ int makeStandIn() {
     } else {
       memset(page, 0xff, pageSize);
       munmap(page, pageSize);
+      // What stands in for a device shall be nothing else, whoever finds the descriptor. Where that is refused it is as
+      // good as before.
+      fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
     }
   }
   if (error != 0) {
@@ -107,40 +145,75 @@ int makeStandIn() {
   return 0;
 }
 
-bool handlerIsOurs() {
-  struct sigaction current = {};
-  return sigaction(SIGBUS, nullptr, &current) == 0 && (current.sa_flags & SA_SIGINFO) != 0 &&
-         current.sa_sigaction == onSigbus;
+// The level whose handler this is, or -1.
+int levelOf(const struct sigaction& action) {
+  if ((action.sa_flags & SA_SIGINFO) == 0) return -1;
+  const auto* const found = std::find(handlers.begin(), handlers.end(), action.sa_sigaction);
+  return found == handlers.end() ? -1 : static_cast<int>(found - handlers.begin());
 }
 
-// Called with the registry locked, before the first range goes in.
+// Whether a handler is that of another copy of this addon in the process, which passes on what is not its own.
+bool ofAnotherCopy(const struct sigaction& action) {
+  if ((action.sa_flags & SA_SIGINFO) == 0) return false;
+  Dl_info own = {};
+  Dl_info theirs = {};
+  if (dladdr(reinterpret_cast<void*>(handlers[0]), &own) == 0) return false;
+  if (dladdr(reinterpret_cast<void*>(action.sa_sigaction), &theirs) == 0) return false;
+  const auto nameOf = [](const char* path) {
+    const char* const slash = strrchr(path, '/');
+    return std::string_view(slash == nullptr ? path : slash + 1);
+  };
+  return own.dli_fbase != theirs.dli_fbase && nameOf(own.dli_fname) == nameOf(theirs.dli_fname);
+}
+
+// Whether faults come to a handler of ours, as far as can be told.
+bool reached(const struct sigaction& current) {
+  return levelOf(current) >= 0 || (levels > 0 && ofAnotherCopy(current));
+}
+
+// Called with the registry locked: before the first range goes in, and when somebody may have put a handler over ours.
 int install() {
   const int error = makeStandIn();
   if (error != 0) return error;
-  if (sigaction(SIGBUS, nullptr, &previousAction) != 0) return errno;
-  const bool takesInfo = (previousAction.sa_flags & SA_SIGINFO) != 0;
-  previousInfoHandler = takesInfo ? previousAction.sa_sigaction : nullptr;
-  previousHandler = takesInfo ? SIG_DFL : previousAction.sa_handler;
+  struct sigaction current = {};
+  if (sigaction(SIGBUS, nullptr, &current) != 0) return errno;
+  if (reached(current)) return 0;
+  const bool takesInfo = (current.sa_flags & SA_SIGINFO) != 0;
+  // The default knows nobody before it: whoever set it has thrown out what was there.
+  if (!takesInfo && (current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN)) levels = 0;
+  if (levels == kLevels) return EBUSY;
+  Previous& before = previous[levels];
+  before.action = current;
+  before.infoHandler = takesInfo ? current.sa_sigaction : nullptr;
+  before.handler = takesInfo ? SIG_DFL : current.sa_handler;
   struct sigaction action = {};
-  action.sa_sigaction = onSigbus;
+  action.sa_sigaction = handlers[static_cast<size_t>(levels)];
   // SA_NODEFER: if a page cannot be replaced, the previous handler may itself fault. SA_ONSTACK as V8 and Go ask for.
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART;
   sigemptyset(&action.sa_mask);
-  return sigaction(SIGBUS, &action, nullptr) == 0 ? 0 : errno;
+  if (sigaction(SIGBUS, &action, nullptr) != 0) return errno;
+  ++levels;
+  return 0;
 }
 
 void uninstall() {
+  struct sigaction current = {};
+  if (sigaction(SIGBUS, nullptr, &current) != 0) return;
+  const int level = levelOf(current);
   // Somebody who put a handler over ours may call it as the previous one: leave theirs alone.
-  if (handlerIsOurs()) sigaction(SIGBUS, &previousAction, nullptr);
+  if (level < 0) return;
+  sigaction(SIGBUS, &previous[level].action, nullptr);
+  levels = level;
 }
 
-GuardMark* claimMark(uintptr_t start, size_t size) {
+GuardMark* claimMark(uintptr_t start, size_t size, size_t page) {
   MarkBlock* block = &firstBlock;
   for (;;) {
     for (GuardMark& mark : block->marks) {
       if (mark.start.load(std::memory_order_relaxed) != 0) continue;
       mark.acknowledged.store(mark.faults.load(std::memory_order_relaxed), std::memory_order_relaxed);
       mark.end.store(start + size, std::memory_order_relaxed);
+      mark.page.store(page, std::memory_order_relaxed);
       mark.start.store(start, std::memory_order_release);
       return &mark;
     }
@@ -156,19 +229,26 @@ GuardMark* claimMark(uintptr_t start, size_t size) {
 }  // namespace
 
 std::shared_ptr<GuardedMapping> GuardedMapping::create(int fd, uint64_t offset, uint64_t size, int protection,
-                                                       int& error) {
+                                                       int& error, size_t page) {
+  return guarded<GuardedMapping>(fd, offset, size, protection, error, page);
+}
+
+GuardMark* GuardedMapping::watch(int fd, uint64_t offset, uint64_t size, int protection, void*& address, int& error,
+                                 size_t page) {
   const std::lock_guard lock(registryMutex);
-  error = liveMappings == 0 ? install() : 0;
+  error = install();
+  // Over too many others to come on top again: what is mapped already is no safer without this.
+  if (error == EBUSY && liveMappings != 0) error = 0;
   if (error != 0) return nullptr;
-  void* address = mmap(nullptr, size, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
+  address = mmap(nullptr, size, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
   if (address == MAP_FAILED) {
     error = errno;
     if (liveMappings == 0) uninstall();
     return nullptr;
   }
-  GuardMark* mark = claimMark(reinterpret_cast<uintptr_t>(address), size);
+  GuardMark* mark = claimMark(reinterpret_cast<uintptr_t>(address), size, page == 0 ? pageSize : page);
   ++liveMappings;
-  return std::make_shared<GuardedMapping>(address, size, offset, protection, mark);
+  return mark;
 }
 
 GuardedMapping::~GuardedMapping() {
@@ -188,7 +268,14 @@ int GuardedMapping::remap(int fd) {
 
 bool guardIntact() {
   const std::lock_guard lock(registryMutex);
-  return liveMappings == 0 || handlerIsOurs();
+  if (liveMappings == 0) return true;
+  struct sigaction current = {};
+  return sigaction(SIGBUS, nullptr, &current) == 0 && reached(current);
+}
+
+bool restoreGuard() {
+  const std::lock_guard lock(registryMutex);
+  return liveMappings == 0 || install() == 0;
 }
 
 }  // namespace nodevfio

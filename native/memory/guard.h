@@ -17,6 +17,7 @@ namespace nodevfio {
 struct GuardMark {
   std::atomic<uintptr_t> start{0};  // 0: the entry is free
   std::atomic<uintptr_t> end{0};
+  std::atomic<size_t> page{0};  // bytes
   std::atomic<uint32_t> faults{0};
   std::atomic<uint32_t> acknowledged{0};
 
@@ -25,10 +26,13 @@ struct GuardMark {
   }
 };
 
-// A BAR mapping under the guard. The handler is installed with the first and removed with the last.
+// A BAR mapping under the guard, or one of a file that others may cut short. The handler is installed with the first
+// and removed with the last.
 class GuardedMapping : public Mapping {
  public:
-  static std::shared_ptr<GuardedMapping> create(int fd, uint64_t offset, uint64_t size, int protection, int& error);
+  // `page` is the size of the file's pages in bytes, where they are huge.
+  static std::shared_ptr<GuardedMapping> create(int fd, uint64_t offset, uint64_t size, int protection, int& error,
+                                                size_t page = 0);
 
   GuardedMapping(void* address, size_t size, uint64_t offset, int protection, GuardMark* mark)
       : Mapping(address, size), offset_(offset), protection_(protection), mark_(mark) {}
@@ -38,7 +42,21 @@ class GuardedMapping : public Mapping {
   // Puts the device's pages back over stand-ins. Returns an errno.
   int remap(int fd);
 
+ protected:
+  // A mapping of the class, guarded from the start. nullptr and the errno otherwise.
+  template <class Guarded>
+  static std::shared_ptr<Guarded> guarded(int fd, uint64_t offset, uint64_t size, int protection, int& error,
+                                          size_t page = 0) {
+    void* address = nullptr;
+    GuardMark* const mark = watch(fd, offset, size, protection, address, error, page);
+    if (mark == nullptr) return nullptr;
+    return std::make_shared<Guarded>(address, size, offset, protection, mark);
+  }
+
  private:
+  static GuardMark* watch(int fd, uint64_t offset, uint64_t size, int protection, void*& address, int& error,
+                          size_t page);
+
   const uint64_t offset_;
   const int protection_;
   GuardMark* const mark_;
@@ -46,5 +64,8 @@ class GuardedMapping : public Mapping {
 
 // Whether SIGBUS still comes to the guard; false when somebody replaced the handler after it was installed.
 bool guardIntact();
+
+// Puts the guard over whatever handler is there now. False when that cannot be done.
+bool restoreGuard();
 
 }  // namespace nodevfio

@@ -1,4 +1,5 @@
-// Mapping memory into an IOMMU address space, and unmapping, the same for every kernel interface behind the space.
+// Mapping memory into an IOMMU address space, and unmapping, the same for every kernel interface behind the space. A
+// mapping has an owner from the moment that it is made.
 #pragma once
 
 #include <cstdint>
@@ -23,15 +24,50 @@ class DmaMap {
   int run();
   void letGo();
 
- private:
+ protected:
   std::shared_ptr<DmaSpace> space_;
-  std::optional<Backing> backing_;
   const uint64_t size_;
   const uint64_t iova_;
+
+ private:
+  std::optional<Backing> backing_;
   const uint32_t flags_;
 };
 
-// map(space, source, offset, size, iova, flags)
+// A mapping of which JavaScript has not heard yet. It is undone where it never will, because the environment ends while
+// the call runs: others may hold the space. Does not itself keep the space open.
+class Unheard {
+ public:
+  Unheard() = default;
+  Unheard(const Unheard&) = delete;
+  Unheard& operator=(const Unheard&) = delete;
+  ~Unheard();
+
+  // Runs the call that maps it. Returns its errno.
+  template <class Call>
+  int make(const std::shared_ptr<DmaSpace>& space, uint64_t iova, uint64_t size, Call call) {
+    generation_ = space->generation();
+    const int error = call();
+    if (error != 0) return error;
+    space_ = space;
+    iova_ = iova;
+    size_ = size;
+    return 0;
+  }
+
+  // Its owner, for JavaScript to hold. Throws when the space was closed meanwhile, the mapping with it.
+  Napi::Value tell(Napi::Env env);
+
+ private:
+  std::shared_ptr<DmaMapping> owner();
+
+  std::weak_ptr<DmaSpace> space_;
+  uint64_t generation_ = 0;
+  uint64_t iova_ = 0;
+  uint64_t size_ = 0;
+};
+
+// map(space, source, offset, size, iova, flags): the mapping's owner.
 template <class Space>
 class MapMemory : public DmaMap {
  public:
@@ -42,7 +78,13 @@ class MapMemory : public DmaMap {
                static_cast<uint64_t>(safeInteger(info[3], "size")), uint64Of(info[4], "iova"),
                uint32Of(info[5], "flags")) {}
 
-  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+  int run() {
+    return unheard_.make(space_, iova_, size_, [this] { return DmaMap::run(); });
+  }
+  Napi::Value result(Napi::Env env) { return unheard_.tell(env); }
+
+ private:
+  Unheard unheard_;
 };
 
 // unmap(space, iova, size): the number of bytes that were unmapped.

@@ -40,7 +40,7 @@ std::shared_ptr<Memory> Memory::create(uint64_t size, uint32_t hugePageBits, std
   syscall = "memfd_create";
   // The kernel shares this encoding with mmap; libc names only the latter.
   constexpr unsigned kHugeShift = MAP_HUGE_SHIFT;
-  unsigned flags = MFD_CLOEXEC;
+  unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
   auto pageSize = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   if (hugePageBits != 0) {
     flags |= MFD_HUGETLB | (hugePageBits << kHugeShift);
@@ -66,8 +66,15 @@ std::shared_ptr<Memory> Memory::create(uint64_t size, uint32_t hugePageBits, std
     error = errno;
     return nullptr;
   }
+  // Where a kernel refuses that, the memory is as good as one that came from elsewhere.
+  fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
   error = 0;
   return memory;
+}
+
+bool Memory::keepsItsSize() const {
+  const int seals = fcntl(fd(), F_GET_SEALS);
+  return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
 }
 
 std::shared_ptr<Mapping> Memory::home(bool writable, int& error) {

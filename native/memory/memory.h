@@ -1,5 +1,5 @@
-// Memory that JavaScript, the IOMMU and (later) guests share: a memfd, ordinary or hugetlb, or a descriptor given to
-// us.
+// Memory that JavaScript, the IOMMU and guests share: a memfd of ours, ordinary or hugetlb, which is sealed at its
+// size, or a descriptor given to us.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,9 @@ class Memory : public File {
 
   uint64_t size() const { return size_; }
   uint64_t pageSize() const { return pageSize_; }
+  // Whether nobody, whoever has the descriptor, can make the file shorter, which turns accesses to what is mapped into
+  // SIGBUS.
+  bool keepsItsSize() const;
 
   // The whole memory mapped once per process, at the address given to the kernel. Made at first use, since memory may
   // be meant for windows only. `writable` false is enough for a read-only descriptor.

@@ -31,23 +31,9 @@ void Registers::addArea(MappedArea area) { areas_.push_back(std::move(area)); }
 void Registers::close() {
   if (accessors_ != nullptr) accessors_->remove(place_);
   accessors_.reset();
-  for (const MappedArea& area : areas_) area.mapping->withdraw();
-  for (const auto& each : spaces_) {
-    const auto space = each.lock();
-    if (space == nullptr) continue;
-    for (const MappedArea& area : areas_) space->unmapWithdrawn(*area.mapping);
-  }
-  spaces_.clear();
+  for (const MappedArea& area : areas_) area.mapping->hide();
   areas_.clear();
   file_.reset();
-}
-
-void Registers::mappedInto(const std::shared_ptr<DmaSpace>& space) {
-  std::erase_if(spaces_, [](const std::weak_ptr<DmaSpace>& each) { return each.expired(); });
-  for (const auto& each : spaces_) {
-    if (each.lock() == space) return;
-  }
-  spaces_.push_back(space);
 }
 
 int Registers::remap() {
@@ -124,6 +110,7 @@ Napi::Value registersPoll(const Napi::CallbackInfo& info) {
     if (now - start >= timeout) return info.Env().Null();
     if (now >= sliceEnd) {
       if (!javascriptMayRun(info.Env())) return {};
+      if (registers->closed()) throw Failure(EBADF, kClosed);
       sliceEnd = now + kSlice;
     }
   }

@@ -8,8 +8,7 @@
 #include <vector>
 
 #include "memory/accessors.h"
-#include "memory/dma_space.h"
-#include "memory/guard.h"
+#include "memory/region_mapping.h"
 #include "support/object.h"
 
 namespace nodevfio {
@@ -17,7 +16,7 @@ namespace nodevfio {
 struct MappedArea {
   uint64_t start;  // offset in the region
   uint64_t end;
-  std::shared_ptr<GuardedMapping> mapping;
+  std::shared_ptr<RegionMapping> mapping;
   uint8_t* base;  // address of the region's offset 0, were all of it mapped
 };
 
@@ -37,6 +36,7 @@ class Registers : public Object {
   // Puts the region where the accessors of its environment find it, until close(). At most once, after all areas.
   Accessors::Place enter(const std::shared_ptr<Accessors>& accessors);
 
+  // Of a mapping that counts this region among those that show it.
   void addArea(MappedArea area);
   // After this every access answers that the region is closed. Memory is given back when the last mapping's holder
   // goes.
@@ -49,8 +49,6 @@ class Registers : public Object {
   uint64_t size() const { return size_; }
   bool readable() const { return readable_; }
   bool writable() const { return writable_; }
-  // Devices of that space reach it, until close().
-  void mappedInto(const std::shared_ptr<DmaSpace>& space);
   const std::shared_ptr<File>& file() const { return file_; }
   uint64_t fileOffset() const { return fileOffset_; }
 
@@ -81,7 +79,6 @@ class Registers : public Object {
   std::vector<MappedArea> areas_;
   std::shared_ptr<Accessors> accessors_;
   Accessors::Place place_ = {};
-  std::vector<std::weak_ptr<DmaSpace>> spaces_;
   mutable uint64_t fileAccesses_ = 0;
 };
 

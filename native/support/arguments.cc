@@ -25,6 +25,19 @@ uint64_t sizeOf(const Napi::Value& value, const char* name) {
   return value.IsNumber() ? static_cast<uint64_t>(safeInteger(value, name)) : uint64Of(value, name);
 }
 
+std::vector<Napi::Value> elementsOf(const Napi::Value& value, const char* name) {
+  // Above what any call takes: a sparse array may be of any length.
+  constexpr uint32_t kMost = 1 << 18;
+  if (!value.IsArray()) refuseType(value, name, "an array");
+  const auto array = value.As<Napi::Array>();
+  const uint32_t length = array.Length();
+  if (length > kMost) refuseRange(value, name, "an array of at most 262144 elements");
+  std::vector<Napi::Value> elements;
+  elements.reserve(length);
+  for (uint32_t i = 0; i < length; ++i) elements.push_back(array.Get(i));
+  return elements;
+}
+
 std::string stringOf(const Napi::Value& value, const char* name) {
   if (!value.IsString()) refuseType(value, name, "a string");
   return value.As<Napi::String>().Utf8Value();

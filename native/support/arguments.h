@@ -54,6 +54,10 @@ inline uint64_t uint64Of(const Napi::Value& value, const char* name) {
   return number;
 }
 
+// The elements of an array, all at once and before any handle is looked at: reading one may run a getter, which may
+// close what the call is about.
+std::vector<Napi::Value> elementsOf(const Napi::Value& value, const char* name);
+
 // Either of the two.
 uint64_t sizeOf(const Napi::Value& value, const char* name);
 std::string stringOf(const Napi::Value& value, const char* name);

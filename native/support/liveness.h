@@ -6,6 +6,8 @@
 
 namespace nodevfio {
 
+// May itself run JavaScript: what waits for V8 to be at ease, such as an inspector's request. Whoever asks holds what
+// it goes on with, and looks afterwards whether that was closed meanwhile.
 bool javascriptMayRun(napi_env env);
 
 }  // namespace nodevfio

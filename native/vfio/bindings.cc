@@ -15,6 +15,7 @@
 #include "memory/map_memory.h"
 #include "memory/registers.h"
 #include "support/arguments.h"
+#include "support/bytes.h"
 #include "support/lend.h"
 #include "support/operation.h"
 #include "uapi/vfio.h"
@@ -28,12 +29,6 @@ namespace nodevfio {
 namespace {
 
 Napi::Value undefined(const Napi::CallbackInfo& info) { return info.Env().Undefined(); }
-
-Napi::Value bytes(Napi::Env env, const std::vector<uint8_t>& data) {
-  auto array = Napi::Uint8Array::New(env, data.size());
-  memcpy(array.Data(), data.data(), data.size());
-  return array;
-}
 
 // The argsz protocol: a structure that is too small for the kernel's capabilities comes back with the size it wants.
 template <class Request>
@@ -83,12 +78,6 @@ Napi::Value containerCheckExtension(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), answer);
 }
 
-Napi::Value containerSetIommu(const Napi::CallbackInfo& info) {
-  const int error = take<Container>(info[0], "container")->setIommu(uint32Of(info[1], "type"));
-  if (error != 0) throw Failure(error, "VFIO_SET_IOMMU");
-  return undefined(info);
-}
-
 // containerChanges(container): see Container::changes, as an ArrayBuffer of one 32-bit count.
 Napi::Value containerChanges(const Napi::CallbackInfo& info) {
   return lend(info.Env(), take<Container>(info[0], "container")->changes().memory());
@@ -125,13 +114,6 @@ std::vector<uint64_t> bitmapFor(Napi::Env env, uint64_t size, uint64_t page) {
   return std::vector<uint64_t>((size / page + 63) / 64);
 }
 
-// The bitmap's 64-bit words as bytes.
-Napi::Value bytesOfBitmap(Napi::Env env, const std::vector<uint64_t>& bitmap) {
-  auto result = Napi::Uint8Array::New(env, bitmap.size() * sizeof(uint64_t));
-  memcpy(result.Data(), bitmap.data(), result.ByteLength());
-  return result;
-}
-
 // containerDirtyBitmap(container, iova, size, pageSize): one bit per page.
 Napi::Value containerDirtyBitmap(const Napi::CallbackInfo& info) {
   const auto container = take<Container>(info[0], "container");
@@ -145,7 +127,7 @@ Napi::Value containerDirtyBitmap(const Napi::CallbackInfo& info) {
   } request = {{sizeof request, uapi::kDirtyGetBitmap},
                {iova, size, {page, bitmap.size() * sizeof(uint64_t), reinterpret_cast<uint64_t>(bitmap.data())}}};
   if (ioctl(container->fd(), uapi::kIommuDirtyPages, &request) != 0) throw Failure(errno, "VFIO_IOMMU_DIRTY_PAGES");
-  return bytesOfBitmap(info.Env(), bitmap);
+  return bytes(info.Env(), bitmap);
 }
 
 // containerUnmapDirty(container, iova, size, pageSize): unmaps; the marks that the range had until then.
@@ -157,7 +139,7 @@ Napi::Value containerUnmapDirty(const Napi::CallbackInfo& info) {
   uint64_t unmapped = 0;
   const int error = container->unmapDirty(uint64Of(info[1], "iova"), size, page, bitmap, unmapped);
   if (error != 0) throw Failure(error, "VFIO_IOMMU_UNMAP_DMA");
-  return bytesOfBitmap(info.Env(), bitmap);
+  return bytes(info.Env(), bitmap);
 }
 
 // -- group --
@@ -184,15 +166,15 @@ Napi::Value groupGetStatus(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), status.flags);
 }
 
+// groupSetContainer(group, container, drivers): a container without an IOMMU driver gets the first of `drivers` that it
+// knows, of which it may be given none.
 Napi::Value groupSetContainer(const Napi::CallbackInfo& info) {
-  const int error = take<Group>(info[0], "group")->attach(take<Container>(info[1], "container"));
-  if (error != 0) throw Failure(error, "VFIO_GROUP_SET_CONTAINER");
-  return undefined(info);
-}
-
-Napi::Value groupUnsetContainer(const Napi::CallbackInfo& info) {
-  const int error = take<Group>(info[0], "group")->detach();
-  if (error != 0) throw Failure(error, "VFIO_GROUP_UNSET_CONTAINER");
+  Container::Drivers drivers;
+  for (const Napi::Value& driver : elementsOf(info[2], "drivers")) drivers.push_back(uint32Of(driver, "driver"));
+  const char* failed = nullptr;
+  const auto group = take<Group>(info[0], "group");
+  const int error = group->attach(take<Container>(info[1], "container"), drivers, failed);
+  if (error != 0) throw Failure(error, failed);
   return undefined(info);
 }
 
@@ -258,25 +240,24 @@ Napi::Value deviceGetIrqInfo(const Napi::CallbackInfo& info) {
   const auto device = take<Device>(info[0], "device");
   uapi::IrqInfo request = {sizeof request, 0, uint32Of(info[1], "index"), 0};
   if (ioctl(device->fd(), uapi::kDeviceGetIrqInfo, &request) != 0) throw Failure(errno, "VFIO_DEVICE_GET_IRQ_INFO");
-  std::vector<uint8_t> buffer(sizeof request);
-  memcpy(buffer.data(), &request, sizeof request);
-  return bytes(info.Env(), buffer);
+  return bytes(info.Env(), &request, sizeof request);
 }
 
 // deviceSetIrqs(device, flags, index, start, count, data): `data` is null (none), a Uint8Array (bools) or an array of
 // eventfd handles, null standing for "no eventfd" (-1).
 Napi::Value deviceSetIrqs(const Napi::CallbackInfo& info) {
+  std::vector<Napi::Value> entries;
+  const bool eventfds = info[5].IsArray();
+  if (eventfds) entries = elementsOf(info[5], "data");
   const auto device = take<Device>(info[0], "device");
   const uapi::IrqSet head = {0, uint32Of(info[1], "flags"), uint32Of(info[2], "index"), uint32Of(info[3], "start"),
                              uint32Of(info[4], "count")};
   std::vector<uint8_t> buffer(sizeof head);
   // Held until the kernel has taken its own reference.
   std::vector<std::shared_ptr<EventFd>> held;
-  if (info[5].IsArray()) {
-    const auto array = info[5].As<Napi::Array>();
-    if (array.Length() != head.count) throw Napi::RangeError::New(info.Env(), "data must have count entries");
-    for (uint32_t i = 0; i < array.Length(); ++i) {
-      const Napi::Value entry = array.Get(i);
+  if (eventfds) {
+    if (entries.size() != head.count) throw Napi::RangeError::New(info.Env(), "data must have count entries");
+    for (const Napi::Value& entry : entries) {
       int32_t fd = -1;
       if (!entry.IsNull()) {
         held.push_back(take<EventFd>(entry, "eventfd"));
@@ -328,29 +309,28 @@ std::shared_ptr<File> regionFile(const Napi::Value& value) {
   return take<Device>(value, "file");
 }
 
-std::shared_ptr<GuardedMapping> regionMapping(const std::shared_ptr<File>& file, uint64_t offset, uint64_t size,
-                                              int protection, int& error) {
+std::shared_ptr<RegionMapping> regionMapping(const std::shared_ptr<File>& file, uint64_t offset, uint64_t size,
+                                             int protection, int& error) {
   if (file->kind() == Kind::kDevice) {
     return std::static_pointer_cast<Device>(file)->mapping(offset, size, protection, error);
   }
-  return GuardedMapping::create(file->fd(), offset, size, protection, error);
+  return RegionMapping::create(file->fd(), offset, size, protection, error);
 }
 
 int protectionOf(bool readable, bool writable) { return (readable ? PROT_READ : 0) | (writable ? PROT_WRITE : 0); }
 
 // regionOpen(file, fileOffset, size, readable, writable, areas): `areas` is a flat list of offset, size pairs to map.
 Napi::Value regionOpen(const Napi::CallbackInfo& info) {
+  const auto areas = elementsOf(info[5], "areas");
   const auto file = regionFile(info[0]);
   const auto fileOffset = static_cast<uint64_t>(safeInteger(info[1], "fileOffset"));
   const auto size = static_cast<uint64_t>(safeInteger(info[2], "size"));
   const bool readable = booleanOf(info[3], "readable");
   const bool writable = booleanOf(info[4], "writable");
-  if (!info[5].IsArray()) throw Napi::TypeError::New(info.Env(), "areas must be an array");
-  const auto areas = info[5].As<Napi::Array>();
   auto registers = std::make_shared<Registers>(file, fileOffset, size, readable, writable);
-  for (uint32_t i = 0; i + 1 < areas.Length(); i += 2) {
-    const auto start = static_cast<uint64_t>(safeInteger(areas.Get(i), "area offset"));
-    const auto length = static_cast<uint64_t>(safeInteger(areas.Get(i + 1), "area size"));
+  for (size_t i = 0; i + 1 < areas.size(); i += 2) {
+    const auto start = static_cast<uint64_t>(safeInteger(areas[i], "area offset"));
+    const auto length = static_cast<uint64_t>(safeInteger(areas[i + 1], "area size"));
     int error = 0;
     auto mapping = regionMapping(file, fileOffset + start, length, protectionOf(readable, writable), error);
     if (mapping == nullptr) throw Failure(error, "mmap");
@@ -389,11 +369,11 @@ void registerVfio(Napi::Env env, Napi::Object exports) {
   define<containerFromFd>(env, exports, "containerFromFd");
   define<containerGetApiVersion>(env, exports, "containerGetApiVersion");
   define<containerCheckExtension>(env, exports, "containerCheckExtension");
-  define<containerSetIommu>(env, exports, "containerSetIommu");
   define<containerIommu>(env, exports, "containerIommu");
   define<containerChanges>(env, exports, "containerChanges");
   define<containerGetInfo>(env, exports, "containerGetInfo");
   // containerMapDma(container, memory, offset, size, iova, flags)
+  define<synchronously<MapMemory<Container>>>(env, exports, "containerMapDmaSync");
   define<asynchronously<MapMemory<Container>>>(env, exports, "containerMapDma");
   // containerUnmapDma(container, iova, size)
   define<asynchronously<UnmapMemory<Container>>>(env, exports, "containerUnmapDma");
@@ -405,7 +385,6 @@ void registerVfio(Napi::Env env, Napi::Object exports) {
   define<groupFromFd>(env, exports, "groupFromFd");
   define<groupGetStatus>(env, exports, "groupGetStatus");
   define<groupSetContainer>(env, exports, "groupSetContainer");
-  define<groupUnsetContainer>(env, exports, "groupUnsetContainer");
   define<groupContainer>(env, exports, "groupContainer");
   define<synchronously<GetDeviceFd>>(env, exports, "groupGetDeviceFdSync");
   define<asynchronously<GetDeviceFd>>(env, exports, "groupGetDeviceFd");

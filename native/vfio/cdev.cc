@@ -47,6 +47,9 @@ int Device::bind(std::shared_ptr<Iommufd> iommufd, const uint8_t* token) {
 int Device::attach(std::shared_ptr<IommufdObject> pageTable, std::shared_ptr<Ioas> ioas, std::optional<uint32_t> pasid,
                    uint32_t& used) {
   const std::lock_guard lock(mutex_);
+  // Over the call: who is refused because another device of the group is elsewhere must find where.
+  std::unique_lock<std::mutex> table;
+  if (group_ && !pasid) table = std::unique_lock(groups().mutex);
   uapi::DeviceAttachIommufdPt request = {};
   // Before Linux 6.16 the structure ends where the PASID begins.
   request.argsz = pasid ? sizeof request : offsetof(uapi::DeviceAttachIommufdPt, pasid);
@@ -55,6 +58,7 @@ int Device::attach(std::shared_ptr<IommufdObject> pageTable, std::shared_ptr<Ioa
   request.pasid = pasid.value_or(0);
   if (ioctl(fd(), uapi::kDeviceAttachIommufdPt, &request) != 0) return errno;
   used = request.pt_id;
+  if (table.owns_lock()) noteGroup(ioas);
   ioas->changed();
   auto& attachment = attachments_[pasid];
   if (attachment.ioas != nullptr && attachment.ioas != ioas) attachment.ioas->changed();
@@ -85,17 +89,18 @@ std::shared_ptr<Iommufd> Device::iommufd(uint32_t& id) {
 
 void Device::inGroup(uint32_t group) {
   const std::lock_guard lock(mutex_);
-  const auto attached = attachments_.find(std::nullopt);
-  if (attached == attachments_.end()) return;
+  group_ = group;
+}
+
+void Device::noteGroup(const std::shared_ptr<Ioas>& ioas) {
   // A pointer of its own: the entry in the table is good for as long as devices of the group are attached, however long
   // the space itself lives.
-  const std::lock_guard tableLock(groups().mutex);
-  auto& entry = groups().ioas[group];
+  auto& entry = groups().ioas[*group_];
   groupIoas_ = entry.lock();
-  if (groupIoas_ == nullptr || groupIoas_.get() != attached->second.ioas.get()) {
+  if (groupIoas_ == nullptr || groupIoas_.get() != ioas.get()) {
     // Let go by hand: the table's weak pointer keeps the deleter, and what it captured, past the last device.
-    auto letGo = [ioas = attached->second.ioas](Ioas*) mutable { ioas.reset(); };
-    groupIoas_ = std::shared_ptr<Ioas>(attached->second.ioas.get(), std::move(letGo));
+    auto letGo = [held = ioas](Ioas*) mutable { held.reset(); };
+    groupIoas_ = std::shared_ptr<Ioas>(ioas.get(), std::move(letGo));
     entry = groupIoas_;
   }
 }

@@ -98,7 +98,7 @@ Napi::Value deviceIommufdId(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), id);
 }
 
-// deviceInGroup(device, group): notes the IOMMU group of an attached device.
+// deviceInGroup(device, group): tells the IOMMU group of a device that is about to be attached.
 Napi::Value deviceInGroup(const Napi::CallbackInfo& info) {
   take<Device>(info[0], "device")->inGroup(uint32Of(info[1], "group"));
   return info.Env().Undefined();

@@ -47,12 +47,17 @@ int Container::unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::
   });
 }
 
-int Container::join(int group) {
+int Container::join(int group, const Drivers& drivers, const char*& syscall) {
   const std::lock_guard lock(joining_);
+  syscall = "VFIO_GROUP_SET_CONTAINER";
   int32_t own = fd();
   if (ioctl(group, uapi::kGroupSetContainer, &own) != 0) return errno;
   changed();
-  return 0;
+  if (iommu() != 0 || drivers.empty()) return 0;
+  syscall = "VFIO_SET_IOMMU";
+  const int error = setIommu(drivers);
+  if (error != 0 && ioctl(group, uapi::kGroupUnsetContainer) == 0) changed();
+  return error;
 }
 
 void Container::left() {
@@ -65,11 +70,15 @@ void Container::left() {
   forgetAll();
 }
 
-int Container::setIommu(uint32_t type) {
-  if (ioctl(fd(), uapi::kSetIommu, type) != 0) return errno;
-  iommu_.store(type, std::memory_order_release);
-  changed();
-  return 0;
+int Container::setIommu(const Drivers& drivers) {
+  for (const uint32_t driver : drivers) {
+    if (ioctl(fd(), uapi::kCheckExtension, driver) <= 0) continue;
+    if (ioctl(fd(), uapi::kSetIommu, driver) != 0) return errno;
+    iommu_.store(driver, std::memory_order_release);
+    changed();
+    return 0;
+  }
+  return EOPNOTSUPP;
 }
 
 }  // namespace nodevfio

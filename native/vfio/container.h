@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <vector>
 
 #include "memory/dma_space.h"
 #include "memory/mapping.h"
@@ -30,8 +31,12 @@ class Container : public File, public DmaSpace {
   // Unmaps whole mappings and has the marks of their pages: VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP.
   int unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::span<uint64_t> bitmap, uint64_t& unmapped);
 
-  // VFIO_GROUP_SET_CONTAINER of a group's descriptor.
-  int join(int group);
+  // The IOMMU drivers that may be set, by their extension numbers, the best first.
+  using Drivers = std::vector<uint32_t>;
+  // VFIO_GROUP_SET_CONTAINER of a group's descriptor, and VFIO_SET_IOMMU for the first one: in one step for every other
+  // thread, which must find no group that has no driver yet, nor set a second one. A group that gets none leaves again.
+  // Returns an errno, EOPNOTSUPP when the container knows none of the drivers; `syscall` names the call it is of.
+  int join(int group, const Drivers& drivers, const char*& syscall);
   // A group goes, by a call that returns an errno. With its last group a container loses its IOMMU driver and all that
   // is mapped, but in iommufd's compatibility mode.
   template <class Call>
@@ -42,8 +47,6 @@ class Container : public File, public DmaSpace {
     return error;
   }
 
-  // VFIO_SET_IOMMU. The kernel takes it once per container; what was taken is kept for every environment to see.
-  int setIommu(uint32_t type);
   // The extension number of the IOMMU driver in use; 0 while there is none.
   uint32_t iommu() const { return iommu_.load(std::memory_order_acquire); }
 
@@ -58,6 +61,7 @@ class Container : public File, public DmaSpace {
   int unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) override;
 
  private:
+  int setIommu(const Drivers& drivers);
   void left();
 
   // Held while groups come and go: who comes next must find the container as it is.

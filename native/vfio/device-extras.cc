@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <vector>
 
 #include "areas.h"
 #include "support/arguments.h"
+#include "support/bytes.h"
 #include "support/operation.h"
 #include "uapi/vfio.h"
 #include "vfio/device.h"
@@ -26,10 +26,8 @@ Napi::Value deviceHotResetInfo(const Napi::CallbackInfo& info) {
   const int error = hotResetInfo(*take<Device>(info[0], "device"), flags, devices);
   if (error != 0) throw Failure(error, "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO");
   auto result = Napi::Object::New(info.Env());
-  auto list = Napi::Uint8Array::New(info.Env(), devices.size() * sizeof(uapi::PciDependentDevice));
-  if (!devices.empty()) memcpy(list.Data(), devices.data(), list.ByteLength());
   result.Set("flags", flags);
-  result.Set("devices", list);
+  result.Set("devices", bytes(info.Env(), devices));
   return result;
 }
 
@@ -39,11 +37,12 @@ class HotReset : public OperationOn<Device> {
  public:
   static constexpr const char* kSyscall = "VFIO_DEVICE_PCI_HOT_RESET";
 
-  explicit HotReset(const Napi::CallbackInfo& info) : OperationOn(take<Device>(info[0], "device")) {
-    if (!info[1].IsArray()) throw Napi::TypeError::New(info.Env(), "owners must be an array");
-    const auto owners = info[1].As<Napi::Array>();
-    for (uint32_t i = 0; i < owners.Length(); ++i) {
-      auto group = take<Device>(owners.Get(i), "owner")->group();
+  explicit HotReset(const Napi::CallbackInfo& info) : HotReset(info, elementsOf(info[1], "owners")) {}
+
+  HotReset(const Napi::CallbackInfo& info, const std::vector<Napi::Value>& owners)
+      : OperationOn(take<Device>(info[0], "device")) {
+    for (const Napi::Value& owner : owners) {
+      auto group = take<Device>(owner, "owner")->group();
       if (group == nullptr) throw Napi::TypeError::New(info.Env(), "owners must have been opened through their groups");
       // Each group once: the kernel takes no more descriptors than there are devices.
       if (std::find(groups_.begin(), groups_.end(), group) == groups_.end()) groups_.push_back(std::move(group));
@@ -74,9 +73,7 @@ Napi::Value deviceQueryGfxPlane(const Napi::CallbackInfo& info) {
   plane.flags = uint32Of(info[1], "flags");
   plane.drm_plane_type = uint32Of(info[2], "planeType");
   if (ioctl(device->fd(), uapi::kDeviceQueryGfxPlane, &plane) != 0) throw Failure(errno, "VFIO_DEVICE_QUERY_GFX_PLANE");
-  auto result = Napi::Uint8Array::New(info.Env(), sizeof plane);
-  memcpy(result.Data(), &plane, sizeof plane);
-  return result;
+  return bytes(info.Env(), &plane, sizeof plane);
 }
 
 // deviceGetGfxDmabuf(device, id): the dma-buf behind a plane.

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "iommufd/ioas.h"
-#include "memory/guard.h"
+#include "memory/region_mapping.h"
 #include "support/object.h"
 #include "vfio/group.h"
 
@@ -40,15 +40,19 @@ class Device : public File {
   // What it is bound to, and its number there; nullptr for a device of a group.
   std::shared_ptr<Iommufd> iommufd(uint32_t& id);
 
-  // Notes the IOMMU group of a device that is attached: the kernel lets all of a group's devices be in one space only.
+  // Tells the IOMMU group of a device before it is attached: the kernel lets all of a group's devices be in one space
+  // only.
   void inGroup(uint32_t group);
-  // The IOAS that the process has attached a device of the group to.
+  // The IOAS that the process has attached a device of the group to. Waits while one is being attached.
   static std::shared_ptr<Ioas> ioasOfGroup(uint32_t group);
 
-  // The guarded mapping of a range of the device's file, shared by every environment that asks for the same range.
-  std::shared_ptr<GuardedMapping> mapping(uint64_t offset, uint64_t size, int protection, int& error);
+  // The mapping of a range of the device's file, shared by every environment that asks for the same range, with one
+  // more region to show it.
+  std::shared_ptr<RegionMapping> mapping(uint64_t offset, uint64_t size, int protection, int& error);
 
  private:
+  void noteGroup(const std::shared_ptr<Ioas>& ioas);
+
   struct Attachment {
     std::shared_ptr<IommufdObject> pageTable;
     std::shared_ptr<Ioas> ioas;
@@ -60,8 +64,9 @@ class Device : public File {
   std::shared_ptr<Iommufd> iommufd_;
   uint32_t iommufdId_ = 0;
   Attachments attachments_;  // by PASID
+  std::optional<uint32_t> group_;
   std::shared_ptr<Ioas> groupIoas_;
-  std::map<std::pair<uint64_t, uint64_t>, std::weak_ptr<GuardedMapping>> mappings_;
+  std::map<std::pair<uint64_t, uint64_t>, std::weak_ptr<RegionMapping>> mappings_;
 };
 
 }  // namespace nodevfio

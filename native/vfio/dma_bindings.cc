@@ -46,6 +46,13 @@ Napi::Value dmaMappingOwn(const Napi::CallbackInfo& info) {
                                                                uint64Of(info[2], "size")));
 }
 
+// dmaMappingLeave(mapping): the range stays mapped, and the handle is released.
+Napi::Value dmaMappingLeave(const Napi::CallbackInfo& info) {
+  take<DmaMapping>(info[0], "mapping")->leave();
+  Handle::from(info[0], "mapping").release();
+  return info.Env().Undefined();
+}
+
 }  // namespace
 
 void registerDma(Napi::Env env, Napi::Object exports) {
@@ -53,6 +60,7 @@ void registerDma(Napi::Env env, Napi::Object exports) {
   define<dmaMappingCount>(env, exports, "dmaMappingCount");
   define<dmaFunctions>(env, exports, "dmaFunctions");
   define<dmaMappingOwn>(env, exports, "dmaMappingOwn");
+  define<dmaMappingLeave>(env, exports, "dmaMappingLeave");
 }
 
 }  // namespace nodevfio

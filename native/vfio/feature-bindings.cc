@@ -3,12 +3,12 @@
 #include <fcntl.h>
 
 #include <cerrno>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "areas.h"
 #include "support/arguments.h"
+#include "support/bytes.h"
 #include "support/operation.h"
 #include "vfio/feature.h"
 
@@ -19,22 +19,15 @@ namespace {
 // Far above what drivers take (a page of ranges), and small enough to multiply.
 constexpr uint32_t kMostRanges = 65536;
 
-Napi::Value bytes(Napi::Env env, const void* data, size_t size) {
-  auto array = Napi::Uint8Array::New(env, size);
-  if (size > 0) memcpy(array.Data(), data, size);
-  return array;
-}
-
 // A flat array of bigints, in pairs.
 template <class Pair>
 std::vector<Pair> pairsOf(const Napi::Value& value, const char* name) {
-  if (!value.IsArray()) throw Napi::TypeError::New(value.Env(), std::string(name) + " must be an array");
-  const auto flat = value.As<Napi::Array>();
-  if (flat.Length() > 2 * kMostRanges) throw Failure(E2BIG, "VFIO_DEVICE_FEATURE");
+  if (value.IsArray() && value.As<Napi::Array>().Length() > 2 * kMostRanges)
+    throw Failure(E2BIG, "VFIO_DEVICE_FEATURE");
+  const auto flat = elementsOf(value, name);
   std::vector<Pair> pairs;
-  for (uint32_t i = 0; i + 1 < flat.Length(); i += 2) {
-    pairs.push_back({uint64Of(flat.Get(i), name), uint64Of(flat.Get(i + 1), name)});
-  }
+  for (size_t i = 0; i + 1 < flat.size(); i += 2)
+    pairs.push_back({uint64Of(flat[i], name), uint64Of(flat[i + 1], name)});
   return pairs;
 }
 
@@ -46,7 +39,7 @@ Napi::Value deviceFeature(const Napi::CallbackInfo& info) {
   std::vector<uint8_t> data(given.begin(), given.end());
   const int answer = featureCall(*device, flags, data);
   if (answer < 0) throw Failure(-answer, "VFIO_DEVICE_FEATURE");
-  return bytes(info.Env(), data.data(), data.size());
+  return bytes(info.Env(), data);
 }
 
 // deviceSetMigrationState(device, state): the session's stream, or null where the change began none.
@@ -82,7 +75,7 @@ class ReadMigrationStream : public OperationOn<MigrationStream> {
     buffer_.resize(static_cast<size_t>(count));
     return 0;
   }
-  Napi::Value result(Napi::Env env) { return bytes(env, buffer_.data(), buffer_.size()); }
+  Napi::Value result(Napi::Env env) { return bytes(env, buffer_); }
 
  private:
   std::vector<uint8_t> buffer_;
@@ -124,9 +117,9 @@ Napi::Value migrationStreamPrecopyInfo(const Napi::CallbackInfo& info) {
 // deviceStartDmaLogging(device, pageSize, ranges): the page size that the device chose. `ranges` is a flat list of
 // IOVA, length pairs.
 Napi::Value deviceStartDmaLogging(const Napi::CallbackInfo& info) {
+  const auto ranges = pairsOf<uapi::FeatureDmaLoggingRange>(info[2], "ranges");
   const auto device = take<Device>(info[0], "device");
   uint64_t pageSize = uint64Of(info[1], "pageSize");
-  const auto ranges = pairsOf<uapi::FeatureDmaLoggingRange>(info[2], "ranges");
   const int error = startDmaLogging(*device, pageSize, ranges);
   if (error != 0) throw Failure(error, "VFIO_DEVICE_FEATURE_DMA_LOGGING_START");
   return Napi::BigInt::New(info.Env(), pageSize);
@@ -144,14 +137,14 @@ Napi::Value deviceReportDmaLogging(const Napi::CallbackInfo& info) {
   std::vector<uint64_t> bitmap((length / page + 63) / 64);
   const int error = reportDmaLogging(*device, iova, length, page, bitmap);
   if (error != 0) throw Failure(error, "VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT");
-  return bytes(info.Env(), bitmap.data(), bitmap.size() * sizeof(uint64_t));
+  return bytes(info.Env(), bitmap);
 }
 
 // deviceExportDmaBuf(device, region, ranges): `ranges` is a flat list of offset, length pairs.
 Napi::Value deviceExportDmaBuf(const Napi::CallbackInfo& info) {
+  const auto ranges = pairsOf<uapi::RegionDmaRange>(info[2], "ranges");
   const auto device = take<Device>(info[0], "device");
   const uint32_t region = uint32Of(info[1], "region");
-  const auto ranges = pairsOf<uapi::RegionDmaRange>(info[2], "ranges");
   std::shared_ptr<DmaBufFile> exported;
   const int error = exportDmaBuf(*device, region, O_RDWR | O_CLOEXEC, ranges, exported);
   if (error != 0) throw Failure(error, "VFIO_DEVICE_FEATURE_DMA_BUF");

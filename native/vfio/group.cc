@@ -2,12 +2,10 @@
 #include "vfio/group.h"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 
 #include <cerrno>
+#include <condition_variable>
 #include <unordered_map>
-
-#include "uapi/vfio.h"
 
 namespace nodevfio {
 
@@ -15,6 +13,9 @@ namespace {
 
 struct Groups {
   std::mutex mutex;
+  // An entry has gone.
+  std::condition_variable closed;
+  // From the opening of its file until that was closed: what is expired is being closed.
   std::unordered_map<std::string, std::weak_ptr<Group>> byPath;
 };
 
@@ -37,39 +38,37 @@ Group::~Group() {
       return 0;
     });
   }
-  const auto found = groups().byPath.find(path_);
-  if (found != groups().byPath.end() && found->second.expired()) groups().byPath.erase(found);
+  groups().byPath.erase(path_);
+  groups().closed.notify_all();
 }
 
 std::shared_ptr<Group> Group::open(const std::string& path, int& error) {
-  const std::lock_guard lock(groups().mutex);
+  std::unique_lock lock(groups().mutex);
   error = 0;
-  if (auto held = groups().byPath[path].lock()) return held;
+  auto& byPath = groups().byPath;
+  for (auto found = byPath.find(path); found != byPath.end(); found = byPath.find(path)) {
+    if (auto held = found->second.lock()) return held;
+    // Its last holder has let go, in another thread, and the kernel opens it again only once its file is closed.
+    groups().closed.wait(lock);
+  }
   const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0) {
     error = errno;
-    groups().byPath.erase(path);
     return nullptr;
   }
   auto group = std::make_shared<Group>(fd, path);
-  groups().byPath[path] = group;
+  byPath[path] = group;
   return group;
 }
 
-int Group::attach(const std::shared_ptr<Container>& container) {
+int Group::attach(const std::shared_ptr<Container>& container, const Container::Drivers& drivers,
+                  const char*& syscall) {
   const std::lock_guard lock(mutex_);
+  syscall = "VFIO_GROUP_SET_CONTAINER";
   if (container_ == container) return 0;
   if (container_ != nullptr) return EBUSY;
-  const int error = container->join(fd());
+  const int error = container->join(fd(), drivers, syscall);
   if (error == 0) container_ = container;
-  return error;
-}
-
-int Group::detach() {
-  const std::lock_guard lock(mutex_);
-  if (container_ == nullptr) return 0;
-  const int error = container_->leave([this] { return ioctl(fd(), uapi::kGroupUnsetContainer) != 0 ? errno : 0; });
-  if (error == 0) container_ = nullptr;
   return error;
 }
 

@@ -19,12 +19,12 @@ class Group : public File {
   ~Group() override;
 
   // The group at `path`: the one this process holds already, or a newly opened one. nullptr and the errno otherwise.
+  // Waits while another thread lets go of it.
   static std::shared_ptr<Group> open(const std::string& path, int& error);
 
-  // VFIO_GROUP_SET_CONTAINER; a no-op when it is this container already, EBUSY when it is another.
-  int attach(const std::shared_ptr<Container>& container);
-  // VFIO_GROUP_UNSET_CONTAINER, for undoing an attach that led nowhere.
-  int detach();
+  // See Container::join; a no-op when it is this container already, EBUSY when it is another.
+  int attach(const std::shared_ptr<Container>& container, const Container::Drivers& drivers, const char*& syscall);
+  // The one that it is in. Waits while another thread puts it in one.
   std::shared_ptr<Container> container();
 
  private:

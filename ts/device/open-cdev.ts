@@ -10,6 +10,7 @@ import {
   type VfioErrorContext,
   attempt,
   attemptAsync,
+  explained,
 } from '../errors.js'
 import { AddressSpace } from '../iommu/address-space.js'
 import { attachTo, attachToSync } from '../iommu/attach.js'
@@ -39,7 +40,7 @@ export function openCdev(device: FoundDevice, options: Checked, why: OpenChoice[
 
 class CdevRoute implements Route {
   readonly choice: OpenChoice
-  readonly space: AddressSpace
+  space: AddressSpace
   readonly groupFd = null
   readonly #native: NativeHandle
   readonly #device: FoundDevice
@@ -65,20 +66,51 @@ class CdevRoute implements Route {
 
   async enable(): Promise<NativeHandle> {
     await attemptAsync(this.#explainBind, () => addon().deviceBind(this.#native, this.#iommufd, this.#token))
-    await attemptAsync(this.#explainAttach, () => attachTo(this.space.native, this.#native, null))
     addon().deviceInGroup(this.#native, this.#device.iommuGroup)
-    return this.#native
+    for (;;) {
+      try {
+        await attachTo(this.space.native, this.#native, null)
+        return this.#native
+      } catch (error) {
+        this.#follow(error)
+      }
+    }
   }
 
   enableSync(): NativeHandle {
     attempt(this.#explainBind, () => {
       addon().deviceBindSync(this.#native, this.#iommufd, this.#token)
     })
-    attempt(this.#explainAttach, () => {
-      attachToSync(this.space.native, this.#native, null)
-    })
     addon().deviceInGroup(this.#native, this.#device.iommuGroup)
-    return this.#native
+    for (;;) {
+      try {
+        attachToSync(this.space.native, this.#native, null)
+        return this.#native
+      } catch (error) {
+        this.#follow(error)
+      }
+    }
+  }
+
+  /**
+   * Goes to where another thread, or another open() of this one, has attached a device of the group since the space was
+   * chosen. Throws the refusal where that is not the reason.
+   */
+  #follow(error: unknown): void {
+    const refused = error instanceof VfioError && (error.errno === EINVAL || error.errno === EBUSY)
+    const present = refused ? addon().ioasOfGroup(this.#device.iommuGroup) : null
+    if (present === null) throw explained(error, this.#explainAttach)
+    if (addon().handleShare(present) === addon().handleShare(this.space.native)) {
+      addon().handleRelease(present, false)
+      throw explained(error, this.#explainAttach)
+    }
+    if (this.#options.iommu instanceof AddressSpace) {
+      addon().handleRelease(present, false)
+      throw otherSpace(this.#device.name)
+    }
+    const before = this.space
+    this.space = spaceOver(present)
+    if (before.unused) before[Symbol.dispose]()
   }
 
   done(): void {
@@ -152,17 +184,20 @@ function spaceFor(device: FoundDevice, { iommu, devRoot }: Checked): AddressSpac
     remember(iommu)
     return iommu
   }
-  if (present !== null) {
-    const known = spaces.get(addon().handleShare(present))?.deref()
-    if (known !== undefined && !known.closed) {
-      addon().handleRelease(present, false)
-      return known
-    }
-    const space = AddressSpace.overIoas(present).closeWithMembers()
-    remember(space)
-    return space
-  }
+  if (present !== null) return spaceOver(present)
   const space = AddressSpace.open({ iommu: 'iommufd', devRoot }).closeWithMembers()
+  remember(space)
+  return space
+}
+
+/** This environment's object for a space that devices are in already. */
+function spaceOver(present: NativeHandle): AddressSpace {
+  const known = spaces.get(addon().handleShare(present))?.deref()
+  if (known !== undefined && !known.closed) {
+    addon().handleRelease(present, false)
+    return known
+  }
+  const space = AddressSpace.overIoas(present).closeWithMembers()
   remember(space)
   return space
 }

@@ -13,6 +13,7 @@ import {
   type VfioErrorContext,
   attempt,
   attemptAsync,
+  explained,
 } from '../errors.js'
 import { readIommuGroupName } from '../host/groups.js'
 import { type GroupOffender, groupViability, readIommuGroup, type ResolvedDevice } from '../host/index.js'
@@ -198,31 +199,35 @@ function placeGroup(group: NativeHandle, device: ResolvedDevice, options: Checke
   const wanted = options.iommu
   const present = addon().groupContainer(group)
   if (present !== null) return placePresent(present, device, wanted)
-  if (wanted instanceof AddressSpace) {
-    attempt(
-      (error) => spaceContext(device, error),
-      () => {
-        wanted.attachGroup(group)
-      },
-    )
-    remember(wanted)
-    return wanted
-  }
+  if (wanted instanceof AddressSpace) return placeIn(wanted, group, device, wanted)
   const space = AddressSpace.open({
     container: 'vfio',
     iommu: wanted,
     devRoot: options.devRoot,
   }).closeWithMembers()
+  let placed: AddressSpace | undefined
   try {
-    attempt(
-      (error) => spaceContext(device, error),
-      () => {
-        space.attachGroup(group)
-      },
-    )
+    placed = placeIn(space, group, device, wanted)
+    return placed
+  } finally {
+    if (placed !== space) space[Symbol.dispose]()
+  }
+}
+
+/** Puts the group in a space, unless another thread has put it in one since it was looked at: then that one. */
+function placeIn(
+  space: AddressSpace,
+  group: NativeHandle,
+  device: ResolvedDevice,
+  wanted: Checked['iommu'],
+): AddressSpace {
+  try {
+    space.attachGroup(group)
   } catch (error) {
-    space[Symbol.dispose]()
-    throw error
+    const busy = error instanceof VfioError && error.errno === EBUSY
+    const present = busy ? addon().groupContainer(group) : null
+    if (present !== null) return placePresent(present, device, wanted)
+    throw explained(error, (refusal) => spaceContext(device, refusal))
   }
   remember(space)
   return space

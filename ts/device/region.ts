@@ -19,7 +19,6 @@ import { DeviceIoeventfd, type IoeventfdOptions } from './ioeventfd.js'
 import { planMmapAreas } from './mmap-plan.js'
 import { MAX_WINDOW } from '../iommu/guest-memory.js'
 import { PeerMemory } from '../iommu/peer-memory.js'
-import { watchSignalListeners } from './sigbus.js'
 
 export type { PciRegionName } from './names.js'
 
@@ -117,7 +116,6 @@ export class Region extends PeerMemory {
       addon().regionOpen(context.file, info.fileOffset, info.size, read, write, areas),
     )
     this.#access = new Accessors(this.#native)
-    if (areas.length > 0) watchSignalListeners()
   }
 
   /** The native object, for what shows the region's pages elsewhere. @internal */

@@ -24,6 +24,7 @@ import {
   rangesOf,
   span,
 } from './placement.js'
+import { LONG, type Placed, handOver } from './placed.js'
 import { Placer } from './placer.js'
 import { containerBackend } from './noiommu.js'
 import { type AddressSpaceOptions, CONTAINER_IOMMUS, openSpace } from './open-space.js'
@@ -182,7 +183,7 @@ export class AddressSpace extends Handle {
     const memory = GuestMemory.create(size, options)
     try {
       const piece = pieceOf(memory)
-      // One call in flight until the mapping has its owner: a close in between must find it.
+      // One call in flight until the buffer owns the mapping: a close in between must find it.
       return await this.running(async () => this.#own(memory, await this.#placeAsync(piece, place)))
     } catch (error) {
       memory.close()
@@ -195,8 +196,7 @@ export class AddressSpace extends Handle {
     const place = this.#placement(options)
     const memory = GuestMemory.create(size, options)
     try {
-      const iova = this.#placeSync(pieceOf(memory), place)
-      return this.#own(memory, iova)
+      return this.#own(memory, this.#placeOwnedSync(pieceOf(memory), place))
     } catch (error) {
       memory.close()
       throw error
@@ -216,7 +216,7 @@ export class AddressSpace extends Handle {
    */
   async map(memory: Mappable, options?: MapOptions): Promise<bigint> {
     const piece = pieceOf(memory, options)
-    return this.#placeAsync(piece, this.#placement(options))
+    return handOver(await this.#placeAsync(piece, this.#placement(options)))
   }
 
   /** `map`, blocking. */
@@ -235,17 +235,19 @@ export class AddressSpace extends Handle {
    */
   async mapFile(file: Handle | number, options?: MapOptions): Promise<bigint> {
     const { native, piece, place } = this.#filePiece(file, options)
-    return this.#place(piece, place, (iova) =>
+    const placed = await this.#place(piece, place, (iova) =>
       addon().ioasMapFile(this.native, native, piece.offset, piece.size, iova, place.flags),
     )
+    return handOver(placed)
   }
 
   /** `mapFile`, blocking. */
   mapFileSync(file: Handle | number, options?: MapOptions): bigint {
     const { native, piece, place } = this.#filePiece(file, options)
-    return this.#placer.placeSync(piece, place, (iova) => {
-      addon().ioasMapFileSync(this.native, native, piece.offset, piece.size, iova, place.flags)
-    })
+    const placed = this.#placer.ownedSync(piece, place, (iova) =>
+      addon().ioasMapFileSync(this.native, native, piece.offset, piece.size, iova, place.flags),
+    )
+    return handOver(placed)
   }
 
   /**
@@ -257,17 +259,19 @@ export class AddressSpace extends Handle {
    */
   async copy(source: AddressSpace, iova: bigint, size: number, options?: PlaceOptions): Promise<bigint> {
     const { extent, place, from } = this.#copyPiece(source, iova, size, options)
-    return this.#place(extent, place, (target) =>
+    const placed = await this.#place(extent, place, (target) =>
       addon().ioasCopy(this.native, from, iova, BigInt(size), target, place.flags),
     )
+    return handOver(placed)
   }
 
   /** `copy`, blocking. */
   copySync(source: AddressSpace, iova: bigint, size: number, options?: PlaceOptions): bigint {
     const { extent, place, from } = this.#copyPiece(source, iova, size, options)
-    return this.#placer.placeSync(extent, place, (target) => {
-      addon().ioasCopySync(this.native, from, iova, BigInt(size), target, place.flags)
-    })
+    const placed = this.#placer.ownedSync(extent, place, (target) =>
+      addon().ioasCopySync(this.native, from, iova, BigInt(size), target, place.flags),
+    )
+    return handOver(placed)
   }
 
   /**
@@ -471,15 +475,22 @@ export class AddressSpace extends Handle {
   #placeSync(piece: MemoryPiece, place: Placement): bigint {
     const found = this.#found(piece, place)
     if (found !== undefined) return found
+    if (piece.size >= LONG) return handOver(this.#placeOwnedSync(piece, place))
     return this.#placer.placeSync(piece, place, (iova) => {
       this.#backend.mapSync(piece, iova, place.flags)
     })
   }
 
-  async #placeAsync(piece: MemoryPiece, place: Placement): Promise<bigint> {
+  #placeOwnedSync(piece: MemoryPiece, place: Placement): Placed {
     const found = this.#found(piece, place)
-    if (found !== undefined) return found
-    return this.#place(piece, place, (iova) => this.#backend.map(piece, iova, place.flags))
+    if (found !== undefined) return { iova: found, mapping: undefined }
+    return this.#placer.ownedSync(piece, place, (iova) => this.#backend.mapOwnedSync(piece, iova, place.flags))
+  }
+
+  async #placeAsync(piece: MemoryPiece, place: Placement): Promise<Placed> {
+    const found = this.#found(piece, place)
+    if (found !== undefined) return { iova: found, mapping: undefined }
+    return this.#place(piece, place, (iova) => this.#backend.mapOwned(piece, iova, place.flags))
   }
 
   /** Where the memory is already, for a space in which nothing is mapped. */
@@ -487,12 +498,14 @@ export class AddressSpace extends Handle {
     return this.#backend.locate?.(piece, place.iova, place.below)
   }
 
-  #place(piece: Extent, place: Placement, call: (iova: bigint) => Promise<void>): Promise<bigint> {
-    return this.running(() => this.#placer.place(piece, place, call))
+  #place(piece: Extent, place: Placement, call: (iova: bigint) => Promise<NativeHandle>): Promise<Placed> {
+    return this.running(() => this.#placer.owned(piece, place, call))
   }
 
-  #own(memory: GuestMemory, iova: bigint): DmaBuffer {
-    const mapping = addon().dmaMappingOwn(this.nativeInFlight, iova, BigInt(memory.size))
+  #own(memory: GuestMemory, placed: Placed): DmaBuffer {
+    const { iova } = placed
+    const mapping =
+      placed.mapping ?? addon().dmaMappingOwn(this.nativeInFlight, iova, BigInt(memory.size))
     if (this.closed) {
       addon().handleRelease(mapping, false)
       throw new VfioError(EBADF, 'closed', { subject: this.label })

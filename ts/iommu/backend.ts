@@ -45,7 +45,10 @@ export interface SpaceBackend {
   /** What `geometry()` has kept is wrong. */
   forgetGeometry(): void
   mapFlags(read: boolean, write: boolean): number
-  map(piece: Piece, iova: bigint, flags: number): Promise<void>
+  /** The mapping's owner: it is unmapped when that is released, at the latest with the environment. */
+  mapOwned(piece: Piece, iova: bigint, flags: number): Promise<NativeHandle>
+  mapOwnedSync(piece: Piece, iova: bigint, flags: number): NativeHandle
+  /** The same without an owner, for pieces so small that nothing ends the environment meanwhile. */
   mapSync(piece: Piece, iova: bigint, flags: number): void
   /** Where memory is for devices that nothing translates for; absent where addresses are given out. */
   locate?(piece: Piece, iova?: bigint, below?: bigint): bigint

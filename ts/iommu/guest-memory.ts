@@ -43,17 +43,23 @@ export class GuestMemory extends Handle {
   readonly size: number
   /** The size of its pages in bytes: alignment for offsets and IOVAs. */
   readonly pageSize: number
+  /**
+   * Whether nobody can make it shorter, whoever has its descriptor (F_SEAL_SHRINK): so for memory made here. Of other memory,
+   * what somebody cuts off reads as all ones from then on and takes no writes.
+   */
+  readonly sealed: boolean
   #buffer: ArrayBuffer | undefined
 
   private constructor(native: NativeHandle) {
     super(native, 'GuestMemory')
-    const { size, pageSize } = addon().memoryInfo(native)
+    const { size, pageSize, sealed } = addon().memoryInfo(native)
     this.size = size
     this.pageSize = pageSize
+    this.sealed = sealed
   }
 
   /**
-   * Makes anonymous memory, zeroed.
+   * Makes anonymous memory, zeroed and sealed at its size.
    * @param size bytes, 1 to 2^46; rounded up to whole pages
    * @throws VfioError ENOSPC or ENOMEM when the huge page pool is too small; EINVAL of mbind for a node without memory
    */

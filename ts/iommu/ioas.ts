@@ -79,7 +79,11 @@ export class IoasBackend implements SpaceBackend {
     return (read ? MAP_READ : 0) | (write ? MAP_WRITE : 0)
   }
 
-  map({ memory, offset, size }: Piece, iova: bigint, flags: number): Promise<void> {
+  mapOwnedSync({ memory, offset, size }: Piece, iova: bigint, flags: number): NativeHandle {
+    return addon().ioasMapSync(this.#native(), memory.native, offset, size, iova, flags)
+  }
+
+  mapOwned({ memory, offset, size }: Piece, iova: bigint, flags: number): Promise<NativeHandle> {
     return addon().ioasMap(this.#native(), memory.native, offset, size, iova, flags)
   }
 

@@ -1,7 +1,9 @@
 // Placing a mapping: tries the addresses that placement.ts allows until the kernel, which is the arbiter between all who map
 // into a space, takes one.
 import { EEXIST, EINVAL, VfioError, explained } from '../errors.js'
+import type { NativeHandle } from '../native.js'
 import type { SpaceBackend } from './backend.js'
+import type { Placed } from './placed.js'
 import {
   type Extent,
   type Gap,
@@ -50,12 +52,24 @@ export class Placer {
     }
   }
 
-  async place(extent: Extent, place: Placement, call: (iova: bigint) => Promise<void>): Promise<bigint> {
+  /** The same for a call that gives the mapping's owner. */
+  ownedSync(extent: Extent, place: Placement, call: (iova: bigint) => NativeHandle): Placed {
+    let mapping: NativeHandle | undefined
+    const iova = this.placeSync(extent, place, (at) => {
+      mapping = call(at)
+    })
+    return { iova, mapping }
+  }
+
+  async owned(
+    extent: Extent,
+    place: Placement,
+    call: (iova: bigint) => Promise<NativeHandle>,
+  ): Promise<Placed> {
     const given = givenOf(place, extent)
     if (given !== undefined) {
       try {
-        await call(given)
-        return given
+        return { iova: given, mapping: await call(given) }
       } catch (error) {
         throw this.#refused(error, extent, given)
       }
@@ -64,8 +78,7 @@ export class Placer {
     for (;;) {
       const iova = places.next().value
       try {
-        await call(iova)
-        return iova
+        return { iova, mapping: await call(iova) }
       } catch (error) {
         this.#passOver(error, extent, iova)
       }

@@ -1,5 +1,5 @@
 // The container backend of an AddressSpace: VFIO's own type1, its form in iommufd's compatibility mode, and no-IOMMU.
-import { EOPNOTSUPP, VfioError, type VfioErrorContext, attempt } from '../errors.js'
+import { type VfioError, type VfioErrorContext, attempt } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
 import { MAX_U64 } from '../validate.js'
 import type { Geometry, IommuType, Piece, SpaceBackend } from './backend.js'
@@ -84,7 +84,11 @@ export class ContainerBackend implements SpaceBackend {
     return (read ? MAP_READ : 0) | (write ? MAP_WRITE : 0)
   }
 
-  map({ memory, offset, size }: Piece, iova: bigint, flags: number): Promise<void> {
+  mapOwnedSync({ memory, offset, size }: Piece, iova: bigint, flags: number): NativeHandle {
+    return addon().containerMapDmaSync(this.#native(), memory.native, offset, size, iova, flags)
+  }
+
+  mapOwned({ memory, offset, size }: Piece, iova: bigint, flags: number): Promise<NativeHandle> {
     return addon().containerMapDma(this.#native(), memory.native, offset, size, iova, flags)
   }
 
@@ -130,30 +134,14 @@ export class ContainerBackend implements SpaceBackend {
 
   /** Puts a group in and sets the IOMMU driver if it is the first. */
   attachGroup(group: NativeHandle): void {
-    addon().groupSetContainer(group, this.#native())
-    if (this.driver !== undefined) return
-    try {
-      this.#setIommu()
-    } catch (error) {
-      addon().groupUnsetContainer(group)
-      throw error
-    }
-  }
-
-  #setIommu(): void {
     const wanted: ContainerIommu[] = this.#wanted === 'auto' ? ['type1v2', 'type1'] : [this.#wanted]
-    for (const type of wanted) {
-      if (addon().containerCheckExtension(this.#native(), EXTENSION[type]) <= 0) continue
-      attempt(iommuContext, () => {
-        addon().containerSetIommu(this.#native(), EXTENSION[type])
-      })
-      return
-    }
-    throw new VfioError(EOPNOTSUPP, 'VFIO_SET_IOMMU', {
-      subject: wanted.join(' or '),
-      reason: 'no-iommu-type',
-      remedy: 'Load the module vfio_iommu_type1.',
-    })
+    const drivers = wanted.map((type) => EXTENSION[type])
+    attempt(
+      (error) => (error.syscall === 'VFIO_SET_IOMMU' ? iommuContext(wanted, error) : {}),
+      () => {
+        addon().groupSetContainer(group, this.#native(), drivers)
+      },
+    )
   }
 }
 
@@ -193,7 +181,14 @@ function permissionContext(path: string, error: VfioError): VfioErrorContext {
   return { subject: path }
 }
 
-function iommuContext(error: VfioError): VfioErrorContext {
+function iommuContext(wanted: readonly ContainerIommu[], error: VfioError): VfioErrorContext {
+  if (error.code === 'EOPNOTSUPP') {
+    return {
+      subject: wanted.join(' or '),
+      reason: 'no-iommu-type',
+      remedy: 'Load the module vfio_iommu_type1.',
+    }
+  }
   if (error.code === 'EPERM') {
     return {
       reason: 'unsafe-interrupts',

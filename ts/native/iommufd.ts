@@ -17,6 +17,8 @@ export interface IommufdFunctions {
   }
   /** A handle that unmaps the range when its last holder lets go. */
   dmaMappingOwn(space: NativeHandle, iova: bigint, size: bigint): NativeHandle
+  /** Releases a mapping's owner and leaves it mapped, for who has its address. */
+  dmaMappingLeave(mapping: NativeHandle): void
 
   // -- iommufd --
   /** With `shared` the one that the process has at that path, if it has one. */
@@ -45,6 +47,15 @@ export interface IommufdFunctions {
   ioasAllowIovas(ioas: NativeHandle, ranges: readonly bigint[]): void
   /** What was allowed through this object, in the same form; empty where nothing was. */
   ioasAllowed(ioas: NativeHandle): bigint[]
+  /** The mapping's owner, at whose release it is unmapped; `dmaMappingLeave` takes it over. So with those that follow. */
+  ioasMapSync(
+    ioas: NativeHandle,
+    memory: NativeHandle,
+    offset: number,
+    size: number,
+    iova: bigint,
+    flags: number,
+  ): NativeHandle
   ioasMap(
     ioas: NativeHandle,
     memory: NativeHandle,
@@ -52,7 +63,7 @@ export interface IommufdFunctions {
     size: number,
     iova: bigint,
     flags: number,
-  ): Promise<void>
+  ): Promise<NativeHandle>
   /** `file` is the handle of an object with a descriptor, or a descriptor, which is duplicated for the call. */
   ioasMapFileSync(
     ioas: NativeHandle,
@@ -61,7 +72,7 @@ export interface IommufdFunctions {
     size: number,
     iova: bigint,
     flags: number,
-  ): void
+  ): NativeHandle
   ioasMapFile(
     ioas: NativeHandle,
     file: NativeHandle | number,
@@ -69,7 +80,7 @@ export interface IommufdFunctions {
     size: number,
     iova: bigint,
     flags: number,
-  ): Promise<void>
+  ): Promise<NativeHandle>
   ioasCopySync(
     ioas: NativeHandle,
     source: NativeHandle,
@@ -77,7 +88,7 @@ export interface IommufdFunctions {
     size: bigint,
     iova: bigint,
     flags: number,
-  ): void
+  ): NativeHandle
   ioasCopy(
     ioas: NativeHandle,
     source: NativeHandle,
@@ -85,7 +96,7 @@ export interface IommufdFunctions {
     size: bigint,
     iova: bigint,
     flags: number,
-  ): Promise<void>
+  ): Promise<NativeHandle>
   ioasUnmap(ioas: NativeHandle, iova: bigint, size: number | bigint): Promise<bigint>
   ioasUnmapAll(ioas: NativeHandle): bigint
 
