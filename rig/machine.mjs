@@ -29,6 +29,14 @@ export const DEVICES = {
     model: 'virtio-rng-pci,disable-legacy=on,iommu_platform=on',
     bus: 'bridge',
   },
+  // In a slot of its own, out of which the tests take it and put it back.
+  pluggable: {
+    address: '0000:02:00.0',
+    id: '8086:10d3',
+    bound: true,
+    model: 'e1000e,romfile=,id=pluggable',
+    bus: 'root-port',
+  },
 }
 
 // Loaded in this order: what the root file system needs, then VFIO, then the host drivers of the devices.
@@ -100,17 +108,22 @@ const deviceArguments = ({ address, model, bus = 'pcie.0' }) => [
   `${model},bus=${bus},addr=${address.slice(-4)}`,
 ]
 
-/** Three connected sockets that QEMU inherits, by the name the guest finds them under. */
+/** Connected sockets that QEMU inherits, by the name the guest finds them under. */
 const PORTS = [
   { name: 'rig.stdout', fd: 3 },
   { name: 'rig.stderr', fd: 4 },
   { name: 'rig.control', fd: 5 },
+  { name: 'rig.monitor', fd: 6 },
 ]
 
-const MONITOR = { name: 'monitor', fd: 6 }
+/** QEMU's monitors: the one that the rig asks itself, and the one that a command in the guest speaks with. */
+const MONITORS = [
+  { name: 'monitor', fd: 7 },
+  { name: 'monitor-of-guest', fd: 8 },
+]
 
 /** All of QEMU's sockets, in the order of their numbers. */
-export const SOCKETS = [...PORTS, MONITOR]
+export const SOCKETS = [...PORTS, ...MONITORS]
 
 // A comma separates QEMU's options; within a value it is written twice.
 const escaped = (path) => path.replaceAll(',', ',,')
@@ -124,12 +137,12 @@ export const qemuArguments = ({ kernel, folder, cpus, memory, append, share, tra
     ['-kernel', kernel.image, '-initrd', join(folder, 'initramfs')],
     ['-append', kernelCommandLine({ memory, append, iommu, sriov })],
     ['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
-    [
+    ...MONITORS.map(({ name, fd }) => [
       '-chardev',
-      `socket,id=${MONITOR.name},fd=${MONITOR.fd}`,
+      `socket,id=${name},fd=${fd}`,
       '-mon',
-      `chardev=${MONITOR.name},mode=control`,
-    ],
+      `chardev=${name},mode=control`,
+    ]),
     IOMMUS[iommu].device,
 
     ['-fsdev', 'local,id=host,path=/,security_model=none,readonly=on,multidevs=remap'],
@@ -148,6 +161,7 @@ export const qemuArguments = ({ kernel, folder, cpus, memory, append, share, tra
     ['-blockdev', `driver=file,node-name=disk,filename=${escaped(join(folder, 'disk'))}`],
     ['-chardev', `socket,id=ivshmem,path=${escaped(join(folder, 'ivshmem'))}`],
     iommu !== 'virtio' && ['-device', 'pcie-pci-bridge,id=bridge,addr=1c.0'],
+    ['-device', 'pcie-root-port,id=root-port,chassis=1,slot=1,addr=1d.0'],
     sriov && ['-device', 'nvme-subsys,id=subsystem'],
     ...Object.values(devicesOf({ iommu, sriov })).map(deviceArguments),
     trace && TRACE_ARGUMENTS,

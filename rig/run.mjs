@@ -74,9 +74,12 @@ export const boot = async ({
     if (!trace?.take(line)) ofQemu(line)
   })
 
-  const [out, err, control, monitor] = child.stdio.slice(3)
+  const [out, err, control, asking, monitor, answering] = child.stdio.slice(3)
   // QEMU's end is reset when it is killed, which the run's ending already says.
-  for (const stream of [out, err, control, monitor]) stream.on('error', () => {})
+  for (const stream of child.stdio.slice(3)) stream.on('error', () => {})
+  // What a command in the guest says to its monitor, and what that answers.
+  asking.pipe(answering)
+  answering.pipe(asking)
   out.pipe(stdout, { end: false })
   err.pipe(stderr, { end: false })
 

@@ -26,6 +26,7 @@ export type VfioErrorReason =
   | 'other-address-space'
   | 'no-iommu-type'
   | 'device-lost'
+  | 'powered-down'
   | 'not-memory-like'
   | 'not-mapped'
   | 'memory-decoding-off'

@@ -22,6 +22,7 @@ export type {
   ZpciGroup,
   ZpciUtilityString,
 } from './device/info.js'
+export type { DeviceCondition } from './device/condition.js'
 export type { IrqName, PciIrqName, PciRegionName } from './device/names.js'
 export { DeviceIoeventfd, type IoeventfdOptions } from './device/ioeventfd.js'
 export { DeviceFeatures, type FeatureSupport } from './device/features/features.js'

@@ -9,7 +9,16 @@ import { type DmaBuffer, type EventFd, type OpenOptions, type Region, VfioDevice
 import { packageUrl } from '../unit/support.js'
 
 export type DeviceName =
-  'edu' | 'edu2' | 'testdev' | 'e1000e' | 'nvme' | 'ivshmem' | 'bridgedEdu1' | 'bridgedEdu2' | 'bridgedRng'
+  | 'edu'
+  | 'edu2'
+  | 'testdev'
+  | 'e1000e'
+  | 'nvme'
+  | 'ivshmem'
+  | 'bridgedEdu1'
+  | 'bridgedEdu2'
+  | 'bridgedRng'
+  | 'pluggable'
 
 const described = process.env.NODE_VFIO_RIG
 if (described === undefined) throw new Error('these tests run in the rig: npm test -- --rig')

@@ -1,6 +1,6 @@
 // VfioDevice: an open VFIO device. Ties together its regions, interrupts, config space and address space, and the order
 // in which they go.
-import { EIO, VfioError, attempt, attemptAsync } from '../errors.js'
+import { VfioError, attempt, attemptAsync } from '../errors.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { resolveDevice } from '../host/index.js'
 import { AddressSpace } from '../iommu/address-space.js'
@@ -11,10 +11,11 @@ import { addon, type NativeHandle } from '../native.js'
 import { PciConfig } from '../pci/index.js'
 import { instance, integer, options as optionsOf, string } from '../validate.js'
 import { type DeviceBackend, KernelBackend } from './backend.js'
+import { type DeviceCondition, conditionOf, troubleError } from './condition.js'
 import { DeviceEvents } from './events.js'
 import { DeviceFeatures } from './features/features.js'
 import { DeviceGfx, probeGfx } from './gfx/gfx.js'
-import { HotReset, type HotResetDevice } from './hot-reset.js'
+import { HotReset } from './hot-reset.js'
 import type { DeviceInfo } from './info.js'
 import { InterruptIndex } from './interrupts.js'
 import { DeviceMigration, type MigrationOwner, readCapabilities } from './migration/migration.js'
@@ -28,6 +29,7 @@ import {
   startOpening,
 } from './open.js'
 import { Region } from './region.js'
+import { type ResettableDevice, resetFunction, resetFunctionSync } from './reset.js'
 import { type Route, abandon, enable, enableSync } from './route.js'
 
 export type DeviceEventHandler = (device: VfioDevice) => unknown
@@ -284,7 +286,7 @@ export class VfioDevice extends Handle {
       msixTable: index <= 5 && info.flags.mmap ? this.#msixTableIn(index) : null,
       memoryLike: index <= 5 && this.#prefetchable(index),
       guard: this.#guard && index !== PCI_REGIONS.indexOf('config'),
-      decodes: () => this.info.bus !== 'pci' || this.config.command.memorySpace,
+      decodes: () => this.#decodes(label),
       owner: this,
     })
     this.#regions.set(index, region)
@@ -393,23 +395,32 @@ export class VfioDevice extends Handle {
   }
 
   /**
+   * What the device answers to, asked of itself; a mediated device is `ready`. It costs a few accesses to the configuration
+   * space, which wake a device that is in low power.
+   */
+  get condition(): DeviceCondition {
+    const shown = this.#shown
+    return this.#features?.lowPower.allowed === true && shown !== 'device-lost' ? 'powered-down' : shown
+  }
+
+  /** False once the device is gone, or did not come back from a reset: unplugged, for example. */
+  get present(): boolean {
+    return this.condition !== 'device-lost'
+  }
+
+  /**
    * Resets the function (VFIO_DEVICE_RESET) and checks that it came back. Registers and bus mastering are then as after
    * power-up.
-   * @throws VfioError EINVAL or ENOTTY when it has no reset of its own; EIO (`device-lost`) when it answers no more
+   * @throws VfioError EINVAL or ENOTTY when it has no reset of its own; `device-lost` when it answers no more (EIO where the
+   *   kernel says that all went well), `powered-down` when it does not wake up
    */
   async reset(): Promise<void> {
-    await this.running(() => attemptAsync({ subject: this.name }, () => addon().deviceReset(this.native)))
-    this.#migration?.afterReset()
-    this.#checkAlive()
+    await resetFunction(this.#resettable())
   }
 
   /** `reset`, blocking. */
   resetSync(): void {
-    attempt({ subject: this.name }, () => {
-      addon().deviceResetSync(this.native)
-    })
-    this.#migration?.afterReset()
-    this.#checkAlive()
+    resetFunctionSync(this.#resettable())
   }
 
   /** Turns the device's DMA off, interrupts off, and gives it back. Waits for calls in flight. Idempotent. */
@@ -481,16 +492,17 @@ export class VfioDevice extends Handle {
     this.addressSpace.leave(this)
   }
 
-  #resettable(): HotResetDevice {
-    const alive = (): boolean => this.#alive
+  #resettable(): ResettableDevice {
     const native = (): NativeHandle => this.native
+    // One that was closed meanwhile is not there to be asked.
+    const condition = (): DeviceCondition => (this.closed ? 'ready' : this.#shown)
     return {
       name: this.name,
       get native() {
         return native()
       },
-      get alive() {
-        return alive()
+      get condition() {
+        return condition()
       },
       inFlight: (call) => this.running(call),
       afterReset: () => {
@@ -499,18 +511,16 @@ export class VfioDevice extends Handle {
     }
   }
 
-  get #alive(): boolean {
-    return this.info.bus !== 'pci' || this.config.present
+  /** What the device itself shows of its condition. */
+  get #shown(): DeviceCondition {
+    return this.info.bus === 'pci' ? conditionOf(this.config) : 'ready'
   }
 
-  #checkAlive(): void {
-    if (this.#alive) return
-    throw new VfioError(EIO, 'VFIO_DEVICE_RESET', {
-      subject: this.name,
-      reason: 'device-lost',
-      remedy:
-        'Its config space reads as all ones: it did not come back from the reset; try its bus, or a power cycle.',
-    })
+  #decodes(label: string): boolean {
+    const { condition } = this
+    if (condition === 'device-lost' || condition === 'powered-down')
+      throw troubleError('mmap', label, condition)
+    return condition === 'ready'
   }
 
   #msixTableIn(bar: number): { offset: number; size: number } | null {

@@ -1,8 +1,9 @@
 // HotReset: the reset of a whole PCI bus or slot (VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, VFIO_DEVICE_PCI_HOT_RESET).
-import { EIO, VfioError, type VfioErrorContext, attempt, attemptAsync } from '../errors.js'
+import { type VfioError, type VfioErrorContext, attempt, attemptAsync } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
 import { array } from '../validate.js'
 import type { VfioDevice } from './device.js'
+import { type ResettableDevice, finishReset, refused } from './reset.js'
 
 /** A device that is reset along, where VFIO knows devices by their groups. */
 export interface GroupDependent {
@@ -34,16 +35,6 @@ export type HotResetInfo =
       readonly owned: boolean
       readonly devices: readonly IommufdDependent[]
     }
-
-/** What is needed of a device here. @internal */
-export interface HotResetDevice {
-  readonly native: NativeHandle
-  readonly name: string
-  readonly alive: boolean
-  /** Counts a call that runs off the main thread. */
-  inFlight<T>(call: () => Promise<T>): Promise<T>
-  afterReset(): void
-}
 
 /** VFIO_PCI_HOT_RESET_FLAG_DEV_ID, VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED */
 const FLAG = { devId: 1, devIdOwned: 2 } as const
@@ -83,11 +74,11 @@ export function decodeHotResetInfo(flags: number, bytes: Uint8Array): HotResetIn
  * once. Everything on the bus is reset, so all of it must be this process's. Devices on a root bus have none.
  */
 export class HotReset {
-  readonly #device: HotResetDevice
-  readonly #claim: (device: unknown, name: string) => HotResetDevice
+  readonly #device: ResettableDevice
+  readonly #claim: (device: unknown, name: string) => ResettableDevice
 
   /** @internal */
-  constructor(device: HotResetDevice, claim: (device: unknown, name: string) => HotResetDevice) {
+  constructor(device: ResettableDevice, claim: (device: unknown, name: string) => ResettableDevice) {
     this.#device = device
     this.#claim = claim
   }
@@ -107,10 +98,12 @@ export class HotReset {
 
   /**
    * Resets the bus or slot (VFIO_DEVICE_PCI_HOT_RESET) and checks that the devices came back. Registers are then as
-   * after power-up; the kernel puts the configuration spaces back.
+   * after power-up; the kernel puts the configuration spaces back. What any of the devices would have sent meanwhile, messages
+   * and transfers, is lost.
    * @param others the other open devices by which the reset is allowed: one at least of each group in `info()`. Devices
    *   opened as cdevs have none to give: they must share this one's iommufd.
-   * @throws VfioError EINVAL when a group in `info()` is not among them, ENODEV as `info`, EIO (`device-lost`)
+   * @throws VfioError EINVAL when a group in `info()` is not among them, ENODEV as `info`; `device-lost` (EIO where the kernel
+   *   says that all went well), `powered-down`
    */
   async run(others: readonly VfioDevice[] = []): Promise<void> {
     const devices = this.#check(others)
@@ -120,7 +113,7 @@ export class HotReset {
         () => addon().deviceHotReset(this.#device.native, this.#owners(devices)),
       ),
     )
-    this.#finish(devices)
+    finishReset('VFIO_DEVICE_PCI_HOT_RESET', ...devices)
   }
 
   /** `run`, blocking. */
@@ -132,31 +125,22 @@ export class HotReset {
         addon().deviceHotResetSync(this.#device.native, this.#owners(devices))
       },
     )
-    this.#finish(devices)
+    finishReset('VFIO_DEVICE_PCI_HOT_RESET', ...devices)
   }
 
-  #check(others: readonly VfioDevice[]): HotResetDevice[] {
+  #check(others: readonly VfioDevice[]): ResettableDevice[] {
     const claimed = array(others, 'others').map((each, i) => this.#claim(each, `others[${String(i)}]`))
     return [this.#device, ...claimed]
   }
 
   /** Groups allow the reset where there are any; with none given, the kernel looks at the iommufd. */
-  #owners(devices: readonly HotResetDevice[]): NativeHandle[] {
+  #owners(devices: readonly ResettableDevice[]): NativeHandle[] {
     return devices.map(({ native }) => native).filter((native) => addon().deviceHasGroup(native))
   }
 
-  #finish(devices: readonly HotResetDevice[]): void {
-    for (const device of devices) device.afterReset()
-    const lost = devices.find(({ alive }) => !alive)
-    if (lost === undefined) return
-    throw new VfioError(EIO, 'VFIO_DEVICE_PCI_HOT_RESET', {
-      subject: lost.name,
-      reason: 'device-lost',
-      remedy: 'Its config space reads as all ones: it did not come back from the reset; try a power cycle.',
-    })
-  }
-
   #context({ code, syscall }: VfioError): VfioErrorContext {
+    const known = refused(this.#device)
+    if (known.reason !== undefined) return known
     const subject = this.#device.name
     if (code === 'ENODEV') return { subject, remedy: 'The device is on a root bus, which has no reset.' }
     if (code === 'EPERM')

@@ -1,6 +1,6 @@
 // Region: one BAR or other region of a device. Decides what is mapped and refuses what cannot be right; the accesses
 // themselves are native.
-import { EINVAL, EOPNOTSUPP, ETIMEDOUT, EIO, VfioError, attempt } from '../errors.js'
+import { EINVAL, EOPNOTSUPP, ETIMEDOUT, VfioError, attempt } from '../errors.js'
 import { EventFd } from '../event/eventfd.js'
 import { addon, type NativeHandle } from '../native.js'
 import {
@@ -14,6 +14,7 @@ import {
   MAX_U64,
 } from '../validate.js'
 import { Accessors } from './accessors.js'
+import { troubleError } from './condition.js'
 import type { RegionArea, RegionCapability, RegionInfo } from './info.js'
 import { DeviceIoeventfd, type IoeventfdOptions } from './ioeventfd.js'
 import { planMmapAreas } from './mmap-plan.js'
@@ -34,7 +35,7 @@ export interface RegionContext {
   memoryLike: boolean
   /** Map it and guard the mapping; otherwise every access goes through the device's file. */
   guard: boolean
-  /** Whether the device decodes memory accesses now. */
+  /** Whether the device decodes memory accesses now. Throws where something else keeps it from answering. */
   decodes(): boolean
   /** Kept as long as the region or one of its views lives. */
   owner: object
@@ -304,17 +305,11 @@ export class Region extends PeerMemory {
 
   /**
    * Puts the device's memory back after a fault.
-   * @throws VfioError EIO (`memory-decoding-off`) while the device still does not decode memory accesses
+   * @throws VfioError EIO while the device still does not answer there: `memory-decoding-off`, `powered-down`, `device-lost`
    */
   remap(): void {
     addon().registersFaulted(this.#native)
-    if (!this.#context.decodes()) {
-      throw new VfioError(EIO, 'mmap', {
-        subject: this.#context.label,
-        reason: 'memory-decoding-off',
-        remedy: 'Set config.command.memorySpace (and power state D0) first.',
-      })
-    }
+    if (!this.#context.decodes()) throw troubleError('mmap', this.#context.label, 'memory-decoding-off')
     attempt({ subject: this.#context.label }, () => {
       addon().registersRemap(this.#native)
     })

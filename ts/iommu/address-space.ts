@@ -348,7 +348,8 @@ export class AddressSpace extends Handle {
   }
 
   protected override beforeRelease(): void {
-    for (const member of this.#members) member.stopDma()
+    // Behind an IOMMU its memory is out of their reach once it is unmapped, and their interrupts are not the space's.
+    if (!this.#backend.confines && this.lastHolder) for (const member of this.#members) member.stopDma()
     for (const ref of this.#buffers) ref.deref()?.[Symbol.dispose]()
     this.#buffers.clear()
     this.#backend.close()
@@ -393,10 +394,21 @@ export class AddressSpace extends Handle {
     return this.unused
   }
 
-  /** @internal */
-  quiesce(): () => void {
-    const stopped = [...this.#members].filter((member) => member.stopDma())
-    return () => {
+  /**
+   * Gives memory back while no device can write to it. That is the IOMMU's doing where there is one; elsewhere the devices stop
+   * for it. All of it happens at once, so that neither the program nor another buffer sees the moment.
+   * @internal
+   */
+  withoutDma(giveBack: () => void): void {
+    if (this.#backend.confines) {
+      giveBack()
+      return
+    }
+    const stopped: SpaceMember[] = []
+    try {
+      for (const member of this.#members) if (member.stopDma()) stopped.push(member)
+    } finally {
+      giveBack()
       for (const member of stopped) member.resumeDma()
     }
   }

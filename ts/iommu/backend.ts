@@ -35,6 +35,8 @@ export interface SpaceBackend {
   readonly mapCall: string
   /** Whether all DMA is coherent with the caches; null where the kernel does not tell. */
   readonly cacheCoherent: boolean | null
+  /** Whether devices reach what is mapped and nothing else. */
+  readonly confines: boolean
   /**
    * For picking places: the usable ranges, or those of them that picking is to keep to. Lasts until a device comes or leaves:
    * asking and decoding take as long as mapping a megabyte.

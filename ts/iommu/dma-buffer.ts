@@ -6,15 +6,16 @@ import { GuestMemory } from './guest-memory.js'
 
 /** What a DmaBuffer needs of the space it lives in. Not part of the public surface. */
 export interface DmaOwner {
-  /** Stops the DMA of devices that could still reach the range; the function that comes back lets it go on. */
-  quiesce(): () => void
+  /** Gives memory back, while no device that could still reach it may do so. */
+  withoutDma(giveBack: () => void): void
   forget(buffer: DmaBuffer): void
 }
 
 /**
- * Memory that a device reaches at `iova` and JavaScript at `buffer`. close() unmaps it and gives it back. While it does,
- * bus mastering is off on every device of the space that had it on, since such a device could still be writing there: a
- * transfer to another buffer that runs just then may be cut short.
+ * Memory that a device reaches at `iova` and JavaScript at `buffer`. close() unmaps it and gives it back. Behind an IOMMU
+ * nothing else happens: the devices of the space go on with their interrupts and with their other memory. Without one
+ * (`noiommu`), where nothing keeps a device from memory that is no longer its own, bus mastering is off for that moment on every
+ * device of the space that had it on: a transfer or a message that a device begins just then is lost.
  */
 export class DmaBuffer extends Handle {
   /** Where the device sees it. */
@@ -24,7 +25,6 @@ export class DmaBuffer extends Handle {
   /** The memory itself, for mapping it elsewhere too. */
   readonly memory: GuestMemory
   readonly #owner: DmaOwner | undefined
-  #resume: (() => void) | undefined
 
   /** @internal */
   constructor(
@@ -82,12 +82,10 @@ export class DmaBuffer extends Handle {
   /** Unmaps it and gives the memory back; its ArrayBuffers are detached. Idempotent. */
   async close(): Promise<void> {
     await this.closeLater()
-    this.#goOn()
   }
 
   [Symbol.dispose](): void {
     this.closeNow()
-    this.#goOn()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -95,13 +93,12 @@ export class DmaBuffer extends Handle {
   }
 
   protected override beforeRelease(): void {
-    if (this.lastHolder) this.#resume = this.#owner?.quiesce()
     this.#owner?.forget(this)
-    this.memory.close()
-  }
-
-  #goOn(): void {
-    this.#resume?.()
-    this.#resume = undefined
+    // Pages that an IOMMU shows to devices stay what they are until they are unmapped.
+    if (this.#owner !== undefined && this.lastHolder)
+      this.#owner.withoutDma(() => {
+        this.memory.close()
+      })
+    else this.memory.close()
   }
 }

@@ -17,6 +17,7 @@ const OPTION_HUGE_PAGES = 1 // IOMMU_OPTION_HUGE_PAGES
 export class IoasBackend implements SpaceBackend {
   readonly type = 'iommufd'
   readonly mapCall = 'IOMMU_IOAS_MAP'
+  readonly confines = true
   // Each page table of the space has its own, and the kernel does not say it.
   readonly cacheCoherent = null
   readonly #native: () => NativeHandle

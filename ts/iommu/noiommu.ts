@@ -16,6 +16,8 @@ export function containerBackend(
 }
 
 class NoIommuBackend extends ContainerBackend {
+  override readonly confines = false
+
   // From the start: no other driver can be set on a container that such a group is in.
   override get type(): 'noiommu' {
     return 'noiommu'

@@ -38,6 +38,7 @@ export function adoptContainer(fd: number, iommu: ContainerIommu | undefined): N
 
 export class ContainerBackend implements SpaceBackend {
   readonly mapCall = 'VFIO_IOMMU_MAP_DMA'
+  readonly confines: boolean = true
   readonly #native: () => NativeHandle
   readonly #wanted: 'auto' | ContainerIommu
   readonly #calls: DmaCalls

@@ -2,12 +2,13 @@
 // every read goes to the device.
 
 import { type PciBar, readBars } from './bars.js'
-import type { Capability } from './capabilities.js'
+import type { Capability, PowerState } from './capabilities.js'
 import { PciCommand } from './command.js'
 import { type ConfigSpace, checkSpace } from './config-space.js'
 import type { ExtendedCapability } from './extended-capabilities.js'
 import * as regs from './registers.js'
-import { type ConfigProblem, isPresent, walkCapabilities, walkExtendedCapabilities } from './walk.js'
+import { isPresent } from './presence.js'
+import { type ConfigProblem, walkCapabilities, walkExtendedCapabilities } from './walk.js'
 
 /** `PCI_STATUS`, decoded. */
 export interface PciStatus {
@@ -73,9 +74,14 @@ export class PciConfig {
     this.command = new PciCommand(space)
   }
 
-  /** False when everything reads all ones: the device is gone, or did not come back from a reset. */
+  /** False when class and revision read all ones: the device is gone, or did not come back from a reset. */
   get present(): boolean {
     return isPresent(this.space)
+  }
+
+  /** As the power management capability has it; D0 for a device without one. Below it only this space answers. */
+  get powerState(): PowerState {
+    return this.capability('pm')?.state ?? 'D0'
   }
 
   get vendorId(): number {

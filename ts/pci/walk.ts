@@ -9,6 +9,7 @@ import {
   type ExtendedCapability,
   extendedCapabilityTitle,
 } from './extended-capabilities.js'
+import { isPresent } from './presence.js'
 import * as regs from './registers.js'
 
 /**
@@ -51,16 +52,6 @@ export interface Walk<T> {
 
 function hex(value: number): string {
   return `0x${value.toString(16)}`
-}
-
-/**
- * Whether a device answers at all. A virtual function's own vendor and device id read all ones too (VFIO
- * fills them in, a raw read does not), so that the class and revision have to agree.
- */
-export function isPresent(config: ConfigSpace): boolean {
-  return (
-    config.read32(regs.PCI_VENDOR_ID) !== 0xffffffff || config.read32(regs.PCI_CLASS_REVISION) !== 0xffffffff
-  )
 }
 
 function absent(): ConfigProblem {

@@ -10,6 +10,7 @@ import { type FeatureDevice, callFeature } from './call.js'
  */
 export class LowPower {
   readonly #device: FeatureDevice
+  #allowed = false
 
   /** @internal */
   constructor(device: FeatureDevice) {
@@ -23,6 +24,12 @@ export class LowPower {
    */
   enter(): void {
     callFeature(this.#device, 'lowPowerEntry', 'set', new Uint8Array())
+    this.#allowed = true
+  }
+
+  /** Whether `enter()` allowed it and `exit()` has not ended that: mapped BARs do not answer meanwhile. */
+  get allowed(): boolean {
+    return this.#allowed
   }
 
   /**
@@ -52,5 +59,6 @@ export class LowPower {
    */
   exit(): void {
     callFeature(this.#device, 'lowPowerExit', 'set', new Uint8Array())
+    this.#allowed = false
   }
 }

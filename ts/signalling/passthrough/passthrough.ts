@@ -265,12 +265,16 @@ export class PciPassthrough extends Wire {
         )
         .map((slot) => `${window.region.name} at guest address 0x${slot.guestAddress.toString(16)}`),
     )
-    if (touched.length === 0 || this.device.closed || this.device.config.command.memorySpace) return error
+    if (touched.length === 0 || this.device.closed) return error
+    const { condition } = this.device
+    if (condition === 'ready') return error
     return error.with({
       subject: `${touched.join(' or ')} of ${this.device.name}`,
-      reason: 'memory-decoding-off',
+      reason: condition,
       remedy:
-        'The device does not answer: it was reset, slept or lost its decoding without the pass-through. Use reset() and writeConfig() of the pass-through.',
+        condition === 'device-lost'
+          ? 'The device is gone: it was unplugged, or did not come back from a reset.'
+          : 'The device does not answer: it was reset, slept or lost its decoding without the pass-through. Use reset() and writeConfig() of the pass-through.',
     })
   }
 
