@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "event/eventfd.h"
 #include "kvm/bindings.h"
@@ -44,23 +45,9 @@ Routes::Targets targetsOf(const Napi::CallbackInfo& info, const Napi::Value& val
   return targets;
 }
 
-// vmAllocateRoute(vm, targets): the GSI that was given out.
-Napi::Value vmAllocateRoute(const Napi::CallbackInfo& info) {
-  const auto vm = take<Vm>(info[0], "vm");
-  uint32_t gsi = 0;
-  check(vm->routes.allocate(vm->fd(), targetsOf(info, info[1]), gsi), kSetRouting);
-  return Napi::Number::New(info.Env(), gsi);
-}
-
 Napi::Value vmTakeRoute(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
   check(vm->routes.take(vm->fd(), uint32Of(info[1], "gsi"), targetsOf(info, info[2])), kSetRouting);
-  return undefined(info);
-}
-
-Napi::Value vmUpdateRoute(const Napi::CallbackInfo& info) {
-  const auto vm = take<Vm>(info[0], "vm");
-  check(vm->routes.update(vm->fd(), uint32Of(info[1], "gsi"), targetsOf(info, info[2])), kSetRouting);
   return undefined(info);
 }
 
@@ -68,6 +55,30 @@ Napi::Value vmFreeRoute(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
   check(vm->routes.free(vm->fd(), uint32Of(info[1], "gsi")), kSetRouting);
   return undefined(info);
+}
+
+// vmChangeRoutes(vm, changes): all by one write of the table. A change is [null, targets] for a new route, [gsi,
+// targets] for another target, [gsi, null] to give it back. The GSIs, in order.
+Napi::Value vmChangeRoutes(const Napi::CallbackInfo& info) {
+  const auto vm = take<Vm>(info[0], "vm");
+  if (!info[1].IsArray()) throw Napi::TypeError::New(info.Env(), "changes must be an array");
+  const auto array = info[1].As<Napi::Array>();
+  std::vector<Routes::Change> changes;
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Value entry = array.Get(i);
+    if (!entry.IsArray()) throw Napi::TypeError::New(info.Env(), "changes must be pairs");
+    const auto pair = entry.As<Napi::Array>();
+    const Napi::Value gsi = pair.Get(0U);
+    const Napi::Value targets = pair.Get(1U);
+    using Kind = Routes::Change::Kind;
+    const Kind kind = gsi.IsNull() ? Kind::kAllocate : targets.IsNull() ? Kind::kFree : Kind::kUpdate;
+    changes.push_back({kind, gsi.IsNull() ? 0 : uint32Of(gsi, "gsi"),
+                       kind == Kind::kFree ? Routes::Targets{} : targetsOf(info, targets)});
+  }
+  check(vm->routes.change(vm->fd(), changes), kSetRouting);
+  auto gsis = Napi::Array::New(info.Env(), changes.size());
+  for (uint32_t i = 0; i < changes.size(); ++i) gsis.Set(i, changes[i].gsi);
+  return gsis;
 }
 
 // vmRouting(vm): { limit, entries }.
@@ -125,10 +136,9 @@ Napi::Value ioeventfdCreate(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void registerWires(Napi::Env env, Napi::Object exports) {
-  define<vmAllocateRoute>(env, exports, "vmAllocateRoute");
   define<vmTakeRoute>(env, exports, "vmTakeRoute");
-  define<vmUpdateRoute>(env, exports, "vmUpdateRoute");
   define<vmFreeRoute>(env, exports, "vmFreeRoute");
+  define<vmChangeRoutes>(env, exports, "vmChangeRoutes");
   define<vmRouting>(env, exports, "vmRouting");
   define<vmSignalMsi>(env, exports, "vmSignalMsi");
   define<vmSetIrqLine>(env, exports, "vmSetIrqLine");
