@@ -52,6 +52,8 @@ export interface VfioErrorContext {
   reason?: VfioErrorReason
   /** One sentence on what to do. */
   remedy?: string
+  /** How many of what was asked for there are, where the kernel says so. */
+  available?: number
 }
 
 // Two numbers have two names each on Linux; these are the ones that the kernel's documentation does not use.
@@ -202,12 +204,14 @@ export class VfioError extends Error {
   readonly reason: VfioErrorReason | undefined
   /** What to do about it, where that is known. */
   readonly remedy: string | undefined
+  /** How many of what was asked for there are, where the kernel says so: interrupt vectors that the host can spare. */
+  readonly available: number | undefined
 
   constructor(errno: number, syscall: string, context: VfioErrorContext = {}) {
     if (typeof errno !== 'number') throw new TypeError(`errno must be a number, not ${typeof errno}`)
     if (typeof syscall !== 'string') throw new TypeError(`syscall must be a string, not ${typeof syscall}`)
     const code = errnoName(errno)
-    const { subject, reason, remedy } = { ...KNOWN[`${syscall} ${code}`], ...context }
+    const { subject, reason, remedy, available } = { ...KNOWN[`${syscall} ${code}`], ...context }
     const about = subject === undefined ? syscall : `${syscall} on ${subject}`
     super(`${about}: ${errnoText(errno)} (${code})${remedy === undefined ? '' : `. ${remedy}`}`)
     this.code = code
@@ -216,6 +220,7 @@ export class VfioError extends Error {
     this.subject = subject
     this.reason = reason
     this.remedy = remedy
+    this.available = available
   }
 
   /** The same failure with more known about it. */
@@ -224,6 +229,7 @@ export class VfioError extends Error {
     if (this.subject !== undefined) own.subject = this.subject
     if (this.reason !== undefined) own.reason = this.reason
     if (this.remedy !== undefined) own.remedy = this.remedy
+    if (this.available !== undefined) own.available = this.available
     const error = new VfioError(this.errno, this.syscall, { ...own, ...context })
     error.cause = this
     return error

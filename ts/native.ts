@@ -185,6 +185,7 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
   deviceGetInfo(device: NativeHandle): Uint8Array
   deviceGetRegionInfo(device: NativeHandle, index: number): Uint8Array
   deviceGetIrqInfo(device: NativeHandle, index: number): Uint8Array
+  /** 0; or how many vectors the host can spare, when that is fewer: none is on then. */
   deviceSetIrqs(
     device: NativeHandle,
     flags: number,
@@ -192,7 +193,7 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
     start: number,
     count: number,
     data: readonly (NativeHandle | null)[] | Uint8Array | null,
-  ): void
+  ): number
   /** Makes a signal of `eventfd` a write at `offset` of the device's file, until the handle is released. */
   deviceIoeventfd(
     device: NativeHandle,
@@ -232,11 +233,17 @@ export interface NativeAddon extends DeviceNative, IommufdFunctions {
   vmChangeMemory(vm: NativeHandle, slot: number, flags: number): void
   vmRemoveMemory(vm: NativeHandle, slot: number): void
   vmDirtyLog(vm: NativeHandle, slot: number): Uint8Array
-  /** The GSI. Targets are flat pairs: address (bigint) and data, or chip and pin. */
-  vmAllocateRoute(vm: NativeHandle, targets: readonly (bigint | number)[]): number
+  /** Targets are flat pairs: address (bigint) and data, or chip and pin. */
   vmTakeRoute(vm: NativeHandle, gsi: number, targets: readonly (bigint | number)[]): void
-  vmUpdateRoute(vm: NativeHandle, gsi: number, targets: readonly (bigint | number)[]): void
   vmFreeRoute(vm: NativeHandle, gsi: number): void
+  /**
+   * All by one write of the table, or none: [null, targets] makes a route, [gsi, targets] changes one, [gsi, null] gives it
+   * back. The GSIs, in order.
+   */
+  vmChangeRoutes(
+    vm: NativeHandle,
+    changes: readonly (readonly [gsi: number | null, targets: readonly (bigint | number)[] | null])[],
+  ): number[]
   vmRouting(vm: NativeHandle): { limit: number; entries: number }
   vmSignalMsi(vm: NativeHandle, address: bigint, data: number): boolean
   vmSetIrqLine(vm: NativeHandle, gsi: number, level: boolean): void

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace nodevfio {
 
@@ -39,66 +40,115 @@ uint32_t Routes::limit(int fd) {
   return answer < 0 ? 0 : static_cast<uint32_t>(answer);
 }
 
-int Routes::apply(int fd, uint32_t gsi, const Targets& targets) {
+int Routes::write(int fd, uint32_t limit) const {
   std::vector<uint8_t> bytes(sizeof(uapi::KvmIrqRouting));
   uapi::KvmIrqRouting head = {};
-  const auto append = [&](uint32_t number, const Targets& all) {
-    for (uapi::KvmIrqRoutingEntry entry : all) {
+  for (const auto& [number, route] : routes_) {
+    for (uapi::KvmIrqRoutingEntry entry : route.targets) {
       entry.gsi = number;
       const auto* raw = reinterpret_cast<const uint8_t*>(&entry);
       bytes.insert(bytes.end(), raw, raw + sizeof entry);
       ++head.nr;
     }
-  };
-  for (const auto& [number, route] : routes_) {
-    if (number != gsi) append(number, route.targets);
   }
-  append(gsi, targets);
-  if (head.nr > limit(fd)) return ENOSPC;
+  if (head.nr > limit) return ENOSPC;
   memcpy(bytes.data(), &head, sizeof head);
-  if (ioctl(fd, uapi::kKvmSetGsiRouting, bytes.data()) != 0) return errno;
-  routes_[gsi].targets = targets;
+  return ioctl(fd, uapi::kKvmSetGsiRouting, bytes.data()) != 0 ? errno : 0;
+}
+
+void Routes::remember(uint32_t gsi, Undo& undo) const {
+  const auto found = routes_.find(gsi);
+  undo.emplace_back(gsi, found == routes_.end() ? std::nullopt : std::optional(found->second));
+}
+
+int Routes::alter(uint32_t limit, Change& change, Undo& undo) {
+  if (change.kind == Change::Kind::kAllocate) {
+    change.gsi = kPins;
+    for (auto route = routes_.lower_bound(kPins); route != routes_.end() && route->first == change.gsi; ++route) {
+      ++change.gsi;
+    }
+    if (change.gsi >= limit) return ENOSPC;
+    remember(change.gsi, undo);
+    routes_[change.gsi] = {std::move(change.targets), true, 0};
+    return 0;
+  }
+  const auto found = routes_.find(change.gsi);
+  const bool taken = found != routes_.end() && found->second.taken;
+  if (change.kind == Change::Kind::kUpdate) {
+    if (!taken) return ENOENT;
+    remember(change.gsi, undo);
+    found->second.targets = std::move(change.targets);
+    return 0;
+  }
+  if (!taken) return 0;
+  Targets pins = pinsOf(change.gsi);
+  if (pins.empty() && found->second.wires > 0) return EBUSY;
+  remember(change.gsi, undo);
+  if (pins.empty()) {
+    routes_.erase(found);
+  } else {
+    found->second.targets = std::move(pins);
+    found->second.taken = false;
+  }
   return 0;
 }
 
-int Routes::allocate(int fd, const Targets& targets, uint32_t& gsi) {
+void Routes::restore(const Undo& undo) {
+  for (auto each = undo.rbegin(); each != undo.rend(); ++each) {
+    if (each->second.has_value()) {
+      routes_[each->first] = *each->second;
+    } else {
+      routes_.erase(each->first);
+    }
+  }
+}
+
+int Routes::change(int fd, std::vector<Change>& changes) {
   const std::lock_guard lock(mutex_);
-  gsi = kPins;
-  for (auto route = routes_.lower_bound(kPins); route != routes_.end() && route->first == gsi; ++route) ++gsi;
-  if (gsi >= limit(fd)) return ENOSPC;
-  const int error = apply(fd, gsi, targets);
-  if (error == 0) routes_[gsi].taken = true;
+  const uint32_t most = limit(fd);
+  Undo undo;
+  for (Change& each : changes) {
+    const int error = alter(most, each, undo);
+    if (error == 0) continue;
+    restore(undo);
+    return error;
+  }
+  const int error = undo.empty() ? 0 : write(fd, most);
+  if (error != 0) restore(undo);
   return error;
 }
 
 int Routes::take(int fd, uint32_t gsi, const Targets& targets) {
   const std::lock_guard lock(mutex_);
-  if (gsi >= limit(fd)) return ENOSPC;
+  const uint32_t most = limit(fd);
+  if (gsi >= most) return ENOSPC;
   const auto found = routes_.find(gsi);
   if (found != routes_.end() && found->second.taken) return EEXIST;
-  const int error = apply(fd, gsi, targets);
-  if (error == 0) routes_[gsi].taken = true;
+  Undo undo;
+  remember(gsi, undo);
+  Route& route = routes_[gsi];
+  route.targets = targets;
+  route.taken = true;
+  const int error = write(fd, most);
+  if (error != 0) restore(undo);
+  return error;
+}
+
+int Routes::allocate(int fd, const Targets& targets, uint32_t& gsi) {
+  std::vector<Change> one = {{Change::Kind::kAllocate, 0, targets}};
+  const int error = change(fd, one);
+  gsi = one[0].gsi;
   return error;
 }
 
 int Routes::update(int fd, uint32_t gsi, const Targets& targets) {
-  const std::lock_guard lock(mutex_);
-  const auto found = routes_.find(gsi);
-  if (found == routes_.end() || !found->second.taken) return ENOENT;
-  return apply(fd, gsi, targets);
+  std::vector<Change> one = {{Change::Kind::kUpdate, gsi, targets}};
+  return change(fd, one);
 }
 
 int Routes::free(int fd, uint32_t gsi) {
-  const std::lock_guard lock(mutex_);
-  const auto found = routes_.find(gsi);
-  if (found == routes_.end() || !found->second.taken) return 0;
-  const Targets pins = pinsOf(gsi);
-  if (pins.empty() && found->second.wires > 0) return EBUSY;
-  const int error = apply(fd, gsi, pins);
-  if (error != 0) return error;
-  found->second.taken = false;
-  if (pins.empty()) routes_.erase(found);
-  return 0;
+  std::vector<Change> one = {{Change::Kind::kFree, gsi, {}}};
+  return change(fd, one);
 }
 
 int Routes::wire(uint32_t gsi, bool toPin) {

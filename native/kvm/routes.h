@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "uapi/kvm.h"
@@ -16,6 +18,14 @@ enum class Irqchip : uint8_t { kNone, kFull, kSplit };
 class Routes {
  public:
   using Targets = std::vector<uapi::KvmIrqRoutingEntry>;
+
+  // A route for the lowest free GSI above the pins, which `gsi` then is; other targets for one; or one given back.
+  struct Change {
+    enum class Kind : uint8_t { kAllocate, kUpdate, kFree };
+    Kind kind;
+    uint32_t gsi;
+    Targets targets;
+  };
 
   // GSIs of the chip's pins; those above are given out.
   static constexpr uint32_t kPins = 24;
@@ -35,6 +45,10 @@ class Routes {
   // Gives it back: to the chip's own pins where it had some. EBUSY while it is wired.
   int free(int fd, uint32_t gsi);
 
+  // All of them by one write of the table, or none. 0, or the errno of the first that cannot be: ENOSPC when no GSI or
+  // no room is left, ENOENT for other targets of a GSI that nobody has, EBUSY to give one back while it is wired.
+  int change(int fd, std::vector<Change>& changes);
+
   // Counts an irqfd on the GSI; ENOENT when it leads nowhere, EINVAL when a pin is asked for and it leads to none.
   int wire(uint32_t gsi, bool toPin);
   void unwire(uint32_t gsi);
@@ -49,13 +63,21 @@ class Routes {
     uint32_t wires = 0;
   };
 
-  // Writes the table with `gsi` changed to `targets` (empty: gone), and keeps the change when the kernel took it.
-  int apply(int fd, uint32_t gsi, const Targets& targets);
+  using Table = std::map<uint32_t, Route>;
+  // What a GSI was before it was changed; nothing where it was not in the table.
+  using Undo = std::vector<std::pair<uint32_t, std::optional<Route>>>;
+
+  // Makes a change in the table here, not yet in the kernel's.
+  int alter(uint32_t limit, Change& change, Undo& undo);
+  void restore(const Undo& undo);
+  // The table as the kernel is to have it.
+  int write(int fd, uint32_t limit) const;
+  void remember(uint32_t gsi, Undo& undo) const;
   Targets pinsOf(uint32_t gsi) const;
 
   const Irqchip irqchip_;
   std::mutex mutex_;
-  std::map<uint32_t, Route> routes_;
+  Table routes_;
 };
 
 }  // namespace nodevfio

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "event/eventfd.h"
 #include "kvm/bindings.h"
@@ -43,15 +44,6 @@ Routes::Targets targetsOf(const Napi::CallbackInfo& info, const Napi::Value& val
   return targets;
 }
 
-// vmAllocateRoute(vm, targets): the GSI that was given out.
-Napi::Value vmAllocateRoute(const Napi::CallbackInfo& info) {
-  const auto targets = targetsOf(info, info[1]);
-  const auto vm = take<Vm>(info[0], "vm");
-  uint32_t gsi = 0;
-  check(vm->routes.allocate(vm->fd(), targets, gsi), kSetRouting);
-  return Napi::Number::New(info.Env(), gsi);
-}
-
 Napi::Value vmTakeRoute(const Napi::CallbackInfo& info) {
   const auto targets = targetsOf(info, info[2]);
   const auto vm = take<Vm>(info[0], "vm");
@@ -59,17 +51,31 @@ Napi::Value vmTakeRoute(const Napi::CallbackInfo& info) {
   return undefined(info);
 }
 
-Napi::Value vmUpdateRoute(const Napi::CallbackInfo& info) {
-  const auto targets = targetsOf(info, info[2]);
-  const auto vm = take<Vm>(info[0], "vm");
-  check(vm->routes.update(vm->fd(), uint32Of(info[1], "gsi"), targets), kSetRouting);
-  return undefined(info);
-}
-
 Napi::Value vmFreeRoute(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
   check(vm->routes.free(vm->fd(), uint32Of(info[1], "gsi")), kSetRouting);
   return undefined(info);
+}
+
+// vmChangeRoutes(vm, changes): all by one write of the table. A change is [null, targets] for a new route, [gsi,
+// targets] for another target, [gsi, null] to give it back. The GSIs, in order.
+Napi::Value vmChangeRoutes(const Napi::CallbackInfo& info) {
+  using Kind = Routes::Change::Kind;
+  std::vector<Routes::Change> changes;
+  for (const Napi::Value& entry : elementsOf(info[1], "changes")) {
+    const auto pair = elementsOf(entry, "change");
+    if (pair.size() != 2) throw Napi::TypeError::New(info.Env(), "changes must be pairs");
+    const Napi::Value& gsi = pair[0];
+    const Napi::Value& targets = pair[1];
+    const Kind kind = gsi.IsNull() ? Kind::kAllocate : targets.IsNull() ? Kind::kFree : Kind::kUpdate;
+    changes.push_back({kind, gsi.IsNull() ? 0 : uint32Of(gsi, "gsi"),
+                       kind == Kind::kFree ? Routes::Targets{} : targetsOf(info, targets)});
+  }
+  const auto vm = take<Vm>(info[0], "vm");
+  check(vm->routes.change(vm->fd(), changes), kSetRouting);
+  auto gsis = Napi::Array::New(info.Env(), changes.size());
+  for (uint32_t i = 0; i < changes.size(); ++i) gsis.Set(i, changes[i].gsi);
+  return gsis;
 }
 
 // vmRouting(vm): { limit, entries }.
@@ -127,10 +133,9 @@ Napi::Value ioeventfdCreate(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void registerWires(Napi::Env env, Napi::Object exports) {
-  define<vmAllocateRoute>(env, exports, "vmAllocateRoute");
   define<vmTakeRoute>(env, exports, "vmTakeRoute");
-  define<vmUpdateRoute>(env, exports, "vmUpdateRoute");
   define<vmFreeRoute>(env, exports, "vmFreeRoute");
+  define<vmChangeRoutes>(env, exports, "vmChangeRoutes");
   define<vmRouting>(env, exports, "vmRouting");
   define<vmSignalMsi>(env, exports, "vmSignalMsi");
   define<vmSetIrqLine>(env, exports, "vmSetIrqLine");

@@ -244,7 +244,7 @@ Napi::Value deviceGetIrqInfo(const Napi::CallbackInfo& info) {
 }
 
 // deviceSetIrqs(device, flags, index, start, count, data): `data` is null (none), a Uint8Array (bools) or an array of
-// eventfd handles, null standing for "no eventfd" (-1).
+// eventfd handles, null standing for "no eventfd" (-1). The kernel's answer.
 Napi::Value deviceSetIrqs(const Napi::CallbackInfo& info) {
   std::vector<Napi::Value> entries;
   const bool eventfds = info[5].IsArray();
@@ -275,9 +275,9 @@ Napi::Value deviceSetIrqs(const Napi::CallbackInfo& info) {
   sized.argsz = static_cast<uint32_t>(buffer.size());
   memcpy(buffer.data(), &sized, sizeof sized);
   const int answer = ioctl(device->fd(), uapi::kDeviceSetIrqs, buffer.data());
+  if (answer < 0) throw Failure(errno, "VFIO_DEVICE_SET_IRQS");
   // Above 0 it is the number of vectors that the host can spare, and none was enabled.
-  if (answer != 0) throw Failure(answer > 0 ? ENOSPC : errno, "VFIO_DEVICE_SET_IRQS");
-  return undefined(info);
+  return Napi::Number::New(info.Env(), answer);
 }
 
 // deviceIoeventfd(device, offset, width, data, eventfd): an eventfd's signal becomes a write at `offset` of the

@@ -1,5 +1,6 @@
 // The seam under a device: the seven operations that a device is made of. The kernel's VFIO device implements it here;
 // what speaks the same protocol some other way can stand in its place.
+import { ENOSPC, VfioError } from '../errors.js'
 import type { EventFd } from '../event/eventfd.js'
 import { addon, type NativeHandle } from '../native.js'
 import {
@@ -19,7 +20,10 @@ export interface DeviceBackend {
   deviceInfo(): DeviceInfo
   regionInfo(index: number): RegionInfo
   irqInfo(index: number): IrqInfo
-  /** VFIO_DEVICE_SET_IRQS; `action` is one of IRQ_ACTION, the data's kind follows from `data`. */
+  /**
+   * VFIO_DEVICE_SET_IRQS; `action` is one of IRQ_ACTION, the data's kind follows from `data`.
+   * @throws VfioError ENOSPC when the host has fewer vectors than that to spare: `available` of them
+   */
   setIrqs(action: number, index: number, start: number, count: number, data: IrqData): void
   regionRead(info: RegionInfo, offset: number, bytes: Uint8Array): void
   regionWrite(info: RegionInfo, offset: number, bytes: Uint8Array): void
@@ -60,13 +64,11 @@ export class KernelBackend implements DeviceBackend {
   }
 
   setIrqs(action: number, index: number, start: number, count: number, data: IrqData): void {
-    if (data === null || data instanceof Uint8Array) {
-      const kind = data === null ? IRQ_DATA.none : IRQ_DATA.bool
-      addon().deviceSetIrqs(this.#device(), kind | action, index, start, count, data)
-      return
-    }
-    const handles = data.map((eventfd) => eventfd?.native ?? null)
-    addon().deviceSetIrqs(this.#device(), IRQ_DATA.eventfd | action, index, start, count, handles)
+    const plain = data === null || data instanceof Uint8Array
+    const kind = plain ? (data === null ? IRQ_DATA.none : IRQ_DATA.bool) : IRQ_DATA.eventfd
+    const given = plain ? data : data.map((eventfd) => eventfd?.native ?? null)
+    const available = addon().deviceSetIrqs(this.#device(), kind | action, index, start, count, given)
+    if (available > 0) throw new VfioError(ENOSPC, 'VFIO_DEVICE_SET_IRQS', { available })
   }
 
   regionRead(info: RegionInfo, offset: number, bytes: Uint8Array): void {

@@ -1,6 +1,6 @@
 // VfioDevice: an open VFIO device. Ties together its regions, interrupts, config space and address space, and the order
 // in which they go.
-import { VfioError, attempt, attemptAsync } from '../errors.js'
+import { EBADF, VfioError, attempt, attemptAsync } from '../errors.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { resolveDevice } from '../host/index.js'
 import { AddressSpace } from '../iommu/address-space.js'
@@ -115,7 +115,12 @@ export class VfioDevice extends Handle {
     const checked = checkOptions(options)
     const found = findDevice(id, checked)
     const route = startOpening(found, checked)
-    return VfioDevice.#finish(await enable(route, checked.vm), route, found, checked)
+    const arrived = route.space.expectMember()
+    try {
+      return VfioDevice.#finish(await enable(route, checked.vm), route, found, checked)
+    } finally {
+      arrived()
+    }
   }
 
   /** `open`, blocking: enabling and resetting the device may take long. */
@@ -135,6 +140,9 @@ export class VfioDevice extends Handle {
     const { space, groupFd, choice } = route
     let device: VfioDevice | undefined
     try {
+      // Enabling takes time, in which what it was opened for may have been closed.
+      if (space.closed) throw new VfioError(EBADF, 'closed', { subject: space.label })
+      if (vm?.closed === true) throw new VfioError(EBADF, 'closed', { subject: `the Vm of ${name}` })
       device = new VfioDevice(native, { name, sysfsPath, space, guard, groupFd, vm, opened: choice })
       route.done()
       if (watch) device.#events.watch(device)

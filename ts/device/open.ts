@@ -44,6 +44,8 @@ export interface OpenOptions {
 
 /** What is needed of a Vm here: the KVM-VFIO device, which takes a group's or a cdev's descriptor. */
 export interface KvmOwner {
+  /** True once it is closed: a device that was being opened for it is let go of again. */
+  readonly closed?: boolean
   readonly vfio: { add(fd: number): void; remove(fd: number): void }
 }
 

@@ -46,6 +46,10 @@ export function enableSync(route: Route, vm: KvmOwner | undefined): NativeHandle
 
 /** Undoes a route, and that the machine was told. */
 export function abandon(route: Route, told: KvmOwner | undefined): void {
-  told?.vfio.remove(route.vfioFile)
+  try {
+    told?.vfio.remove(route.vfioFile)
+  } catch {
+    // It was closed meanwhile, and forgot the device with that.
+  }
   route.abandon()
 }

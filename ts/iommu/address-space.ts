@@ -58,6 +58,7 @@ export class AddressSpace extends Handle {
   readonly #backend: SpaceBackend
   readonly #placer: Placer
   #automatic = false
+  #expected = 0
   #pruneAt = 64
 
   private constructor(native: NativeHandle, backendOf: (native: () => NativeHandle) => SpaceBackend) {
@@ -377,15 +378,27 @@ export class AddressSpace extends Handle {
     this.#members.add(member)
   }
 
+  /**
+   * A device is on its way here, which keeps a space open that was made for its devices. Returns what ends that: the device
+   * is there, or will not come. @internal
+   */
+  expectMember(): () => void {
+    this.#expected++
+    return () => {
+      this.#expected--
+      if (this.unused) this[Symbol.dispose]()
+    }
+  }
+
   /** A space that was made for its devices closes with the last of them. @internal */
   closeWithMembers(): this {
     this.#automatic = true
     return this
   }
 
-  /** True for a space that was made for devices and has none. @internal */
+  /** True for a space that was made for devices, has none, and is to get none. @internal */
   get unused(): boolean {
-    return this.#automatic && this.#members.size === 0 && !this.closed
+    return this.#automatic && this.#members.size === 0 && this.#expected === 0 && !this.closed
   }
 
   /** True when the space is to be closed now. @internal */

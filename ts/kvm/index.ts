@@ -5,7 +5,14 @@ export { type IoExit, type MmioExit, type VcpuExit } from './exits.js'
 export { Kvm } from './kvm.js'
 export { type AddMemoryOptions, MemorySlot } from './memory-slot.js'
 export { type DescriptorTable, type Registers, type Segment, type SpecialRegisters } from './registers.js'
-export { GsiRouting, type InterruptPin, type MsiMessage, type MsiRoute, type PinRoute } from './routing.js'
+export {
+  GsiRouting,
+  type InterruptPin,
+  type MsiMessage,
+  type MsiRoute,
+  type PinRoute,
+  type RouteChanges,
+} from './routing.js'
 export { type Statistics } from './statistics.js'
 export { type Topology, withTopology } from './topology.js'
 export { Vcpu } from './vcpu.js'

@@ -28,7 +28,9 @@ export const SLOT_FLAG = { logDirty: 1, readOnly: 2 } as const
 export interface SlotParts extends Required<AddMemoryOptions> {
   number: number
   vm: () => NativeHandle
-  removing: (slot: MemorySlot) => void
+  vmClosed: () => boolean
+  /** Runs `remove`, which takes the slot from the guest, with everybody told who is to know. */
+  removing: (slot: MemorySlot, remove: () => void) => void
 }
 
 /** A memory slot (KVM_SET_USER_MEMORY_REGION). It holds what it shows until it is closed, by itself or with its Vm. */
@@ -42,7 +44,7 @@ export class MemorySlot {
   readonly readOnly: boolean
   readonly #parts: SlotParts
   #logDirty: boolean
-  #closed = false
+  #state: 'open' | 'closing' | 'closed' = 'open'
 
   /** @internal */
   constructor(parts: SlotParts) {
@@ -56,7 +58,7 @@ export class MemorySlot {
   }
 
   get closed(): boolean {
-    return this.#closed
+    return this.#state === 'closed'
   }
 
   /** Whether the pages that the guest writes to are remembered. May be changed while the guest runs. */
@@ -86,14 +88,28 @@ export class MemorySlot {
     return new DirtyBitmap(bytes, this.guestAddress, this.size / pageSize, pageSize)
   }
 
-  /** Takes it from the guest. Idempotent. A vCPU that still reaches there gets an exit of MMIO. */
+  /**
+   * Takes it from the guest. Idempotent. A vCPU that still reaches there gets an exit of MMIO. An error of a listener
+   * (`vm.onMemoryChange`) does not keep it: it goes, and the first such error is thrown afterwards.
+   */
   close(): void {
-    if (this.#closed) return
-    this.#parts.removing(this)
-    attempt({ subject: this.#subject }, () => {
-      addon().vmRemoveMemory(this.#parts.vm(), this.#parts.number)
-    })
-    this.#closed = true
+    // A listener that closes what is being closed has nothing to do.
+    if (this.#state !== 'open') return
+    this.#state = 'closing'
+    try {
+      this.#parts.removing(this, () => {
+        // A listener may have closed the machine: the slot went with it.
+        if (!this.#parts.vmClosed()) {
+          attempt({ subject: this.#subject }, () => {
+            addon().vmRemoveMemory(this.#parts.vm(), this.#parts.number)
+          })
+        }
+        this.#state = 'closed'
+      })
+    } finally {
+      // The kernel would not let it go: it can be asked again.
+      if (!this.closed) this.#state = 'open'
+    }
   }
 
   [Symbol.dispose](): void {

@@ -1,8 +1,17 @@
 // GsiRouting: which interrupt lines (GSIs) of a machine lead where. KVM_SET_GSI_ROUTING replaces the whole table, so the
 // addon keeps the one table of a machine, for every Worker; this is the way to it.
-import { ENOSPC, type VfioError, attempt } from '../errors.js'
+import { ENOENT, ENOSPC, VfioError, attempt } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
-import { MAX_U64, bigint, integer, object, oneOf, options as optionsOf } from '../validate.js'
+import {
+  MAX_U64,
+  array,
+  bigint,
+  instance,
+  integer,
+  object,
+  oneOf,
+  options as optionsOf,
+} from '../validate.js'
 
 /** What a message-signalled interrupt writes, and where: a device's MSI address and data. */
 export interface MsiMessage {
@@ -21,7 +30,10 @@ export interface InterruptPin {
 /** A GSI that sends a message. */
 export interface MsiRoute {
   readonly gsi: number
-  /** Sends another message from here on: what a VMM does when its guest rewrites a device's MSI. */
+  /**
+   * Sends another message from here on: what a VMM does when its guest rewrites a device's MSI. The same message again costs
+   * nothing: the table is not written.
+   */
   update(message: MsiMessage): void
   /** Gives the GSI back. @throws VfioError EBUSY while an irqfd is on it */
   close(): void
@@ -34,12 +46,52 @@ export interface PinRoute {
   close(): void
 }
 
+/** Several changes of the table. Each message is checked before the kernel is asked. */
+export interface RouteChanges {
+  /** Messages that get a free GSI each. */
+  add?: readonly MsiMessage[]
+  /** Other messages for routes. */
+  update?: readonly (readonly [route: MsiRoute, message: MsiMessage])[]
+  /** Routes that are given back. */
+  close?: readonly MsiRoute[]
+}
+
+type Target = [address: bigint, data: number]
+
+/** A GSI that sends a message, and which one the table has. */
+class Route implements MsiRoute {
+  readonly gsi: number
+  readonly owner: GsiRouting
+  /** Null once it was given back: somebody else may have the GSI then. */
+  target: Target | null
+
+  constructor(owner: GsiRouting, gsi: number, target: Target) {
+    this.owner = owner
+    this.gsi = gsi
+    this.target = target
+  }
+
+  update(message: MsiMessage): void {
+    this.owner.batch({ update: [[this, message]] })
+  }
+
+  close(): void {
+    this.owner.batch({ close: [this] })
+  }
+
+  leadsTo([address, data]: Target): boolean {
+    return this.target !== null && address === this.target[0] && data === this.target[1]
+  }
+}
+
+const SET_ROUTING = 'KVM_SET_GSI_ROUTING'
+
 const CHIPS = { 'pic-master': 0, 'pic-slave': 1, ioapic: 2 } as const
 const PIC_PINS = 8
 const IOAPIC_PINS = 24
 
 /** Checks a message; gives what the addon takes. @internal */
-export function messageTarget(message: MsiMessage): [bigint, number] {
+export function messageTarget(message: MsiMessage): Target {
   const { address, data } = object(message, 'message')
   return [bigint(address, 'message.address', 0n, MAX_U64), integer(data, 'message.data', 0, 0xffff_ffff)]
 }
@@ -74,22 +126,44 @@ export class GsiRouting {
   msi(message: MsiMessage, options?: { gsi?: number }): MsiRoute {
     const target = messageTarget(message)
     const { gsi: wanted } = optionsOf(options, 'options')
-    const gsi =
-      wanted === undefined
-        ? this.#changing('a message', () => addon().vmAllocateRoute(this.#vm(), target))
-        : this.#take(integer(wanted, 'gsi', this.#hasPins() ? IOAPIC_PINS : 0, this.limit - 1), target)
-    return {
-      gsi,
-      update: (next) => {
-        const changed = messageTarget(next)
-        this.#changing(`GSI ${String(gsi)}`, () => {
-          addon().vmUpdateRoute(this.#vm(), gsi, changed)
-        })
-      },
-      close: () => {
-        this.#free(gsi)
-      },
-    }
+    if (wanted === undefined) return this.batch({ add: [message] })[0] as MsiRoute
+    const gsi = this.#take(integer(wanted, 'gsi', this.#hasPins() ? IOAPIC_PINS : 0, this.limit - 1), target)
+    return new Route(this, gsi, target)
+  }
+
+  /**
+   * Makes many changes by one write of the table (KVM_SET_GSI_ROUTING), which is what a change costs: all of them, or none.
+   * @returns the routes of `add`, in order
+   * @throws VfioError ENOSPC when the table has not room for all; EBUSY while an irqfd is on one to be given back; ENOENT
+   *   for another message for one that was given back
+   */
+  batch(changes: RouteChanges): MsiRoute[] {
+    const { add = [], update = [], close = [] } = object(changes, 'changes')
+    const added = array(add, 'changes.add').map((message) => messageTarget(message))
+    const updated = array(update, 'changes.update')
+      .map(([route, message]) => ({ route: this.#own(route), target: messageTarget(message) }))
+      .filter(({ route, target }) => !route.leadsTo(target))
+    const closed = array(close, 'changes.close')
+      .map((route) => this.#own(route))
+      .filter(({ target }) => target !== null)
+    const gone = updated.find(({ route }) => route.target === null)?.route
+    if (gone !== undefined) throw new VfioError(ENOENT, SET_ROUTING, { subject: `GSI ${String(gone.gsi)}` })
+    // Those that go first make room for those that come.
+    const all = [
+      ...closed.map(({ gsi }) => [gsi, null] as const),
+      ...updated.map(({ route, target }) => [route.gsi, target] as const),
+      ...added.map((target) => [null, target] as const),
+    ]
+    const [first] = all
+    if (first === undefined) return []
+    const one = first[0] === null ? 'a message' : `GSI ${String(first[0])}`
+    const gsis = this.#changing(all.length === 1 ? one : `${String(all.length)} routes`, () =>
+      addon().vmChangeRoutes(this.#vm(), all),
+    )
+    for (const { route, target } of updated) route.target = target
+    for (const route of closed) route.target = null
+    const fresh = gsis.slice(all.length - added.length)
+    return added.map((target, i) => new Route(this, fresh[i] as number, target))
   }
 
   /**
@@ -105,12 +179,20 @@ export class GsiRouting {
     integer(pin, 'target.pin', 0, (chip === 'ioapic' ? IOAPIC_PINS : PIC_PINS) - 1)
     if (!this.#hasPins()) throw new TypeError("pins need the in-kernel chip: createVm({ irqchip: 'full' })")
     this.#take(gsi, [CHIPS[chip], pin])
+    let open = true
     return {
       gsi,
       close: () => {
-        this.#free(gsi)
+        // Somebody else may have the GSI by then.
+        if (open) this.#free(gsi)
+        open = false
       },
     }
+  }
+
+  #own(route: MsiRoute): Route {
+    if (instance(route, Route, 'route').owner === this) return route as Route
+    throw new TypeError('route must be one of this machine')
   }
 
   #take(gsi: number, target: readonly (bigint | number)[]): number {

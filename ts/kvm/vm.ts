@@ -18,20 +18,17 @@ import {
   options as optionsOf,
 } from '../validate.js'
 import { type Capability, capabilityNumber } from './capabilities.js'
+import { type MemoryChange, MemoryMap } from './memory-map.js'
 import { type AddMemoryOptions, MemorySlot, SLOT_FLAG } from './memory-slot.js'
 import { GsiRouting, type MsiMessage, messageTarget } from './routing.js'
 import { type Statistics, decodeStatistics } from './statistics.js'
 import { Vcpu } from './vcpu.js'
 import { type IoeventfdOptions, type Irqfd, type IrqfdOptions, makeIoeventfd, makeIrqfd } from './wires.js'
 
+export type { MemoryChange } from './memory-map.js'
+
 /** Where a machine's interrupt controllers are: all in the kernel, the APICs only, or none. */
 export type IrqchipKind = 'full' | 'split' | 'none'
-
-/** What the listeners of `onMemoryChange` are told: after a slot was added, before one is removed. */
-export interface MemoryChange {
-  kind: 'added' | 'removing'
-  slot: MemorySlot
-}
 
 /** The KVM-VFIO device: which VFIO devices KVM knows (KVM_DEV_VFIO_FILE). Drivers such as GVT-g demand it. */
 export interface VmVfio {
@@ -54,8 +51,7 @@ export class Vm extends Handle {
   /** Interrupt lines and messages. */
   readonly routing: GsiRouting
   readonly vfio: VmVfio
-  readonly #slots: MemorySlot[] = []
-  readonly #listeners = new Set<(change: MemoryChange) => void>()
+  readonly #memory = new MemoryMap()
 
   private constructor(native: NativeHandle) {
     super(native, 'Vm')
@@ -156,36 +152,32 @@ export class Vm extends Handle {
       logDirty,
       number,
       vm: () => this.native,
-      removing: (which) => {
-        this.#tell({ kind: 'removing', slot: which })
-        this.#slots.splice(this.#slots.indexOf(which), 1)
+      vmClosed: () => this.closed,
+      removing: (which, remove) => {
+        this.#memory.remove(which, remove)
       },
     })
-    this.#slots.push(slot)
-    try {
-      this.#tell({ kind: 'added', slot })
-    } catch (error) {
-      // Whoever could not follow (an IOMMU that is full) must not be left behind.
-      slot.close()
-      throw error
-    }
+    this.#memory.add(slot)
     return slot
   }
 
   /** What was added through this object and is still there, by guest address. */
   get memorySlots(): readonly MemorySlot[] {
-    return this.#slots.toSorted((a, b) => (a.guestAddress < b.guestAddress ? -1 : 1))
+    return this.#memory.slots
   }
 
-  /** Calls `listener` after a slot was added and before one is removed, through this object. */
+  /**
+   * Calls `listener` after a slot was added and before one is removed, through this object. It may add and close slots and
+   * listeners itself: nobody hears of a slot that went before he heard of its coming. When it throws for a slot that was
+   * added, that slot goes again; one that is removed goes all the same. `addMemory` or `close` then throws the error.
+   */
   onMemoryChange(listener: (change: MemoryChange) => void): { close(): void } {
-    const own = callable(listener, 'listener').bind(undefined)
-    this.#listeners.add(own)
-    return {
-      close: () => {
-        this.#listeners.delete(own)
-      },
-    }
+    return this.#memory.listen(callable(listener, 'listener'))
+  }
+
+  /** Calls `listener` after a slot has gone: there is room in the guest's memory. @internal */
+  onMemoryRoom(listener: () => void): () => void {
+    return this.#memory.onRoom(listener)
   }
 
   /**
@@ -262,10 +254,6 @@ export class Vm extends Handle {
         slot.close()
       })
     }
-  }
-
-  #tell(change: MemoryChange): void {
-    for (const listener of [...this.#listeners]) listener(change)
   }
 }
 

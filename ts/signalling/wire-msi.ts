@@ -12,16 +12,26 @@ export class MsiWire extends Wire {
   readonly #route: MsiRoute
   #irqfd: Irqfd | undefined
 
-  /** @internal */
-  constructor(vm: Vm, eventfd: EventFd, message: MsiMessage, masked: boolean) {
+  /**
+   * @param options `owned`: the route goes with the wire
+   * @internal
+   */
+  constructor(
+    vm: Vm,
+    eventfd: EventFd,
+    route: MsiRoute,
+    { masked, owned }: { masked: boolean; owned: boolean },
+  ) {
     super()
     this.#vm = vm
     this.eventfd = eventfd
-    this.#route = vm.routing.msi(message)
+    this.#route = route
     this.setUp(() => {
-      this.undoLater(() => {
-        this.#route.close()
-      })
+      if (owned) {
+        this.undoLater(() => {
+          this.#route.close()
+        })
+      }
       this.closeWith(vm)
       this.closeWith(eventfd)
       this.undoLater(() => {
@@ -40,7 +50,7 @@ export class MsiWire extends Wire {
     return this.#irqfd === undefined
   }
 
-  /** Sends another message from now on, as after the guest rewrote its vector. */
+  /** Sends another message from now on, as after the guest rewrote its vector. The same one again costs nothing. */
   update(message: MsiMessage): void {
     this.#route.update(message)
   }
@@ -86,5 +96,5 @@ export function wireMsi(vm: Vm, eventfd: EventFd, options: MsiWireOptions): MsiW
   instance(eventfd, EventFd, 'eventfd')
   const { masked = false } = object(options, 'options')
   boolean(masked, 'masked')
-  return new MsiWire(vm, eventfd, options, masked)
+  return new MsiWire(vm, eventfd, vm.routing.msi(options), { masked, owned: true })
 }

@@ -31,13 +31,18 @@ export abstract class Wire {
     this.close()
   }
 
-  /** Remembers how to undo what was just done. */
+  /**
+   * Remembers how to undo what was just done. On a wire that was closed while that was being done, which takes time where it
+   * is asynchronous, it is undone at once.
+   */
   protected undoLater(undo: () => void): void {
-    this.#undo.push(undo)
+    if (this.#closed) undo()
+    else this.#undo.push(undo)
   }
 
   /** Lets the wire go with an object that it joins. */
   protected closeWith(owner: { beforeClose(undo: () => void): () => unknown }): void {
+    if (this.#closed) return
     const forget = owner.beforeClose(() => {
       this.close()
     })

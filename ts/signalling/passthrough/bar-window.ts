@@ -1,22 +1,25 @@
 // BarWindow: one BAR of the device in the guest's memory. Owns its memory slots, which are there exactly while the BAR
-// answers.
+// answers and nothing else of the guest's memory is in its place.
 import type { RegionArea } from '../../device/info.js'
 import type { Region } from '../../device/region.js'
-import { VfioError } from '../../errors.js'
 import type { MemorySlot, Vm } from '../../kvm/index.js'
+import { type Shortfalls, isRefusal } from './shortfalls.js'
 
 export class BarWindow {
   readonly region: Region
   readonly #vm: Vm
   readonly #areas: readonly RegionArea[]
+  readonly #shortfalls: Shortfalls
   #slots: MemorySlot[] = []
   #address: bigint | null = null
+  #covered = false
 
   /** @param areas what becomes memory of the guest; accesses elsewhere exit */
-  constructor(vm: Vm, region: Region, areas: readonly RegionArea[]) {
+  constructor(vm: Vm, region: Region, areas: readonly RegionArea[], shortfalls: Shortfalls) {
     this.#vm = vm
     this.region = region
     this.#areas = areas
+    this.#shortfalls = shortfalls
   }
 
   /** Where the BAR answers; null while it does not. */
@@ -29,13 +32,18 @@ export class BarWindow {
     return this.#slots
   }
 
-  /** Puts it at an address, or (null) takes it away. Nothing happens when it is there already. */
-  place(address: bigint | null): void {
-    if (address === this.#address) return
-    this.remove()
+  /** Whether it waits for other memory of the guest to leave its place. */
+  get covered(): boolean {
+    return this.#covered
+  }
+
+  /** Puts it at an address, unless it is there already. It must have left the one where it was. */
+  place(address: bigint): void {
+    if (address === this.#address && !this.#covered) return
     this.#address = address
     // A guest that sizes a BAR, or puts one over its own memory, gets what hardware gives: the memory wins.
-    if (address === null || this.#overlaps(address)) return
+    this.#covered = this.#overlaps(address)
+    if (this.#covered) return
     for (const { offset, size } of this.#areas) {
       const slot = this.#add(address + BigInt(offset), offset, size)
       if (slot === undefined) return
@@ -46,8 +54,20 @@ export class BarWindow {
   /** Takes it away. */
   remove(): void {
     this.#address = null
-    for (const slot of this.#slots) slot.close()
+    this.#covered = false
+    const slots = this.#slots
     this.#slots = []
+    const errors: unknown[] = []
+    for (const slot of slots) {
+      try {
+        slot.close()
+      } catch (error) {
+        // The others still have to go.
+        errors.push(error)
+      }
+    }
+    this.#slots.push(...slots.filter(({ closed }) => !closed))
+    if (errors.length > 0) throw errors[0]
   }
 
   #overlaps(address: bigint): boolean {
@@ -65,13 +85,9 @@ export class BarWindow {
     try {
       return this.#vm.addMemory({ guestAddress, memory: this.region, offset, size })
     } catch (error) {
-      if (!(error instanceof VfioError) && !(error instanceof RangeError)) throw error
-      process.emitWarning(
-        `${this.region.name} is not mapped into the guest, its accesses exit: ${error.message}`,
-        {
-          type: 'VfioPassthroughWarning',
-        },
-      )
+      if (!isRefusal(error)) throw error
+      const what = `${this.region.name} is not mapped into the guest, its accesses exit`
+      this.#shortfalls.count('unmappedBars', what, error)
       return undefined
     }
   }

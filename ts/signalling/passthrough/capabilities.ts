@@ -1,11 +1,12 @@
-// Which capabilities a guest sees, and which of their registers it may write. Pure: rewrites the two lists and marks bits;
-// MSI and MSI-X, whose registers are emulated, are only listed.
-import type { Capability, PmCapability } from '../../pci/capabilities.js'
+// How capabilities look to a guest, and which of their registers it may write. Pure: rewrites the two lists and marks bits;
+// MSI and MSI-X, whose registers are emulated, are only listed. What is hidden reads as zeros.
+import type { AfCapability, Capability, PmCapability } from '../../pci/capabilities.js'
 import type { PciConfig } from '../../pci/config.js'
 import type { ExpCapability } from '../../pci/express.js'
 import type { ExtendedCapability } from '../../pci/extended-capabilities.js'
 import * as regs from '../../pci/registers.js'
 import type { ConfigRegisters } from './config-registers.js'
+import { extendedForGuests, isForGuests } from './policy.js'
 
 /** What follows from a guest's write to a capability. */
 export interface CapabilityEvents {
@@ -17,20 +18,6 @@ export interface CapabilityEvents {
 
 /** True for a capability that the guest is not to see, beside those that are never shown. */
 export type HideCapability = (capability: Capability | ExtendedCapability) => boolean
-
-// What a guest can use of a function that stands alone behind a virtual bridge. Left out is what speaks for the platform
-// around the device (hot-plug, ACS, SR-IOV), or needs an IOMMU that the guest does not have (ATS, PRI, PASID).
-const SHOWN: ReadonlySet<Capability['name']> = new Set([
-  'pm',
-  'vpd',
-  'msi',
-  'vndr',
-  'exp',
-  'msix',
-  'sata',
-  'af',
-])
-const SHOWN_EXTENDED: ReadonlySet<ExtendedCapability['name']> = new Set(['dsn', 'vndr', 'dvsec'])
 
 /** Emulated by somebody else. */
 const EMULATED: ReadonlySet<Capability['name']> = new Set(['msi', 'msix'])
@@ -54,10 +41,15 @@ export function showCapabilities(
   events: CapabilityEvents,
 ): Capability[] {
   const found = config.capabilities()
-  const shown = found.filter((capability) => SHOWN.has(capability.name) && !hide(capability))
+  const shown = found.filter((capability) => isForGuests(capability) && !hide(capability))
   // Registers outside every capability are the device's own, and its driver knows them.
   registers.pass(FIRST, Math.min(registers.size, regs.PCI_CFG_SPACE_SIZE) - FIRST)
-  for (const capability of found) seal(registers, capability.offset, endOf(capability, found, registers.size))
+  for (const capability of found) {
+    const { offset } = capability
+    const end = endOf(capability, found, registers.size)
+    seal(registers, offset, end)
+    if (!shown.includes(capability)) registers.hide(offset, Math.min(end - offset, lengthOf(capability)))
+  }
   link(registers, shown)
   for (const capability of shown) open(registers, capability, events)
   if (registers.size > regs.PCI_CFG_SPACE_SIZE) {
@@ -65,16 +57,51 @@ export function showCapabilities(
     linkExtended(
       registers,
       extended,
-      extended.filter((capability) => SHOWN_EXTENDED.has(capability.name) && !hide(capability)),
+      extended.filter((capability) => extendedForGuests(capability) > 0 && !hide(capability)),
     )
   }
   return shown
 }
 
-/** A capability does not say how long it is: it ends where the next begins. */
+/** Most capabilities do not say how long they are: at the latest they end where the next begins. */
 function endOf({ offset }: Capability, all: readonly Capability[], size: number): number {
   const behind = all.map((each) => each.offset).filter((each) => each > offset)
   return Math.min(size, regs.PCI_CFG_SPACE_SIZE, ...behind)
+}
+
+/** How many bytes are the capability's, where that is known; the device's own registers may follow. */
+function lengthOf(capability: Capability): number {
+  switch (capability.name) {
+    case 'vndr':
+      return capability.length
+    case 'msi':
+      return (
+        (capability.is64Bit ? MSI_LENGTH_64 : MSI_LENGTH_32) + (capability.maskable ? MSI_LENGTH_MASKS : 0)
+      )
+    default:
+      return LENGTHS[capability.name] ?? Infinity
+  }
+}
+
+const MSI_LENGTH_32 = 10
+const MSI_LENGTH_64 = 14
+const MSI_LENGTH_MASKS = 10
+const LENGTHS: Partial<Record<Capability['name'], number>> = {
+  null: 4,
+  pm: 8,
+  agp: 12,
+  vpd: 8,
+  slotId: 4,
+  chswp: 4,
+  dbg: 4,
+  ccrc: 4,
+  shpc: 8,
+  ssvid: 8,
+  agp3: 12,
+  exp: 60,
+  msix: 12,
+  sata: 8,
+  af: 6,
 }
 
 /** Nothing in it can be written, until it is opened. */
@@ -102,7 +129,13 @@ function linkExtended(
   all: readonly ExtendedCapability[],
   shown: readonly ExtendedCapability[],
 ): void {
-  for (const { offset } of all) registers.define(offset, 4, { virtual: 0xffff_ffff })
+  // Whatever lies outside of what is shown may be the host's.
+  registers.hide(regs.PCI_CFG_SPACE_SIZE, registers.size - regs.PCI_CFG_SPACE_SIZE)
+  for (const capability of shown) {
+    const { offset } = capability
+    const behind = all.map((each) => each.offset).filter((each) => each > offset)
+    seal(registers, offset, Math.min(offset + extendedForGuests(capability), registers.size, ...behind))
+  }
   const [first] = shown
   // The list begins at 0x100: where the capability there is hidden, a null one points on.
   registers.define(regs.PCI_CFG_SPACE_SIZE, 4, {
@@ -157,7 +190,9 @@ function openExp(registers: ConfigRegisters, capability: ExpCapability, events: 
   hookReset(registers, offset + regs.PCI_EXP_DEVCTL, 2, FLR_BIT.exp, events)
 }
 
-function openAf(registers: ConfigRegisters, { offset }: Capability, events: CapabilityEvents): void {
+function openAf(registers: ConfigRegisters, { offset, flr }: AfCapability, events: CapabilityEvents): void {
+  // A bit that means nothing: what is written to it goes nowhere.
+  if (!flr) return
   registers.define(offset + regs.PCI_AF_CTRL, 1, { writable: FLR_BIT.af })
   hookReset(registers, offset + regs.PCI_AF_CTRL, 1, FLR_BIT.af, events)
 }

@@ -11,6 +11,7 @@ import type { BarRegister } from './bar-registers.js'
 import { BarWindow } from './bar-window.js'
 import type { GuestConfig } from './guest-config.js'
 import { type PassthroughPolicy, readByPolicy, writeByPolicy } from './policy.js'
+import { type Shortfalls, isRefusal } from './shortfalls.js'
 import { planSlots } from './slot-plan.js'
 
 /** Part of a BAR. */
@@ -51,6 +52,18 @@ interface BarRange extends RegionArea {
   readonly bar: number
 }
 
+interface MsixPlaces {
+  readonly table: BarRange
+  readonly pba: BarRange
+}
+
+/** Some bytes of an access, `at` from the start of what they belong to. */
+interface Piece {
+  readonly part: 'device' | 'table' | 'pending'
+  readonly at: number
+  bytes: Uint8Array
+}
+
 const ALL_ONES = 0xff
 /** What one exit of KVM has at most: bytes of memory, bytes and elements of a port, within the page behind kvm_run. */
 const MOST_MMIO = 8
@@ -72,14 +85,25 @@ export class GuestBars {
   readonly #policy: PassthroughPolicy | null
   readonly #rom: Region | null
   readonly #bars: readonly Placed[]
+  readonly #vm: Vm
+  /** Where the device's own MSI-X table and pending bits lie, whether the guest sees the capability or not. */
+  readonly #msix: MsixPlaces | null
+  #placing = false
+  #roomSubscription: (() => void) | undefined
 
   /** @param trap parts whose every access exits */
   constructor(
     vm: Vm,
     device: VfioDevice,
     config: GuestConfig,
-    { trap, policy }: { trap: readonly TrappedRange[]; policy: PassthroughPolicy | null },
+    {
+      trap,
+      policy,
+      shortfalls,
+    }: { trap: readonly TrappedRange[]; policy: PassthroughPolicy | null; shortfalls: Shortfalls },
   ) {
+    this.#vm = vm
+    this.#msix = device.config.capability('msix')
     this.#config = config
     this.#policy = policy
     this.#rom = optionalRegion(device, 'rom')
@@ -91,7 +115,7 @@ export class GuestBars {
       const mapped = region.flags.read && region.flags.write ? region.mmapAreas : []
       return {
         register,
-        window: new BarWindow(vm, region, planSlots(mapped, trapped, region.size, pageSize)),
+        window: new BarWindow(vm, region, planSlots(mapped, trapped, region.size, pageSize), shortfalls),
       }
     })
   }
@@ -112,16 +136,52 @@ export class GuestBars {
     return this.#bars.map(({ window }) => window)
   }
 
-  /** Puts each where the configuration space says, or takes it away. */
+  /**
+   * Puts each where the configuration space says, or takes it away. All leave before the first comes: two may change places.
+   * One whose place is taken comes when whatever is there has gone, another device's BAR too.
+   */
   place(): void {
-    for (const { register, window } of this.#bars) {
-      if (register.description.kind === 'memory') window.place(this.#config.addressOf(register))
+    // Each slot that goes makes room, which brings us here again.
+    if (this.#placing) return
+    this.#placing = true
+    try {
+      const wanted = this.#bars
+        .filter(({ register }) => register.description.kind === 'memory')
+        .map(({ register, window }) => ({ window, address: this.#config.addressOf(register) }))
+      for (const { window, address } of wanted) if (window.address !== address) window.remove()
+      for (const { window, address } of wanted) if (address !== null) window.place(address)
+    } finally {
+      this.#placing = false
     }
+    this.#awaitRoom(this.windows.some(({ covered }) => covered))
   }
 
   /** Takes all away. */
   remove(): void {
-    for (const { window } of this.#bars) window.remove()
+    this.#awaitRoom(false)
+    const errors: unknown[] = []
+    this.#placing = true
+    for (const { window } of this.#bars) {
+      try {
+        window.remove()
+      } catch (error) {
+        // The others still have to go.
+        errors.push(error)
+      }
+    }
+    this.#placing = false
+    if (errors.length > 0) throw errors[0]
+  }
+
+  #awaitRoom(needed: boolean): void {
+    if (needed) {
+      this.#roomSubscription ??= this.#vm.onMemoryRoom(() => {
+        this.place()
+      })
+    } else {
+      this.#roomSubscription?.()
+      this.#roomSubscription = undefined
+    }
   }
 
   /** Answers an MMIO exit; false when the address is none of theirs. */
@@ -156,9 +216,8 @@ export class GuestBars {
   }
 
   #msixRanges(bar: number): RegionArea[] {
-    const { msixCapability } = this.#config
-    if (msixCapability === null) return []
-    return [msixCapability.table, msixCapability.pba].filter((range) => range.bar === bar)
+    if (this.#msix === null) return []
+    return [this.#msix.table, this.#msix.pba].filter((range) => range.bar === bar)
   }
 
   #find(kind: 'memory' | 'io', address: bigint): (Placed & { start: bigint }) | undefined {
@@ -181,43 +240,61 @@ export class GuestBars {
   }
 
   #readBar(region: Region, offset: number, target: Uint8Array): void {
-    const { msix, msixCapability } = this.#config
-    if (msix !== null && msixCapability !== null) {
-      const { table, pba } = msixCapability
-      if (isIn(table, region.index, offset, target.length)) {
-        msix.read(offset - table.offset, target)
-        return
-      }
-      if (isIn(pba, region.index, offset, target.length)) {
-        msix.readPending(offset - pba.offset, target)
-        return
+    for (const { part, at, bytes } of this.#split(region.index, offset, target)) {
+      const { msix } = this.#config
+      if (part === 'device') {
+        this.readDevice(region, at, bytes)
+      } else if (msix === null) {
+        // Of a capability that is hidden there is nothing to see.
+        bytes.fill(0)
+      } else if (part === 'table') {
+        msix.read(at, bytes)
+      } else {
+        msix.readPending(at, bytes)
       }
     }
+  }
+
+  #writeBar(region: Region, offset: number, source: Uint8Array): void {
+    for (const { part, at, bytes } of this.#split(region.index, offset, source)) {
+      // Never the device's own table: its messages are the host's.
+      if (part === 'table') this.#config.msix?.write(at, bytes)
+      if (part !== 'device') continue
+      this.#tolerate(
+        () => {
+          region.write(at, bytes)
+        },
+        () => undefined,
+      )
+    }
+  }
+
+  /** An access by what its bytes belong to: one that begins beside the table or ends so is two. */
+  #split(bar: number, offset: number, bytes: Uint8Array): Piece[] {
+    if (this.#msix === null) return [{ part: 'device', at: offset, bytes }]
+    const { table, pba } = this.#msix
+    const partAt = (at: number): Omit<Piece, 'bytes'> => {
+      if (isIn(table, bar, at)) return { part: 'table', at: at - table.offset }
+      if (isIn(pba, bar, at)) return { part: 'pending', at: at - pba.offset }
+      return { part: 'device', at }
+    }
+    const pieces: Piece[] = []
+    for (let i = 0; i < bytes.length; i++) {
+      const { part, at } = partAt(offset + i)
+      const last = pieces.at(-1)
+      if (last?.part === part) last.bytes = bytes.subarray(i - last.bytes.length, i + 1)
+      else pieces.push({ part, at, bytes: bytes.subarray(i, i + 1) })
+    }
+    return pieces
+  }
+
+  /** Reads from the device itself; all ones where it does not answer. */
+  readDevice(region: Region, offset: number, target: Uint8Array): void {
     this.#tolerate(
       () => {
         region.read(offset, target)
       },
       () => target.fill(ALL_ONES),
-    )
-  }
-
-  #writeBar(region: Region, offset: number, source: Uint8Array): void {
-    const { msix, msixCapability } = this.#config
-    if (msix !== null && msixCapability !== null) {
-      const { table, pba } = msixCapability
-      if (isIn(table, region.index, offset, source.length)) {
-        msix.write(offset - table.offset, source)
-        return
-      }
-      // Never the device's own: its messages are the host's.
-      if (touches(table, region.index, offset, source.length)) return
-      if (touches(pba, region.index, offset, source.length)) return
-    }
-    this.#tolerate(
-      () => {
-        region.write(offset, source)
-      },
-      () => undefined,
     )
   }
 
@@ -230,12 +307,7 @@ export class GuestBars {
     const rom = this.#rom
     const offset = Number(address - start)
     if (isWrite || readByPolicy(this.#policy, rom.name, offset, bytes)) return true
-    this.#tolerate(
-      () => {
-        rom.read(offset, bytes)
-      },
-      () => bytes.fill(ALL_ONES),
-    )
+    this.readDevice(rom, offset, bytes)
     return true
   }
 
@@ -244,7 +316,7 @@ export class GuestBars {
     try {
       access()
     } catch (error) {
-      if (!(error instanceof VfioError) && !(error instanceof RangeError)) throw error
+      if (!isRefusal(error)) throw error
       this.counters.failed++
       otherwise()
     }
@@ -267,12 +339,8 @@ export function optionalRegion(device: VfioDevice, name: PciRegionName): Region 
   }
 }
 
-function isIn(range: BarRange, bar: number, offset: number, length: number): boolean {
-  return bar === range.bar && offset >= range.offset && offset + length <= range.offset + range.size
-}
-
-function touches(range: BarRange, bar: number, offset: number, length: number): boolean {
-  return bar === range.bar && offset < range.offset + range.size && offset + length > range.offset
+function isIn(range: BarRange, bar: number, offset: number): boolean {
+  return bar === range.bar && offset >= range.offset && offset < range.offset + range.size
 }
 
 function checkTrap(trap: readonly TrappedRange[], index: number, size: number): RegionArea[] {

@@ -6,12 +6,20 @@ import type { MemorySlot, Vm } from '../../kvm/index.js'
 
 const shared = new WeakMap<AddressSpace, Map<Vm, GuestDma>>()
 
+/** Somebody who needs the memory mapped. */
+export interface DmaUser {
+  /** True once it needs it no more: what is still being mapped for it stops. */
+  readonly closed: boolean
+}
+
 export class GuestDma {
   readonly #vm: Vm
   readonly #space: AddressSpace
+  readonly #users = new Set<DmaUser>()
   readonly #mapped = new Set<MemorySlot>()
+  /** What is being mapped, by whomever: others wait for the same. */
+  readonly #underWay = new Map<MemorySlot, Promise<void>>()
   #subscription: { close(): void } | undefined
-  #users = 0
 
   private constructor(vm: Vm, space: AddressSpace) {
     this.#vm = vm
@@ -27,67 +35,90 @@ export class GuestDma {
   }
 
   /**
-   * Maps what memory there is, and from then on what comes.
+   * Maps what memory there is, and from then on what comes, until `leave`. When it fails, or the user has closed meanwhile,
+   * the user has left.
    * @throws what `space.map` throws: the memory is pinned (RLIMIT_MEMLOCK), and its addresses must be among `iovaRanges`
    */
-  async join(): Promise<void> {
-    this.#users++
+  async join(user: DmaUser): Promise<void> {
+    this.#users.add(user)
     try {
       this.#subscription ??= this.#vm.onMemoryChange(({ kind, slot }) => {
         if (kind === 'added') this.#mapSync(slot)
         else this.#unmap(slot)
       })
-      for (const slot of this.#vm.memorySlots) await this.#map(slot)
+      // Slots may come and go while one is mapped.
+      for (let slot = this.#next(); slot !== undefined && !user.closed; slot = this.#next())
+        await (this.#underWay.get(slot) ?? this.#map(slot))
     } catch (error) {
-      this.leave()
+      try {
+        this.leave(user)
+      } catch {
+        // The first error is the one that says why.
+      }
       throw error
     }
+    if (user.closed) this.leave(user)
   }
 
-  /** Unmaps everything once nobody needs it. */
-  leave(): void {
-    if (--this.#users > 0) return
+  /** Unmaps everything once nobody needs it. Idempotent. */
+  leave(user: DmaUser): void {
+    if (!this.#users.delete(user) || this.#users.size > 0) return
     this.#subscription?.close()
     this.#subscription = undefined
-    for (const slot of this.#mapped) this.#unmap(slot)
-    shared.get(this.#space)?.delete(this.#vm)
+    const errors: unknown[] = []
+    for (const slot of [...this.#mapped]) {
+      try {
+        this.#unmap(slot)
+      } catch (error) {
+        // The others still have to go.
+        errors.push(error)
+      }
+    }
+    this.#forgetUnused()
+    if (errors.length > 0) throw errors[0]
   }
 
-  async #map(slot: MemorySlot): Promise<void> {
-    const { memory } = slot
-    if (!this.#claim(slot) || !(memory instanceof GuestMemory)) return
-    const { guestAddress: iova, offset, size, readOnly } = slot
+  /** Guest memory that devices do not reach yet. A BAR is none: they reach only memory. */
+  #next(): MemorySlot | undefined {
+    return this.#vm.memorySlots.find((slot) => slot.memory instanceof GuestMemory && !this.#mapped.has(slot))
+  }
+
+  #map(slot: MemorySlot): Promise<void> {
+    const mapping = this.#mapAlone(slot)
+    this.#underWay.set(slot, mapping)
+    return mapping
+  }
+
+  async #mapAlone(slot: MemorySlot): Promise<void> {
+    const { memory, guestAddress: iova, offset, size, readOnly } = slot
     try {
-      await this.#space.map(memory, { iova, offset, size, write: !readOnly })
-    } catch (error) {
-      this.#mapped.delete(slot)
-      throw error
+      if (memory instanceof GuestMemory)
+        await this.#space.map(memory, { iova, offset, size, write: !readOnly })
+      this.#mapped.add(slot)
+      // The slot, or everybody who needs it, went while it was being mapped.
+      if (slot.closed || this.#users.size === 0) this.#unmap(slot)
+    } finally {
+      this.#underWay.delete(slot)
+      this.#forgetUnused()
     }
-    // The slot went while it was being mapped.
-    if (!this.#mapped.has(slot)) this.#space.unmapSync(iova, size)
   }
 
   #mapSync(slot: MemorySlot): void {
-    const { memory } = slot
-    if (!this.#claim(slot) || !(memory instanceof GuestMemory)) return
-    const { guestAddress: iova, offset, size, readOnly } = slot
-    try {
-      this.#space.mapSync(memory, { iova, offset, size, write: !readOnly })
-    } catch (error) {
-      this.#mapped.delete(slot)
-      throw error
-    }
-  }
-
-  /** False for a slot that is mapped already, or is a BAR: devices reach only memory. */
-  #claim(slot: MemorySlot): boolean {
-    if (this.#mapped.has(slot) || !(slot.memory instanceof GuestMemory)) return false
+    const { memory, guestAddress: iova, offset, size, readOnly } = slot
+    if (this.#mapped.has(slot) || !(memory instanceof GuestMemory)) return
+    this.#space.mapSync(memory, { iova, offset, size, write: !readOnly })
     this.#mapped.add(slot)
-    return true
   }
 
   #unmap(slot: MemorySlot): void {
     if (!this.#mapped.delete(slot) || this.#space.closed) return
     this.#space.unmapSync(slot.guestAddress, slot.size)
+  }
+
+  /** While something is under way the next user finds this one: the same address cannot be mapped twice. */
+  #forgetUnused(): void {
+    if (this.#users.size > 0 || this.#underWay.size > 0) return
+    const byVm = shared.get(this.#space)
+    if (byVm?.get(this.#vm) === this) byVm.delete(this.#vm)
   }
 }

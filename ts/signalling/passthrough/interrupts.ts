@@ -5,6 +5,7 @@ import { type IntxWire, type KernelIntxOptions, type OwnIntxOptions, wireIntx } 
 import type { GuestConfig, MessageKind } from './guest-config.js'
 import { MessageVectors } from './message-vectors.js'
 import type { MessageSource } from './msi-capability.js'
+import { type Shortfalls, isRefusal } from './shortfalls.js'
 
 type Mode = 'off' | 'intx' | MessageKind
 
@@ -12,32 +13,47 @@ export class GuestInterrupts {
   readonly #vm: Vm
   readonly #device: VfioDevice
   readonly #intx: KernelIntxOptions | OwnIntxOptions | null
+  readonly #shortfalls: Shortfalls
+  /** What the guest asked for last. It may be that nothing of it is on: then it has to ask anew. */
+  #asked: Mode = 'off'
   #mode: Mode = 'off'
   #line: IntxWire | undefined
   #vectors: MessageVectors | undefined
   #granted = 0
 
-  constructor(vm: Vm, device: VfioDevice, intx: KernelIntxOptions | OwnIntxOptions | null) {
+  constructor(
+    vm: Vm,
+    device: VfioDevice,
+    intx: KernelIntxOptions | OwnIntxOptions | null,
+    shortfalls: Shortfalls,
+  ) {
     this.#vm = vm
+    this.#shortfalls = shortfalls
     this.#device = device
     this.#intx = intx
   }
 
-  /** What is on. */
+  /** What is on at the device. */
   get mode(): Mode {
     return this.#mode
   }
 
-  /** Follows what the guest programmed: `vector` of `kind`, or (null) any of them. */
+  /**
+   * Follows what the guest programmed: `vector` of `kind`, or (null) any of them. What the host refuses stays off, as on a
+   * device that has lost its interrupts; the guest's driver falls back, or fails.
+   */
   follow(config: GuestConfig, kind: MessageKind, vector: number | null): void {
     const wanted = this.#wanted(config)
     const source = wanted === 'msi' || wanted === 'msix' ? config[wanted] : null
-    if (wanted !== this.#mode || (wanted === 'msi' && source?.count !== this.#granted)) {
-      this.#switch(wanted, source)
+    if (wanted !== this.#asked || (wanted === 'msi' && source?.count !== this.#granted)) {
+      this.#tolerate(() => {
+        this.#switch(wanted, source)
+      })
     } else if (kind === wanted && source !== null) {
       const first = vector ?? 0
-      const last = vector ?? source.count - 1
-      for (let each = first; each <= last; each++) this.#vectors?.apply(each, source.message(each))
+      const count = vector === null ? source.count : 1
+      const changes = Array.from({ length: count }, (_, i) => [first + i, source.message(first + i)] as const)
+      for (const error of this.#vectors?.applyAll(changes) ?? []) this.#refused(error)
     }
   }
 
@@ -67,17 +83,37 @@ export class GuestInterrupts {
   }
 
   #switch(mode: Mode, source: MessageSource | null): void {
+    this.#asked = mode
     this.#mode = 'off'
-    this.#line?.close()
+    const line = this.#line
+    const vectors = this.#vectors
     this.#line = undefined
-    this.#vectors?.close()
     this.#vectors = undefined
+    try {
+      line?.close()
+    } finally {
+      vectors?.close()
+    }
     if (mode === 'intx' && this.#intx !== null) this.#line = wireIntx(this.#vm, this.#device, this.#intx)
     if ((mode === 'msi' || mode === 'msix') && source !== null) {
       this.#granted = source.count
       const messages = (vector: number): ReturnType<MessageSource['message']> => source.message(vector)
-      this.#vectors = new MessageVectors(this.#vm, this.#device.irq(mode), source.count, messages)
+      const irq = this.#device.irq(mode)
+      this.#vectors = new MessageVectors(this.#vm, irq, source.count, messages, this.#shortfalls)
     }
     this.#mode = mode
+  }
+
+  #tolerate(step: () => void): void {
+    try {
+      step()
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+      this.#refused(error)
+    }
+  }
+
+  #refused(error: Error): void {
+    this.#shortfalls.count('refusedInterrupts', `${this.#asked} of the guest is not delivered`, error)
   }
 }

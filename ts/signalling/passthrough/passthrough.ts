@@ -2,6 +2,7 @@
 import { VfioDevice } from '../../device/device.js'
 import { EBADF, EBUSY, EINVAL, VfioError } from '../../errors.js'
 import { type IoExit, type MmioExit, Vm } from '../../kvm/index.js'
+import { PciConfig } from '../../pci/config.js'
 import * as regs from '../../pci/registers.js'
 import {
   MAX_U64,
@@ -21,8 +22,11 @@ import { GuestConfig, type MessageKind } from './guest-config.js'
 import { GuestDma } from './guest-dma.js'
 import { GuestInterrupts } from './interrupts.js'
 import { type PassthroughPolicy, numberOf, putNumber, readByPolicy, writeByPolicy } from './policy.js'
+import { type ShortfallCounters, Shortfalls } from './shortfalls.js'
+import { TolerantSpace } from './tolerant-space.js'
 
 export type { GuestBar, TrappedRange } from './guest-bars.js'
+export type { ShortfallCounters } from './shortfalls.js'
 
 export interface PassthroughOptions {
   /** Where the interrupt line goes, as for `wireIntx`; without, the guest sees a device that has none. */
@@ -36,7 +40,7 @@ export interface PassthroughOptions {
 }
 
 /** Figures since the start. */
-export interface PassthroughCounters {
+export interface PassthroughCounters extends ShortfallCounters {
   configReads: number
   configWrites: number
   /** Accesses to BARs and the ROM that exited. */
@@ -64,8 +68,11 @@ export class PciPassthrough extends Wire {
   readonly #interrupts: GuestInterrupts
   readonly #bars: GuestBars
   readonly #policy: PassthroughPolicy | null
+  readonly #shortfalls: Shortfalls
   #configReads = 0
   #configWrites = 0
+  #configFailed = 0
+  #resetting: Promise<void> | undefined
   #state: 'new' | 'starting' | 'started' = 'new'
 
   /** @throws RangeError for a device that is not a PCI endpoint */
@@ -84,9 +91,11 @@ export class PciPassthrough extends Wire {
       throw new RangeError(`${device.name} is a bridge: only endpoints can be given to a guest`)
     const hasLine = config.interruptPin !== null && device.irq('intx').count > 0
     const line = intx === undefined || !hasLine ? null : checkIntx(vm, object(intx, 'intx'))
-    this.#interrupts = new GuestInterrupts(vm, device, line)
+    this.#shortfalls = new Shortfalls(device.name)
+    this.#interrupts = new GuestInterrupts(vm, device, line, this.#shortfalls)
+    const space = new TolerantSpace(config.space, () => this.#configFailed++)
     this.#config = new GuestConfig(
-      config,
+      new PciConfig(space),
       {
         barSize: (index) => optionalRegion(device, barName(index))?.size ?? 0,
         romSize: optionalRegion(device, 'rom')?.size ?? 0,
@@ -103,13 +112,14 @@ export class PciPassthrough extends Wire {
         pending: (kind, vector) => this.#pending(kind, vector),
       },
     )
-    this.#bars = new GuestBars(vm, device, this.#config, { trap, policy })
+    this.#bars = new GuestBars(vm, device, this.#config, { trap, policy, shortfalls: this.#shortfalls })
   }
 
   /**
    * Resets the device where it can be reset, maps the guest's memory for its DMA (at guest addresses, and from then on as
    * slots come and go), and lets its interrupt line through. The device then is as after power-up: the guest, or the VMM in
-   * its firmware's place, sets its BARs and turns it on.
+   * its firmware's place, sets its BARs and turns it on. When it is closed meanwhile, by itself, its Vm or its device, what was
+   * done is undone before the promise rejects.
    * @throws VfioError ENOMEM (`memlock-limit`) when the guest's memory cannot be pinned; RangeError when part of it lies
    *   where the IOMMU translates nothing (`addressSpace.iovaRanges`)
    */
@@ -136,10 +146,11 @@ export class PciPassthrough extends Wire {
       await this.#powerUp()
       this.#checkOpen()
       const dma = GuestDma.of(vm, device.addressSpace)
-      await dma.join()
+      // First, so that a close() meanwhile finds it.
       this.undoLater(() => {
-        dma.leave()
+        dma.leave(this)
       })
+      await dma.join(this)
       this.#checkOpen()
       this.undoLater(() => {
         this.#bars.remove()
@@ -163,7 +174,7 @@ export class PciPassthrough extends Wire {
     return this.#bars.descriptions
   }
 
-  /** Which interrupt the guest has on. */
+  /** Which interrupt of the device is on, as the guest has it; `off` too when the host could not turn on what it wants. */
   get interruptMode(): 'off' | 'intx' | 'msi' | 'msix' {
     return this.#interrupts.mode
   }
@@ -174,13 +185,21 @@ export class PciPassthrough extends Wire {
   }
 
   get counters(): Readonly<PassthroughCounters> {
-    return { configReads: this.#configReads, configWrites: this.#configWrites, ...this.#bars.counters }
+    const { failed, ...exits } = this.#bars.counters
+    return {
+      configReads: this.#configReads,
+      configWrites: this.#configWrites,
+      ...exits,
+      failed: failed + this.#configFailed,
+      ...this.#shortfalls.counters,
+    }
   }
 
   /**
-   * The guest reads its configuration space.
-   * @param width 1, 2 or 4 bytes
-   * @returns all ones beyond the end
+   * The guest reads its configuration space. Nothing that a guest can ask makes it throw.
+   * @param offset 0 to 4095
+   * @param width 1 to 4 bytes, aligned or not
+   * @returns all ones beyond the end, and while `reset()` is under way
    */
   readConfig(offset: number, width: number): number {
     checkConfigAccess(offset, width)
@@ -188,12 +207,12 @@ export class PciPassthrough extends Wire {
     this.#configReads++
     const bytes = new Uint8Array(width)
     if (readByPolicy(this.#policy, 'config', offset, bytes)) return Number(numberOf(bytes))
-    return this.#config.read(offset, width)
+    return this.#resetting === undefined ? this.#config.read(offset, width) : 2 ** (8 * width) - 1
   }
 
   /**
-   * The guest writes its configuration space.
-   * @throws VfioError when the host cannot follow: no interrupt vectors left (ENOSPC), for example
+   * The guest writes its configuration space. Nothing that a guest can write makes it throw: what the host refuses is as on
+   * hardware that does not do it, and in `counters`. Beyond the end, and while `reset()` is under way, it goes nowhere.
    */
   writeConfig(offset: number, width: number, value: number): void {
     checkConfigAccess(offset, width)
@@ -203,7 +222,8 @@ export class PciPassthrough extends Wire {
     const bytes = new Uint8Array(width)
     putNumber(bytes, BigInt(value))
     const allowed = writeByPolicy(this.#policy, 'config', offset, bytes)
-    if (allowed !== null) this.#config.write(offset, width, Number(numberOf(allowed)))
+    if (allowed !== null && this.#resetting === undefined)
+      this.#config.write(offset, width, Number(numberOf(allowed)))
   }
 
   /** Puts a BAR somewhere, as firmware does: for a guest that finds it set up. The command register turns it on. */
@@ -239,9 +259,18 @@ export class PciPassthrough extends Wire {
     this.#interrupts.eoi()
   }
 
-  /** Resets the device with the guest, as its reset button does. */
+  /** Resets the device with the guest, as its reset button does. The guest reaches nothing of it until that is done. */
   async reset(): Promise<void> {
     this.#checkStarted()
+    this.#resetting ??= this.#reset()
+    try {
+      await this.#resetting
+    } finally {
+      this.#resetting = undefined
+    }
+  }
+
+  async #reset(): Promise<void> {
     this.#config.clear()
     this.#interrupts.close()
     await this.#powerUp()
@@ -291,11 +320,14 @@ export class PciPassthrough extends Wire {
     if (known !== null || kind === 'msi' || msixCapability === null) return known ?? false
     const { bar, offset } = msixCapability.pba
     const region = optionalRegion(this.device, barName(bar))
-    return region !== null && ((region.read8(offset + (vector >> 3)) >> (vector % 8)) & 1) === 1
+    if (region === null) return false
+    const byte = new Uint8Array(1)
+    this.#bars.readDevice(region, offset + (vector >> 3), byte)
+    return (((byte[0] as number) >> (vector % 8)) & 1) === 1
   }
 
   get #answers(): boolean {
-    return this.#state === 'started' && !this.closed
+    return this.#state === 'started' && !this.closed && this.#resetting === undefined
   }
 
   #checkOpen(): void {
@@ -314,6 +346,6 @@ export class PciPassthrough extends Wire {
 }
 
 function checkConfigAccess(offset: number, width: number): void {
-  if (integer(width, 'width', 1, 4) === 3) throw new RangeError('width must be 1, 2 or 4, not 3')
-  integer(offset, 'offset', 0, regs.PCI_CFG_SPACE_EXP_SIZE - width)
+  integer(width, 'width', 1, 4)
+  integer(offset, 'offset', 0, regs.PCI_CFG_SPACE_EXP_SIZE - 1)
 }

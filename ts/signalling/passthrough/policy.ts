@@ -1,4 +1,44 @@
-// What a VMM may do with a guest's access to the device, and how an answer of its becomes bytes.
+// What of a device is for a guest: which capabilities it sees where the VMM says nothing, what the VMM may do with an access,
+// and how its answer becomes bytes.
+import type { Capability } from '../../pci/capabilities.js'
+import type { ExtendedCapability } from '../../pci/extended-capabilities.js'
+
+// What a guest can use of a function that stands alone behind a virtual bridge. Left out is what speaks for the platform
+// around the device (hot-plug, ACS, SR-IOV with its addresses, error logs), or needs an IOMMU that the guest does not have
+// (ATS, PRI, PASID). Lists of what is allowed: what they do not know, a guest does not see.
+const SHOWN: ReadonlySet<Capability['name']> = new Set([
+  'pm',
+  'vpd',
+  'msi',
+  'vndr',
+  'exp',
+  'msix',
+  'sata',
+  'af',
+])
+
+const CXL_VENDOR = 0x1e98
+/** The DVSEC of CXL devices that has the host's addresses of their memory. */
+const CXL_DEVICE = 0
+
+/** Whether a guest may see a capability. */
+export function isForGuests(capability: Capability): boolean {
+  return SHOWN.has(capability.name)
+}
+
+/** How many bytes of an extended capability a guest may see, from its start; 0 for none. */
+export function extendedForGuests(capability: ExtendedCapability): number {
+  switch (capability.name) {
+    case 'dsn':
+      return 12
+    case 'vndr':
+      return capability.length
+    case 'dvsec':
+      return capability.vendorId === CXL_VENDOR && capability.dvsecId === CXL_DEVICE ? 0 : capability.length
+    default:
+      return 0
+  }
+}
 
 /** One access of the guest that reached user space. */
 export interface PassthroughAccess {
