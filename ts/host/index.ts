@@ -16,6 +16,7 @@ export {
 } from './groups.js'
 export { type HostUse, hostUses } from './host-uses.js'
 export type { HostIo } from './io.js'
+export { type Hypervisor, type Machine, readMachine } from './machine.js'
 export { listMdevs, listMdevTypes, type Mdev, type MdevType } from './mdev.js'
 export { type KernelModule, readModule } from './modules.js'
 export { listPciDevices, type PciDevice, type PciResource, type PciSriov, readPciDevice } from './pci.js'
