@@ -113,13 +113,16 @@ function hypervisorOf(
   words: readonly string[],
 ): Hypervisor | null {
   if (/-microsoft/i.test(release) || /-microsoft|wsl2/i.test(read('proc', 'version'))) return 'wsl'
-  const [maker, product] = ['sys_vendor', 'product_name'].map((name) => read('sys', 'class', 'dmi', 'id', name))
+  const [maker, product] = ['sys_vendor', 'product_name'].map((name) =>
+    read('sys', 'class', 'dmi', 'id', name),
+  )
   const ec2 = maker === 'Amazon EC2' || read('sys', 'hypervisor', 'uuid').startsWith('ec2')
   // An instance such as c5n.metal is the machine itself.
   if (ec2) return /\bmetal\b/.test(product ?? '') ? null : 'ec2'
   if (read('sys', 'hypervisor', 'type') === 'xen') {
     const dom0 =
-      read('sys', 'hypervisor', 'uuid') === NIL_UUID || read('proc', 'xen', 'capabilities').includes('control_d')
+      read('sys', 'hypervisor', 'uuid') === NIL_UUID ||
+      read('proc', 'xen', 'capabilities').includes('control_d')
     return dom0 ? 'xen-dom0' : 'xen'
   }
   if (read('sys', 'class', 'dmi', 'id', 'chassis_asset_tag') === AZURE_TAG) return 'azure'

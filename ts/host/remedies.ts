@@ -28,8 +28,10 @@ function withGrub(machine: Machine, word: string): string {
 /** How a word gets onto the kernel's command line here; the sentence has no full stop. */
 export function addKernelParameter(machine: Machine, word: string): string {
   const { bootLoader, container } = machine
-  if (container) return `add ${word} to the kernel command line of the host, outside this container, and reboot it`
-  if (isLike(machine, 'nixos')) return `add ${word} to boot.kernelParams, then sudo nixos-rebuild boot and reboot`
+  if (container)
+    return `add ${word} to the kernel command line of the host, outside this container, and reboot it`
+  if (isLike(machine, 'nixos'))
+    return `add ${word} to boot.kernelParams, then sudo nixos-rebuild boot and reboot`
   if (isLike(machine, 'talos', 'flatcar', 'bottlerocket', 'ubuntu-core', 'cos'))
     return `add ${word} to the kernel command line where the configuration of this system has it, and reboot`
   if (bootLoader === 'raspberry-pi')
@@ -50,17 +52,20 @@ export function addKernelParameter(machine: Machine, word: string): string {
 
 /** How a word leaves it. */
 function removeKernelParameter(machine: Machine, word: string): string {
-  if (machine.container) return `take ${word} from the kernel command line of the host, outside this container`
+  if (machine.container)
+    return `take ${word} from the kernel command line of the host, outside this container`
   if (machine.bootLoader === 'ostree' && isLike(machine, ...FEDORA))
     return `sudo rpm-ostree kargs --delete=${word}, then reboot`
   if (isLike(machine, 'pop')) return `sudo kernelstub -d "${word}", then reboot`
-  if (isLike(machine, ...FEDORA)) return `sudo grubby --update-kernel=ALL --remove-args="${word}", then reboot`
+  if (isLike(machine, ...FEDORA))
+    return `sudo grubby --update-kernel=ALL --remove-args="${word}", then reboot`
   return addKernelParameter(machine, word)
     .replace(/^add (\S+) to /, 'take $1 from ')
     .replace(/ from the options of /, ' from the options of ')
 }
 
-const GUEST = 'Without one, only no-IOMMU mode is left (vfio.enable_unsafe_noiommu_mode), which protects nothing.'
+const GUEST =
+  'Without one, only no-IOMMU mode is left (vfio.enable_unsafe_noiommu_mode), which protects nothing.'
 
 /** Where a virtual machine gets its IOMMU from, if it can have one. */
 function ofGuest(hypervisor: Hypervisor, { architecture, processor }: Machine): string {
@@ -139,7 +144,9 @@ export function noIommu(machine: Machine): string {
     case 'riscv':
       return 'On RISC-V the firmware describes the IOMMU (table RIMT, or the device tree): see whether this board has one, and dmesg | grep -i iommu.'
     case null:
-      return container ? 'Enable the IOMMU on the host, outside this container: vfio doctor there says how.' : unknownPc(machine)
+      return container
+        ? 'Enable the IOMMU on the host, outside this container: vfio doctor there says how.'
+        : unknownPc(machine)
   }
 }
 
@@ -221,8 +228,14 @@ export function noKvmNode(machine: Machine): string {
   }
   if (architecture === 'arm')
     return 'On Arm the kernel has KVM built in where the firmware starts it in hypervisor mode (EL2): see dmesg | grep -i kvm.'
-  const module = processor === 'amd' ? 'kvm_amd' : processor === 'intel' ? 'kvm_intel' : 'kvm_intel or kvm_amd'
-  const name = processor === 'amd' ? 'virtualization (SVM)' : processor === 'intel' ? 'virtualization (VT-x)' : 'virtualization'
+  const module =
+    processor === 'amd' ? 'kvm_amd' : processor === 'intel' ? 'kvm_intel' : 'kvm_intel or kvm_amd'
+  const name =
+    processor === 'amd'
+      ? 'virtualization (SVM)'
+      : processor === 'intel'
+        ? 'virtualization (VT-x)'
+        : 'virtualization'
   return `Enable ${name} in the firmware, then sudo modprobe ${module}`
 }
 

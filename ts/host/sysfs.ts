@@ -23,15 +23,7 @@ export interface HostOptions {
   readonly modulesRoot?: string
 }
 
-const ROOTS = [
-  'sysfsRoot',
-  'devRoot',
-  'procRoot',
-  'pciIds',
-  'shareRoot',
-  'etcRoot',
-  'modulesRoot',
-] as const
+const ROOTS = ['sysfsRoot', 'devRoot', 'procRoot', 'pciIds', 'shareRoot', 'etcRoot', 'modulesRoot'] as const
 
 /**
  * What every public reader calls before it reads anything.
