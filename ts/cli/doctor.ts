@@ -1,6 +1,7 @@
 // `vfio doctor`: what stands between this host and VFIO, each finding with why it matters and its next step. What is read
 // is probeHost's; what concerns the user that runs it is in ./permissions.ts.
 import { type HostReport, probeHost } from '../host/index.js'
+import { loadModule, noIommu } from '../host/remedies.js'
 import type { CliContext } from './context.js'
 import { blocker, ok, warning } from './finding.js'
 import { json, plural } from './format.js'
@@ -17,6 +18,9 @@ import {
 } from './permissions.js'
 import { type Style, styleOf } from './style.js'
 
+/** What VFIO calls a group that it made itself, for a device behind no IOMMU. */
+const NO_IOMMU = 'vfio-noiommu'
+
 function kernel({ kernelRelease }: HostReport): Finding {
   return kernelRelease === null
     ? blocker('kernel', {
@@ -27,34 +31,30 @@ function kernel({ kernelRelease }: HostReport): Finding {
     : ok('kernel', `Linux ${kernelRelease}`)
 }
 
-function iommuStep(commandLine: string | null): string {
-  const asked = /\b(?:intel_iommu|amd_iommu|iommu)=(?:on|force)/.test(commandLine ?? '')
-  const kernel = asked
-    ? 'The kernel was asked for it already: enable VT-d or AMD-Vi in the firmware'
-    : 'Enable VT-d or AMD-Vi in the firmware; on Intel add intel_iommu=on to GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub and reboot'
-  return `${kernel}; a virtual machine has to be given one (QEMU: -machine q35 -device intel-iommu,intremap=on).`
-}
-
-function iommu({ iommu: { type, units }, groups, commandLine }: HostReport): Finding {
-  if (groups.length > 0) {
+function iommu({ iommu: { type, units }, groups, machine }: HostReport): Finding {
+  const bare = groups.filter(({ name }) => name === NO_IOMMU)
+  if (groups.length > bare.length) {
     const by =
       units.length === 0 ? 'no unit is shown' : `${type ?? 'unknown kind'}, ${plural(units.length, 'unit')}`
-    return ok('iommu', `${plural(groups.length, 'IOMMU group')} (${by})`)
+    return ok('iommu', `${plural(groups.length - bare.length, 'IOMMU group')} (${by})`)
   }
   return blocker('iommu', {
-    what: 'there are no IOMMU groups: the IOMMU is off or absent',
+    what:
+      bare.length === 0
+        ? 'there are no IOMMU groups: the IOMMU is off or absent'
+        : `there are no IOMMU groups but ${plural(bare.length, 'group')} without an IOMMU behind`,
     why: "Without it a device's DMA reaches all memory, so that VFIO gives none out.",
-    next: iommuStep(commandLine),
+    next: noIommu(machine),
   })
 }
 
-function vfioPci({ vfioPci: present }: HostReport): Finding {
+function vfioPci({ vfioPci: present, machine }: HostReport): Finding {
   return present
     ? ok('vfio-pci', 'the driver vfio-pci is there')
     : warning('vfio-pci', {
         what: 'the driver vfio-pci is not loaded',
         why: 'It is what gives PCI devices to user space.',
-        next: 'sudo modprobe vfio-pci; for every boot: echo vfio-pci | sudo tee /etc/modules-load.d/vfio-pci.conf',
+        next: loadModule(machine, 'vfio-pci'),
       })
 }
 

@@ -1,6 +1,7 @@
 // The findings of `vfio doctor` about the user that runs it: what of VFIO it may open, and how much it may pin. The ways
 // they point to are those of docs/unprivileged.md.
 import type { DeviceNode, HostReport } from '../host/index.js'
+import { noContainerNode, noIommufdNode, noKvmNode } from '../host/remedies.js'
 import { blocker, ok, warning } from './finding.js'
 import { byteSize, plural } from './format.js'
 import type { Finding } from './output.js'
@@ -44,14 +45,19 @@ export function user({ uid }: User): Finding {
   return ok('user', uid === null ? 'users have no numbers here' : `this is the ordinary user ${uid}`)
 }
 
-export function containerNode({ nodes }: HostReport, _who: User): Finding {
+export function containerNode({ nodes, machine }: HostReport, _who: User): Finding {
   const { path, exists } = nodes.container
-  if (!exists)
+  // A kernel may have devices' own nodes and no groups.
+  if (!exists && machine.vfio.cdevs && !machine.vfio.groups && nodes.iommufd.exists)
+    return ok('vfio', `${noContainerNode(machine).what}; iommufd is there`)
+  if (!exists) {
+    const { what, next } = noContainerNode(machine)
     return blocker('vfio', {
-      what: `${path} is not there: VFIO is not loaded`,
+      what: `${path} is not there: ${what}`,
       why: 'It is where every use of VFIO by groups starts.',
-      next: 'sudo modprobe vfio-pci; where that fails, the kernel was built without CONFIG_VFIO_PCI: take one of your distribution.',
+      next,
     })
+  }
   if (usable(nodes.container)) return ok('vfio', `${path} can be opened`)
   return blocker('vfio', {
     what: `${path} may not be opened by this user`,
@@ -122,13 +128,13 @@ export function memlock({ limits, mayLockMemory }: HostReport): Finding {
       })
 }
 
-export function iommufdNode({ nodes }: HostReport, who: User): Finding {
+export function iommufdNode({ nodes, machine }: HostReport, who: User): Finding {
   const { path, exists } = nodes.iommufd
   if (!exists)
     return warning('iommufd', {
       what: `${path} is not there; groups and containers work without it`,
       why: 'It is the newer way to the IOMMU: dirty tracking of the hardware, nested translation, PASID.',
-      next: 'sudo modprobe iommufd; it needs Linux 6.2 with CONFIG_IOMMUFD, which few distributions have.',
+      next: noIommufdNode(machine),
     })
   return usable(nodes.iommufd)
     ? ok('iommufd', `${path} can be opened`)
@@ -139,13 +145,13 @@ export function iommufdNode({ nodes }: HostReport, who: User): Finding {
       })
 }
 
-export function kvmNode({ nodes }: HostReport): Finding {
+export function kvmNode({ nodes, machine }: HostReport): Finding {
   const { path, exists } = nodes.kvm
   if (!exists)
     return warning('kvm', {
       what: `${path} is not there: no guests, but devices work`,
       why: 'Guests need KVM; drivers in user space do not.',
-      next: 'Enable virtualization in the firmware, then sudo modprobe kvm_intel or kvm_amd',
+      next: noKvmNode(machine),
     })
   return usable(nodes.kvm)
     ? ok('kvm', `${path} can be opened`)

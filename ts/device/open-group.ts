@@ -17,6 +17,8 @@ import {
 } from '../errors.js'
 import { readIommuGroupName } from '../host/groups.js'
 import { type GroupOffender, groupViability, readIommuGroup, type ResolvedDevice } from '../host/index.js'
+import { readMachine } from '../host/machine.js'
+import { noContainerNodeRemedy } from '../host/remedies.js'
 import { AddressSpace } from '../iommu/address-space.js'
 import { addon, type NativeHandle } from '../native.js'
 import type { Checked, FoundDevice, OpenChoice } from './open.js'
@@ -124,7 +126,7 @@ export function groupNode(group: number, options: Checked): string {
   throw new VfioError(ENOENT, 'open', {
     subject: container,
     reason: 'no-vfio-module',
-    remedy: 'VFIO is not loaded: modprobe vfio-pci vfio_iommu_type1.',
+    remedy: noContainerNodeRemedy(readMachine({ sysfsRoot: options.sysfsRoot, devRoot })),
   })
 }
 

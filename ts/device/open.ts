@@ -6,6 +6,8 @@ import { debuglog } from 'node:util'
 
 import { EBUSY, ENODEV, VfioError, type VfioErrorContext } from '../errors.js'
 import { isVfioMember, resolveDevice, type ResolvedDevice } from '../host/index.js'
+import { lazyMachine, type Machine } from '../host/machine.js'
+import { noGroup } from '../host/remedies.js'
 import { AddressSpace } from '../iommu/address-space.js'
 import type { IommuType } from '../iommu/backend.js'
 import { instance, object, oneOf, options as optionsOf, string, boolean } from '../validate.js'
@@ -117,17 +119,19 @@ export function findDevice(id: string, { sysfsRoot, devRoot }: Checked): FoundDe
       remedy: `There is no such device under ${sysfsRoot}; list them with \`vfio ls\`.`,
     })
   }
-  return checkFound(found)
+  return checkFound(found, lazyMachine({ sysfsRoot, devRoot }))
 }
 
-/** What sysfs has told of a device already, with everything checked that it can tell. */
-export function checkFound(found: ResolvedDevice): FoundDevice {
+/**
+ * What sysfs has told of a device already, with everything checked that it can tell.
+ * @param machine is asked only for what to say when something is missing
+ */
+export function checkFound(found: ResolvedDevice, machine: () => Machine = lazyMachine()): FoundDevice {
   if (found.iommuGroup === null) {
     throw new VfioError(ENODEV, 'open', {
       subject: found.name,
       reason: 'no-iommu-group',
-      remedy:
-        'The device is behind no IOMMU: enable it in the firmware (VT-d, AMD-Vi) and on the kernel command line (intel_iommu=on).',
+      remedy: noGroup(machine()),
     })
   }
   if (!isVfioMember(found)) throw notOnVfio(found)

@@ -19,6 +19,10 @@ function lineAfter(text: string, prefix: string): string | null {
   return text.slice(start, end < 0 ? undefined : end).trim()
 }
 
+/** Loaded here alone: it takes longer to load than all else of this folder. */
+const uncompressed = (bytes: Buffer): Buffer => process.getBuiltinModule('node:zlib').gunzipSync(bytes)
+const isCompressed = (bytes: Buffer): boolean => bytes[0] === 0x1f && bytes[1] === 0x8b
+
 /** Looks names up in the text of a pci.ids; each vendor's part is found once. */
 export class PciIds {
   readonly #text: string
@@ -28,13 +32,17 @@ export class PciIds {
     this.#text = `\n${text}`
   }
 
-  /** Reads a file; one that cannot be read knows no names. */
-  static read(path: string): PciIds {
-    try {
-      return new PciIds(readFileSync(path, 'utf8'))
-    } catch {
-      return new PciIds('')
+  /** Reads the first of `paths` that is there, plain or compressed; where none is, no names are known. */
+  static read(paths: readonly string[]): PciIds {
+    for (const path of paths.flatMap((each) => [each, `${each}.gz`])) {
+      try {
+        const bytes = readFileSync(path)
+        return new PciIds((isCompressed(bytes) ? uncompressed(bytes) : bytes).toString('utf8'))
+      } catch {
+        // The next one, then.
+      }
     }
+    return new PciIds('')
   }
 
   /** The lines of a vendor: they end where the next line starts with a digit. */

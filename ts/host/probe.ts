@@ -5,6 +5,7 @@ import { accessSync, constants, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { compareBdf, formatBdf, isBdf, parseBdf } from './bdf.js'
 import { type GroupViability, groupViability, type IommuGroup, readIommuGroup } from './groups.js'
+import { type Machine, readMachine } from './machine.js'
 import { type KernelModule, readModule } from './modules.js'
 import { PciIds, type PciNames } from './pci-ids.js'
 import { type PciDevice, readPciDevice } from './pci.js'
@@ -13,7 +14,7 @@ import {
   devRoot,
   type HostOptions,
   listNames,
-  pciIdsPath,
+  pciIdsPaths,
   procRoot,
   readText,
   sysfsRoot,
@@ -68,6 +69,8 @@ export interface HostReport {
     /** By the names of the units; null if there is none, or none of a known name. */
     readonly type: 'intel' | 'amd' | 'arm-smmu' | 'virtio' | null
   }
+  /** What remedies depend on. */
+  readonly machine: Machine
   /** Those of VFIO, iommufd and KVM that the kernel shows, by name. */
   readonly modules: Readonly<Record<string, KernelModule>>
   /** Whether the driver vfio-pci is registered. */
@@ -169,7 +172,7 @@ function probeDevices(attempts: Attempts, options: HostOptions): ProbedPciDevice
     return address === null ? [] : [address]
   })
   if (addresses.length === 0) return []
-  const database = PciIds.read(pciIdsPath(options))
+  const database = PciIds.read(pciIdsPaths(options))
   return addresses.sort(compareBdf).flatMap((each) => {
     const address = formatBdf(each)
     const device = attempts.run(address, () => readPciDevice(address, options), null)
@@ -242,6 +245,7 @@ export function probeHost(options: HostOptions = {}): HostReport {
       units,
       type: UNITS.find(([pattern]) => units.some((unit) => pattern.test(unit)))?.[1] ?? null,
     },
+    machine: readMachine(options),
     modules: Object.fromEntries(modules),
     vfioPci:
       attempts.run('vfio-pci', () => listNames(sysfs, 'bus', 'pci', 'drivers', 'vfio-pci'), null) !== null,

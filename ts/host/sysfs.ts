@@ -13,13 +13,17 @@ export interface HostOptions {
   readonly devRoot?: string
   /** Where procfs is mounted, `/proc` unless told otherwise. */
   readonly procRoot?: string
-  /** The database of PCI names, `/usr/share/misc/pci.ids` unless told otherwise. */
+  /** The database of PCI names; unless told otherwise, the first of those below `shareRoot` that distributions have. */
   readonly pciIds?: string
+  /** Where data that is the same on every machine is, `/usr/share` unless told otherwise. */
+  readonly shareRoot?: string
+  /** Where the settings of the system are, `/etc` unless told otherwise. */
+  readonly etcRoot?: string
   /** Where the kernel's modules are, `/lib/modules` unless told otherwise. */
   readonly modulesRoot?: string
 }
 
-const ROOTS = ['sysfsRoot', 'devRoot', 'procRoot', 'pciIds', 'modulesRoot'] as const
+const ROOTS = ['sysfsRoot', 'devRoot', 'procRoot', 'pciIds', 'shareRoot', 'etcRoot', 'modulesRoot'] as const
 
 /**
  * What every public reader calls before it reads anything.
@@ -50,9 +54,19 @@ export function procRoot(options: HostOptions): string {
   return root(options, 'procRoot', '/proc')
 }
 
-/** Where the names of PCI devices are. */
-export function pciIdsPath(options: HostOptions): string {
-  return root(options, 'pciIds', '/usr/share/misc/pci.ids')
+/** Where settings of the system are. */
+export function etcRoot(options: HostOptions): string {
+  return root(options, 'etcRoot', '/etc')
+}
+
+/** Debian's place, then that of Fedora, Arch, RHEL and Alpine, then openSUSE's and that of pciutils itself. */
+const PCI_IDS = ['misc/pci.ids', 'hwdata/pci.ids', 'pci.ids']
+
+/** Where the names of PCI devices may be; each may be there compressed too, with `.gz` behind its name. */
+export function pciIdsPaths(options: HostOptions): string[] {
+  if (options.pciIds !== undefined) return [root(options, 'pciIds', '')]
+  const share = root(options, 'shareRoot', '/usr/share')
+  return PCI_IDS.map((name) => join(share, name))
 }
 
 /** Where the kernel's modules are. */
@@ -109,6 +123,23 @@ function readBounded<T>(path: string, use: (bytes: Buffer) => T): T {
  */
 export function readText(...path: string[]): string | null {
   return orNull(() => readBounded(join(...path), (bytes) => bytes.toString('utf8')))?.trim() ?? null
+}
+
+/**
+ * The text at the start of a file of any length, `most` bytes of it; null if there is no such file, or it may not be read.
+ */
+export function readStart(most: number, ...path: string[]): string | null {
+  try {
+    const fd = openSync(join(...path), constants.O_RDONLY | NONBLOCK)
+    try {
+      const bytes = Buffer.alloc(most)
+      return bytes.toString('utf8', 0, readSync(fd, bytes, 0, most, 0))
+    } finally {
+      closeSync(fd)
+    }
+  } catch {
+    return null
+  }
 }
 
 /**

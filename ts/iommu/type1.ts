@@ -1,6 +1,8 @@
 // The container backend of an AddressSpace: VFIO's own type1, its form in iommufd's compatibility mode, and no-IOMMU.
 import { type VfioError, type VfioErrorContext, attempt } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
+import { readMachine } from '../host/machine.js'
+import { noContainerNodeRemedy, noIommufdNode } from '../host/remedies.js'
 import { MAX_U64 } from '../validate.js'
 import type { Geometry, IommuType, Piece, SpaceBackend } from './backend.js'
 import { DmaCalls } from './dma-calls.js'
@@ -152,7 +154,7 @@ function containerContext(path: string, container: ContainerKind, error: VfioErr
     return {
       subject: path,
       reason: 'no-vfio-module',
-      remedy: 'Load the modules: modprobe vfio-pci vfio_iommu_type1.',
+      remedy: noContainerNodeRemedy(readMachine()),
     }
   }
   return permissionContext(path, error)
@@ -164,8 +166,7 @@ export function iommufdContext(path: string, error: VfioError): VfioErrorContext
     return {
       subject: path,
       reason: 'no-iommufd',
-      remedy:
-        "This kernel has no iommufd (Linux 6.2, CONFIG_IOMMUFD): modprobe iommufd, or use VFIO's container.",
+      remedy: `${noIommufdNode(readMachine())} VFIO's container does without.`,
     }
   }
   return permissionContext(path, error)

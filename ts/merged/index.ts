@@ -16,6 +16,7 @@ export type {
 } from './change/types.js'
 export { undo, type UndoneChange, type UndoOptions } from './change/undo.js'
 export type { MdevType } from '../host/mdev.js'
+export type { VfMaking } from '../host/vf-making.js'
 export type { VgpuType } from '../host/vgpu.js'
 export type { HostNodes, SharedFunction } from './facts.js'
 export { withHooks } from './hooks.js'
@@ -27,12 +28,12 @@ export {
   MODULE_PARAMETERS,
   type ModuleParameter,
 } from './known-issues.js'
+export type { ParameterInForce } from './parameters.js'
 export {
   type Framework,
   type HookFinding,
   type MergedReport,
   mergedReport,
   type MergedState,
-  type ParameterInForce,
   type SharedDevice,
 } from './report.js'

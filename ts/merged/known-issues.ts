@@ -42,6 +42,7 @@ export interface ModuleParameter {
 
 const OPEN_IOV = 'Open-IOV, "Merged Drivers", 2 March 2023, CC BY 4.0'
 const KERNEL = 'the Linux kernel'
+const PATCHER = 'VGPU-Community-Drivers/vGPU-Unlock-patcher'
 const INTEL = 0x8086
 const NVIDIA = 0x10de
 const AMD = 0x1002
@@ -154,20 +155,22 @@ export const KNOWN_ISSUES: readonly KnownIssue[] = [
 export const MODULE_PARAMETERS: readonly ModuleParameter[] = [
   {
     name: 'cudahost',
-    modules: ['nvidia', 'nvidia_vgpu_vfio'],
+    modules: ['nvidia'],
     vendor: NVIDIA,
-    meaning: '1 allows CUDA on the host.',
+    meaning:
+      '1 allows CUDA on the host; in drivers that vGPU-Unlock-patcher made, and not in those of NVIDIA.',
     sideEffects: 'Windows guests may fail.',
-    provenance: OPEN_IOV,
+    provenance: `${OPEN_IOV}; ${PATCHER}`,
     guarantee: 'observed',
   },
   {
     name: 'vgpukvm',
-    modules: ['nvidia'],
+    modules: ['nvidia', 'nvidia_vgpu_vfio'],
     vendor: NVIDIA,
-    meaning: '0 disables GPU virtualization on the host.',
+    meaning:
+      '0 disables GPU virtualization on the host; in drivers that vGPU-Unlock-patcher made, and not in those of NVIDIA.',
     sideEffects: null,
-    provenance: OPEN_IOV,
+    provenance: `${OPEN_IOV}; ${PATCHER}`,
     guarantee: 'observed',
   },
   {
@@ -191,11 +194,31 @@ export const MODULE_PARAMETERS: readonly ModuleParameter[] = [
   },
   {
     name: 'max_vfs',
-    modules: ['i915', 'xe'],
+    modules: ['i915'],
     vendor: INTEL,
-    meaning: "Limits the virtual functions of each GPU (i915: in vendors' trees only).",
-    sideEffects: null,
+    meaning:
+      "Limits the virtual functions of each GPU; in Intel's own trees and i915-sriov-dkms only, 0 unless set.",
+    sideEffects: 'While there are virtual functions, the physical one must not be given to a guest.',
+    provenance: 'i915-sriov-dkms; absent in Linux 5.15 to 7.3',
+    guarantee: 'documented',
+  },
+  {
+    name: 'max_vfs',
+    modules: ['xe'],
+    vendor: INTEL,
+    meaning:
+      'Limits the virtual functions of each GPU; unless set 0 up to Linux 6.16, without a limit from 6.17 on.',
+    sideEffects: 'The GPU stays awake (D0) while it has virtual functions.',
     provenance: KERNEL,
+    guarantee: 'documented',
+  },
+  {
+    name: 'vf_num',
+    modules: ['gim'],
+    vendor: AMD,
+    meaning: 'How many virtual functions GIM makes of each GPU when it is loaded.',
+    sideEffects: 'More than one needs a firmware and a partition mode for it on Instinct.',
+    provenance: 'amd/MxGPU-Virtualization, gim_shim/gim_config.c',
     guarantee: 'documented',
   },
 ]

@@ -4,7 +4,6 @@
 import { basename } from 'node:path'
 import { readDriver } from '../host/device.js'
 import { isVfioMember } from '../host/groups.js'
-import { type KernelModule, readModule } from '../host/modules.js'
 import type { MdevType } from '../host/mdev.js'
 import {
   Attempts,
@@ -13,6 +12,7 @@ import {
   type ProbedPciDevice,
   type ReadProblem,
 } from '../host/probe.js'
+import { type VfMaking, vfMaking } from '../host/vf-making.js'
 import { array, object } from '../validate.js'
 import { checkHostOptions, type HostOptions, listNames, readText, sysfsRoot } from '../host/sysfs.js'
 import {
@@ -25,7 +25,8 @@ import {
   type SharedFunction,
 } from './facts.js'
 import { judge, type JudgedIssue } from './judge.js'
-import { KNOWN_ISSUES, MODULE_PARAMETERS, type ModuleParameter } from './known-issues.js'
+import { KNOWN_ISSUES } from './known-issues.js'
+import { type ParameterInForce, parametersOf } from './parameters.js'
 import { amd } from './vendors/amd.js'
 import { intel } from './vendors/intel.js'
 import { nvidia } from './vendors/nvidia.js'
@@ -52,15 +53,6 @@ export interface HookFinding {
   readonly why: string
 }
 
-/** A module parameter that matters for sharing. */
-export interface ParameterInForce extends Omit<ModuleParameter, 'modules' | 'vendor'> {
-  /** The module that has it; null if none of those that may have it shows it. */
-  readonly module: string | null
-  /** As sysfs or, failing that, the kernel's command line has it; null if neither does. */
-  readonly value: string | null
-  readonly read: string
-}
-
 /** One device that can be shared, or a GPU or accelerator that cannot. */
 export interface SharedDevice {
   /** A PCI address, or another parent's name. */
@@ -80,8 +72,13 @@ export interface SharedDevice {
   /** What was found that makes it so. */
   readonly frameworkWhy: string
   readonly merged: MergedState
-  /** Null for a device without usable virtual functions. */
+  /**
+   * Null for a device that has no virtual functions and cannot be given any as it is now. `free` are those that writing
+   * `sriov_numvfs` may add.
+   */
   readonly vfs: { readonly total: number; readonly active: number; readonly free: number } | null
+  /** Whether writing `sriov_numvfs` makes virtual functions; null for a device without SR-IOV. */
+  readonly vfMaking: VfMaking | null
   readonly functions: readonly SharedFunction[]
   readonly mdevTypes: readonly MdevType[]
   readonly parameters: readonly ParameterInForce[]
@@ -126,39 +123,28 @@ function readVersion(driver: string, vendor: Vendor, { attempts, options }: Scen
   return attempts.run(`version of ${driver}`, read, null)
 }
 
-function parametersOf(vendor: number, driver: string | null, scene: Scene): ParameterInForce[] {
-  const { attempts, host, options } = scene
-  return MODULE_PARAMETERS.filter(
-    (each) => each.vendor === vendor && each.modules.includes(driver ?? ''),
-  ).map(({ modules, vendor: _vendor, ...told }) => {
-    const found = modules
-      .map((name) => attempts.run(`module ${name}`, () => readModule(name, options), null))
-      .find((each): each is KernelModule => each !== null && Object.hasOwn(each.parameters, told.name))
-    if (found !== undefined) {
-      const value = found.parameters[told.name] ?? null
-      return { ...told, module: found.name, value, read: `/sys/module/${found.name}/parameters` }
-    }
-    const words = (host.commandLine ?? '').split(/\s+/)
-    const keys = [told.name, ...modules.map((name) => `${name}.${told.name}`)]
-    const word = words.findLast((each) => keys.includes(each.split('=')[0] ?? ''))
-    const value = word === undefined ? null : word.slice(word.indexOf('=') + 1)
-    const read = word === undefined ? 'neither sysfs nor the command line has it' : 'the command line'
-    return { ...told, module: null, value, read }
-  })
-}
-
-/** Told apart by what is there, never by a name. */
+/**
+ * Told apart by what is there, never by a name.
+ * @param usableVfs virtual functions that are there or can be made, and that VFIO's drivers can give to guests
+ */
 function frameworkOf(
   types: readonly MdevType[],
   functions: readonly SharedFunction[],
-  totalVfs: number,
+  usableVfs: number,
 ): Pick<SharedDevice, 'framework' | 'frameworkWhy'> {
   if (functions.some(({ creatableVgpuTypes }) => creatableVgpuTypes !== null)) {
     const frameworkWhy = 'its virtual functions have nvidia/creatable_vgpu_types'
     return { framework: 'vendor-vfio', frameworkWhy }
   }
   if (types.length > 0) return { framework: 'mdev', frameworkWhy: `it offers ${types.length} mdev types` }
-  if (totalVfs > 0) return { framework: 'sriov', frameworkWhy: `sriov_totalvfs is ${totalVfs}` }
+  if (usableVfs > 0)
+    return {
+      framework: 'sriov',
+      frameworkWhy:
+        functions.length > 0
+          ? `it has ${functions.length} of ${usableVfs} virtual functions`
+          : `sriov_totalvfs is ${usableVfs}`,
+    }
   return { framework: 'none', frameworkWhy: 'it offers neither mdev types nor usable virtual functions' }
 }
 
@@ -170,15 +156,19 @@ function mergedState(facts: {
   framework: Framework
   active: number
   possible: boolean
+  /** The vendor's own tool, which makes virtual functions that are not there yet. */
+  tool: string | null
 }): MergedState {
-  const { driver, framework, active } = facts
+  const { driver, framework, active, tool } = facts
   const no = (why: string): MergedState => ({ state: 'no', why })
   if (driver === null) return no('no driver has it')
   if (driver.includes('vfio')) return no(`${driver} has it, so that the host does not use it`)
   if (facts.replaced) return no(`${driver} stands in the place of the driver by which the host would use it`)
-  if (framework === 'none') return no('nothing of it can be given to guests')
+  if (framework === 'none' && tool === null) return no('nothing of it can be given to guests')
   if (facts.needsNode && !facts.hasNode)
     return no(`${driver} has it, but gives the host no DRM or accel node`)
+  if (framework === 'none')
+    return { state: 'possible', why: `${driver} serves the host, and guests could have some after: ${tool}` }
   if (active > 0) return { state: 'merged', why: `${driver} serves the host, and guests have ${active}` }
   if (facts.possible)
     return { state: 'possible', why: `${driver} serves the host, and guests could have some` }
@@ -200,6 +190,12 @@ function genericHooks(framework: Framework, functions: readonly SharedFunction[]
   return hooks.map((hook) => ({ hook, answer: 'cannot-tell', why: 'only the opened device itself tells' }))
 }
 
+/** Why the device has virtual functions that its driver does not make, and what does. */
+function cannotMake(making: VfMaking | null): string[] {
+  if (making?.answer !== 'no') return []
+  return [making.remedy === null ? making.why : `${making.why}. ${making.remedy}`]
+}
+
 /** UUIDs that exist, whatever their type. */
 function mdevCount(types: readonly MdevType[]): number {
   return types.reduce((sum, { devices }) => sum + devices.length, 0)
@@ -215,25 +211,29 @@ function functionsOf(device: ProbedPciDevice, { devices, attempts }: Scene): Sha
 }
 
 function describePci(device: ProbedPciDevice, scene: Scene): SharedDevice | null {
-  const { attempts, host, types: allTypes } = scene
+  const { attempts, host, options, types: allTypes } = scene
   const { address, sysfsPath, driver, sriov } = device
   const vendor = VENDORS[device.vendor] ?? OTHERS
   const functions = functionsOf(device, scene)
   // NVIDIA's mdev types of Ampere and later are those of the virtual functions.
   const mdevTypes = [address, ...device.virtfns].flatMap((name) => allTypes.get(name) ?? [])
-  const totalVfs = sriov === null || vendor.noVfs?.(driver) === true ? 0 : sriov.totalVfs
-  const found = frameworkOf(mdevTypes, functions, totalVfs)
-  if (!isGpu(device) && found.framework === 'none') return null
+  const making = attempts.run(address, () => vfMaking(device, options), null)
+  const activeVfs = sriov?.numVfs ?? 0
+  const maySet = making !== null && making.answer !== 'no'
+  const totalVfs = sriov === null || (!maySet && activeVfs === 0) ? 0 : sriov.totalVfs
+  const found = frameworkOf(mdevTypes, functions, vendor.ownFunctions?.(driver) === true ? 0 : totalVfs)
+  if (!isGpu(device) && found.framework === 'none' && (sriov?.totalVfs ?? 0) === 0) return null
   const { framework } = found
   const nothing: HostNodes = { cards: [], renders: [], accels: [] }
   const hostNodes = attempts.run(address, () => readHostNodes(sysfsPath), nothing)
-  const activeVfs = sriov?.numVfs ?? 0
   const driverVersion = driver === null ? null : readVersion(driver, vendor, scene)
   const facts: VendorFacts = {
     driver,
     framework,
     totalVfs,
     activeVfs,
+    functions,
+    making,
     has: (name) => attempts.run(address, () => listNames(sysfsPath)?.includes(name) === true, false),
   }
   const inUse = functions.filter(({ currentVgpuType }) => (currentVgpuType ?? 0) !== 0).length
@@ -242,7 +242,7 @@ function describePci(device: ProbedPciDevice, scene: Scene): SharedDevice | null
   const active = framework === 'sriov' ? given : framework === 'mdev' ? mdevCount(mdevTypes) : inUse
   const possible =
     framework === 'sriov'
-      ? activeVfs < totalVfs || functions.some(({ onVfio }) => !onVfio)
+      ? (maySet && activeVfs < totalVfs) || functions.some(({ onVfio }) => !onVfio)
       : framework === 'mdev'
         ? mdevTypes.some(({ available }) => (available ?? 0) > 0)
         : functions.some(({ creatableVgpuTypes }) => (creatableVgpuTypes?.length ?? 0) > 0)
@@ -265,14 +265,22 @@ function describePci(device: ProbedPciDevice, scene: Scene): SharedDevice | null
       framework,
       active,
       possible,
+      tool: activeVfs === 0 ? (making?.tool ?? null) : null,
     }),
     vfs:
-      totalVfs === 0 ? null : { total: totalVfs, active: activeVfs, free: Math.max(0, totalVfs - activeVfs) },
+      totalVfs === 0
+        ? null
+        : { total: totalVfs, active: activeVfs, free: maySet ? Math.max(0, totalVfs - activeVfs) : 0 },
+    vfMaking: making,
     functions,
     mdevTypes,
-    parameters: parametersOf(vendorId, driver, scene),
+    parameters: parametersOf({ vendor: vendorId, driver }, host.commandLine, attempts, options),
     hooks: vendor.hooks?.(facts) ?? genericHooks(framework, functions),
-    blockers: [...(driver === null ? ['no driver has the device'] : []), ...vendor.blockers(facts)],
+    blockers: [
+      ...(driver === null ? ['no driver has the device'] : []),
+      ...vendor.blockers(facts),
+      ...(driver === null || (sriov?.totalVfs ?? 0) === 0 || activeVfs > 0 ? [] : cannotMake(making)),
+    ],
     notes: vendor.notes(facts),
     knownIssues: KNOWN_ISSUES.filter((issue) => issue.vendor === vendorId).map((issue) =>
       judge(issue, judged),
@@ -305,6 +313,7 @@ function describeOther(path: string, mdevTypes: readonly MdevType[], scene: Scen
     ...frameworkOf(mdevTypes, [], 0),
     merged,
     vfs: null,
+    vfMaking: null,
     functions: [],
     mdevTypes,
     parameters: [],

@@ -61,8 +61,8 @@ export function mdevHost(tree: SysfsTree): void {
   tree.link('class/mdev_bus/mtty', 'devices/virtual/mtty/mtty')
 }
 
-/** A GPU of NVIDIA's with vendor VFIO. */
-export function gpuHost(tree: SysfsTree): void {
+/** A GPU of NVIDIA's with vendor VFIO, and the virtual functions that NVIDIA's tool has made. */
+export function gpuHost(tree: SysfsTree, vfs = 2): void {
   SimulatedKernel.drivers(tree.root, { nvme: ['1b36:0010'], nvidia: ['10de:2235'] })
   tree.file('.kernel/vgpu-types', 'ID    : vGPU Name\n557   : NVIDIA A40-1B\n558   : NVIDIA A40-2B')
   tree.pci(GPU_PF, {
@@ -73,6 +73,7 @@ export function gpuHost(tree: SysfsTree): void {
     group: 21,
     files: { sriov_totalvfs: '4', sriov_numvfs: '0', sriov_drivers_autoprobe: '1' },
   })
+  if (vfs > 0) new SimulatedKernel(tree.root).sriovManage(GPU_PF, vfs)
 }
 
 export function changeTest(

@@ -11,6 +11,7 @@ export const rootsOf = (tree: SysfsTree) => ({
   devRoot: tree.path('dev'),
   procRoot: tree.path('proc'),
   pciIds: tree.path('pci.ids'),
+  etcRoot: tree.path('etc'),
 })
 
 export const PF = '0000:03:00.0'
@@ -101,6 +102,13 @@ export const HOSTS = {
     tree.file('module/i915/parameters/enable_guc', '3')
     tree.file('module/i915/parameters/max_vfs', '7')
   },
+  // Linux's own i915: the hardware has seven, the driver makes none, and what the user wrote is no parameter of it.
+  'intel-i915-stock': (tree) => {
+    kernel(tree, '6.8.12-11-pve')
+    pf(tree, { ...INTEL, driver: 'i915', totalVfs: 7 })
+    tree.file('module/i915/parameters/enable_guc', '3')
+    tree.file('proc/cmdline', 'quiet intel_iommu=on i915.enable_guc=3 i915.max_vfs=7')
+  },
   'intel-xe-sriov': (tree) => {
     kernel(tree, '6.19.2')
     const path = pf(tree, { ...INTEL, driver: 'xe', totalVfs: 24, vfs: [{ driver: 'xe-vfio-pci' }, {}] })
@@ -121,7 +129,9 @@ export const HOSTS = {
     kernel(tree, '5.10.0-28-amd64')
     const path = pf(tree, NVIDIA)
     tree.file('module/nvidia/version', '460.32.01')
-    tree.file('proc/cmdline', 'root=/dev/sda1 cudahost=1 nvidia.vgpukvm=0')
+    // Of the community's patcher; a word without a module's name is no parameter of any.
+    tree.file('module/nvidia/parameters/cudahost', '1')
+    tree.file('proc/cmdline', 'root=/dev/sda1 cudahost=0 nvidia.vgpukvm=0')
     mdevType(tree, path, 'nvidia-256', {
       name: 'GRID RTX6000-1Q',
       description: 'num_heads=4, frl_config=60, framebuffer=1024M, max_resolution=5120x2880, max_instance=24',
@@ -137,6 +147,25 @@ export const HOSTS = {
       'proc/driver/nvidia/version',
       'NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.10  Thu Feb 22 01:44:30 UTC 2024',
     )
+  },
+  // The vGPU host driver, before its tool has made the functions.
+  'nvidia-vgpu-host-before': (tree) => {
+    kernel(tree, '6.8.0')
+    pf(tree, { ...NVIDIA, totalVfs: 32 })
+    tree.file('module/nvidia/version', '550.54.10')
+    tree.file('module/nvidia_vgpu_vfio/initstate', 'live')
+  },
+  // Two of its functions were taken by vfio-pci, as scripts for whole devices do.
+  'nvidia-vfs-on-vfio-pci': (tree) => {
+    kernel(tree, '6.8.0')
+    const vfs = [1, 2].map((index) => ({ driver: 'vfio-pci', vfioDev: `vfio${index}` }))
+    pf(tree, { ...NVIDIA, totalVfs: 32, vfs })
+    tree.file('module/nvidia/version', '550.54.10')
+    tree.file('module/nvidia_vgpu_vfio/initstate', 'live')
+  },
+  nouveau: (tree) => {
+    kernel(tree, '6.12.0')
+    pf(tree, { ...NVIDIA, driver: 'nouveau', totalVfs: 32 })
   },
   'nvidia-vendor-vfio': (tree) => {
     kernel(tree, '6.8.0')
@@ -184,6 +213,7 @@ export const HOSTS = {
       totalVfs: 8,
       vfs: [{ driver: 'vfio-pci' }],
     })
+    tree.file('module/gim/parameters/vf_num', '1')
   },
   'nic-sriov': (tree) => {
     kernel(tree, '6.1.0-18-amd64')

@@ -30,6 +30,9 @@ type Fail = (code: Errno | number) => never
 /** Node has no name for it. */
 const EUSERS = 87
 
+/** Drivers of physical functions that the kernel cannot ask for virtual ones. */
+const WITHOUT_SRIOV_CONFIGURE = ['nvidia', 'nouveau', 'amdgpu', 'gim', 'pci-stub']
+
 /** Which driver takes which devices, `vendor:device`; kept in the tree. vfio-pci takes all. */
 const TABLE = '.kernel/drivers.json'
 
@@ -187,9 +190,20 @@ export class SimulatedKernel implements HostIo {
     const total = Number(this.#text(pf, 'sriov_totalvfs'))
     const now = Number(this.#text(pf, 'sriov_numvfs'))
     if (count > total) return fail('ERANGE')
-    if (this.#driver(pf) === null) return fail('ENOENT')
+    const driver = this.#driver(pf)
+    if (driver === null || WITHOUT_SRIOV_CONFIGURE.includes(driver)) return fail('ENOENT')
     if (count === now) return
     if (count > 0 && now > 0) return fail('EBUSY')
+    this.#makeVfs(pf, file, now, count)
+  }
+
+  /** What NVIDIA's tool does: the functions come by way of pci-pf-stub, and are then on its driver. */
+  sriovManage(address: string, count: number): void {
+    const pf = join(this.#root, 'bus/pci/devices', address)
+    this.#makeVfs(pf, join(realpathSync(pf), 'sriov_numvfs'), 0, count)
+  }
+
+  #makeVfs(pf: string, file: string, now: number, count: number): void {
     const address = basename(realpathSync(pf))
     // One group per function; the numbers follow the highest there is.
     if (count === 0) {

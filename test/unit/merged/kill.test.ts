@@ -51,10 +51,7 @@ const SCENES: readonly Scene[] = [
   {
     name: 'vendor VFIO',
     host: gpuHost,
-    before: [
-      ['sriov', 'set', GPU_PF, '2'],
-      ['vgpu', GPU_PF.replace(/0$/, '1'), '557'],
-    ],
+    before: [['vgpu', GPU_PF.replace(/0$/, '1'), '557']],
     command: ['vgpu', GPU_PF.replace(/0$/, '1'), '558', '--yes'],
     steps: 2,
   },

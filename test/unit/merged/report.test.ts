@@ -72,6 +72,23 @@ hostTest('intel-i915-sriov', (t, device) => {
   )
 })
 
+hostTest('intel-i915-stock', (t, device) => {
+  t.like(device, { framework: 'none', merged: { state: 'no' }, vfs: null, vfMaking: { answer: 'no' } })
+  t.regex(device.blockers.join(), /no parameter max_vfs.*in Linux xe has it/)
+  t.like(
+    device.parameters.find(({ name }) => name === 'max_vfs'),
+    { value: null, asked: '7', inForce: false, module: null },
+  )
+  t.regex(
+    device.parameters.find(({ name }) => name === 'max_vfs')!.read,
+    /the command line has i915\.max_vfs=7, but the module i915 has no such parameter: unknown parameter ignored/,
+  )
+  t.like(
+    device.parameters.find(({ name }) => name === 'enable_guc'),
+    { value: '3', asked: '3', inForce: true },
+  )
+})
+
 hostTest('intel-xe-sriov', (t, device) => {
   t.like(device, { framework: 'sriov', merged: { state: 'merged' }, driver: 'xe' })
   t.deepEqual(device.vfs, { total: 24, active: 2, free: 22 })
@@ -87,14 +104,39 @@ hostTest('nvidia-mdev', (t, device) => {
   t.is(issue(device, 'nvidia-mdev-daemons-crash'), 'applies')
   t.is(issue(device, 'nvidia-second-mdev-group-error'), 'applies')
   t.is(issue(device, 'nvidia-usb-hub-passthrough'), 'cannot-tell')
-  t.like(device.parameters[0], { name: 'cudahost', value: '1', sideEffects: 'Windows guests may fail.' })
-  t.like(device.parameters[1], { name: 'vgpukvm', value: '0', read: 'the command line' })
+  t.like(device.parameters[0], { name: 'cudahost', value: '1', asked: null, inForce: true })
+  t.is(device.parameters[0]!.sideEffects, 'Windows guests may fail.')
+  t.like(device.parameters[1], { name: 'vgpukvm', value: null, asked: '0', inForce: false })
+  t.regex(device.parameters[1]!.read, /has nvidia\.vgpukvm=0, but .*unknown parameter ignored/)
 })
 
 hostTest('nvidia-vendor-vfio-before', (t, device) => {
-  t.like(device, { framework: 'sriov', merged: { state: 'possible' }, driverVersion: '550.54.10' })
-  t.regex(device.notes.join(), /only once virtual functions exist/)
+  // The hardware has 32; the driver has no sriov_configure, and is not the one for vGPU.
+  t.like(device, { framework: 'none', merged: { state: 'no' }, vfs: null, driverVersion: '550.54.10' })
+  t.like(device.vfMaking, { answer: 'no', tool: null })
+  t.regex(device.blockers.join(), /writing sriov_numvfs is ENOENT/)
+  t.regex(device.blockers.join(), /not the vGPU host driver/)
   t.is(issue(device, 'nvidia-second-mdev-group-error'), 'fixed')
+})
+
+hostTest('nvidia-vgpu-host-before', (t, device) => {
+  t.like(device, { framework: 'none', merged: { state: 'possible' }, vfs: null })
+  t.is(device.vfMaking?.tool, `/usr/lib/nvidia/sriov-manage -e ${PF}`)
+  t.regex(device.merged.why, /sriov-manage -e 0000:03:00\.0/)
+  t.regex(device.notes.join(), /only once virtual functions exist/)
+  t.notRegex(device.blockers.join(), /not the vGPU host driver/)
+})
+
+hostTest('nvidia-vfs-on-vfio-pci', (t, device) => {
+  // Neither a vGPU nor the GPU: guests have nothing, whatever VFIO's driver says.
+  t.like(device, { framework: 'none', merged: { state: 'no' }, vfs: { total: 32, active: 2, free: 0 } })
+  t.regex(device.blockers.join(), /0000:03:00\.1, 0000:03:00\.2: .*vfio unbind gives it back/)
+  t.deepEqual(hooks(device), { irqfd: 'no', ioeventfd: 'no', level: 'no' })
+})
+
+hostTest('nouveau', (t, device) => {
+  t.like(device, { framework: 'none', merged: { state: 'no' }, vfs: null, vfMaking: { answer: 'no' } })
+  t.regex(device.blockers.join(), /nouveau shares nothing/)
 })
 
 hostTest('nvidia-vendor-vfio', (t, device) => {
@@ -149,8 +191,11 @@ hostTest('amd-amdgpu', (t, device) => {
 })
 
 hostTest('amd-gim', (t, device) => {
-  t.like(device, { framework: 'sriov', merged: { state: 'no' }, vfs: { total: 8, active: 1, free: 7 } })
+  t.like(device, { framework: 'sriov', merged: { state: 'no' }, vfs: { total: 8, active: 1, free: 0 } })
   t.regex(device.blockers.join(), /takes the place of amdgpu/)
+  t.like(device.vfMaking, { answer: 'no' })
+  t.regex(device.vfMaking!.remedy!, /vf_num/)
+  t.like(device.parameters[0], { name: 'vf_num', value: '1', inForce: true })
   t.is(issue(device, 'amdgpu-no-signalling-hooks'), 'other-driver')
 })
 
@@ -204,8 +249,50 @@ hostTest('gpu-unbound', (t, device) => {
 })
 
 hostTest('gpu-on-vfio', (t, device) => {
-  t.like(device, { framework: 'sriov', merged: { state: 'no' } })
+  t.like(device, { framework: 'none', merged: { state: 'no' }, vfs: null })
   t.regex(device.merged.why, /vfio-pci has it/)
+  t.regex(device.blockers.join(), /enable_sriov is off/)
+})
+
+const posixTest = process.platform === 'win32' ? test.skip : test
+
+posixTest('a parameter of modprobe.d counts only where the loaded module has it', (t) => {
+  const tree = new SysfsTree()
+  t.teardown(() => tree.remove())
+  HOSTS['intel-i915-stock'](tree)
+  tree.file('proc/cmdline', 'quiet')
+  tree.file(
+    'etc/modprobe.d/i915.conf',
+    '# by hand\noptions i915 enable_guc=2 \\\n  max_vfs=5\noptions xe max_vfs=1',
+  )
+  const options = { ...rootsOf(tree), etcRoot: tree.path('etc') }
+  const parameters = () =>
+    mergedReport(options).devices[0]!.parameters.map(({ name, value, asked }) => [name, value, asked])
+  t.deepEqual(parameters(), [
+    ['enable_gvt', null, null],
+    ['enable_guc', '3', '2'],
+    ['max_vfs', null, '5'],
+  ])
+  // The kernel's command line wins, and the last of its words.
+  tree.file('proc/cmdline', 'i915.max_vfs=1 i915.max_vfs=2 -- i915.max_vfs=3')
+  t.deepEqual(parameters()[2], ['max_vfs', null, '2'])
+  tree.file('module/i915/parameters/max_vfs', '2')
+  t.deepEqual(parameters()[2], ['max_vfs', '2', '2'])
+})
+
+posixTest('a network card on vfio-pci is still reported, with what keeps it from virtual functions', (t) => {
+  const tree = new SysfsTree()
+  t.teardown(() => tree.remove())
+  tree.pci(PF, {
+    class: '0x020000',
+    driver: 'vfio-pci',
+    vfioDev: 'vfio0',
+    files: { sriov_totalvfs: '7', sriov_numvfs: '0' },
+  })
+  const device = () => mergedReport(rootsOf(tree)).devices[0]!
+  t.like(device(), { framework: 'none', vfs: null, vfMaking: { answer: 'no' } })
+  tree.file('module/vfio_pci/parameters/enable_sriov', 'Y')
+  t.like(device(), { framework: 'sriov', vfs: { total: 7, active: 0, free: 7 }, vfMaking: { answer: 'yes' } })
 })
 
 test('the fields of every fixture are asserted here', (t) => {

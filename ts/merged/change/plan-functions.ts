@@ -1,7 +1,7 @@
 // Plans for virtual functions: how many a physical one has, and which vGPU one of NVIDIA's is.
 
-import { readModule } from '../../host/modules.js'
 import { readSriov, sriovSteps } from '../../host/sriov.js'
+import { vfMaking } from '../../host/vf-making.js'
 import { readVgpu, vgpuSteps } from '../../host/vgpu.js'
 import { boolean, integer } from '../../validate.js'
 import { type Draft, invalid, pciDevice, refuseHostUses, refuseUsers, remarks } from './draft.js'
@@ -34,18 +34,12 @@ export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
   const told = remarks()
   const steps = sriovSteps(state, numVfs, autoprobe, options)
   if (steps.length > 0) {
-    if (driver === null)
+    const making = vfMaking(device, options)
+    if (making?.answer === 'no')
       told.refusals.push({
         reason: 'host',
-        what: `no driver has ${address}, and virtual functions are made by the driver`,
-        remedy: `Bind it first: vfio unbind ${address} gives it back to the host's driver.`,
-      })
-    const parameter = readModule('vfio_pci', options)?.parameters.enable_sriov
-    if (driver === 'vfio-pci' && parameter !== 'Y')
-      told.refusals.push({
-        reason: 'host',
-        what: `${address} is on vfio-pci, which makes no virtual functions (vfio_pci.enable_sriov is off)`,
-        remedy: 'Load vfio_pci with enable_sriov=1, or leave the physical function to its host driver.',
+        what: making.why,
+        remedy: making.remedy ?? 'Give the physical function to a driver that makes them.',
       })
     refuseUsers(
       virtualFunctions.map(({ sysfsPath }) => sysfsPath),

@@ -120,8 +120,6 @@ export interface ChangeEvent {
 export interface ChangeOptions extends HostOptions {
   /** Where journals and the lock are, `/var/lib/node-vfio` unless told otherwise. */
   readonly stateRoot?: string
-  /** Where the settings of driverctl and mdevctl are, `/etc` unless told otherwise. */
-  readonly etcRoot?: string
   /** How long one write may take, in milliseconds; 60,000 unless told otherwise. */
   readonly timeout?: number
   /** What stands between the change and the kernel; tests put a simulated one there. */

@@ -3,7 +3,6 @@
 import type { Vendor } from './vendor.js'
 
 export const amd: Vendor = {
-  noVfs: (driver) => driver === 'amdgpu',
   replacesHostDriver: (driver) => driver === 'gim',
   blockers({ driver }) {
     if (driver === 'amdgpu')

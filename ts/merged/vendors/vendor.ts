@@ -1,6 +1,8 @@
 // What a vendor's file tells of its devices. The files beside this one are the vendors.
 
 import type { HostOptions } from '../../host/sysfs.js'
+import type { VfMaking } from '../../host/vf-making.js'
+import type { SharedFunction } from '../facts.js'
 import type { Framework, HookFinding } from '../report.js'
 
 /** What a vendor's rules look at. */
@@ -9,6 +11,10 @@ export interface VendorFacts {
   readonly framework: Framework
   readonly totalVfs: number
   readonly activeVfs: number
+  /** The virtual functions that are there. */
+  readonly functions: readonly SharedFunction[]
+  /** Whether writing `sriov_numvfs` makes virtual functions; null for a device without SR-IOV. */
+  readonly making: VfMaking | null
   /** Whether sysfs has `name` below the device's directory. */
   readonly has: (name: string) => boolean
 }
@@ -16,8 +22,8 @@ export interface VendorFacts {
 export interface Vendor {
   /** Version of a driver that does not give it in `/sys/module`; null if it is not to be had. */
   readonly driverVersion?: (driver: string, options: HostOptions) => string | null
-  /** True if the driver cannot make virtual functions although the device has them. */
-  readonly noVfs?: (driver: string | null) => boolean
+  /** True if virtual functions are of use on the vendor's own driver alone, and of none on VFIO's. */
+  readonly ownFunctions?: (driver: string | null) => boolean
   /** True if the driver takes the place of the one by which the host would use the device. */
   readonly replacesHostDriver?: (driver: string) => boolean
   /** What stands in the way of sharing. */
