@@ -122,6 +122,8 @@ export interface ChangeOptions extends HostOptions {
   readonly stateRoot?: string
   /** Where the settings of driverctl and mdevctl are, `/etc` unless told otherwise. */
   readonly etcRoot?: string
+  /** Where packages are installed, `/usr` unless told otherwise: whether driverctl and mdevctl are there is seen below it. */
+  readonly usrRoot?: string
   /** How long one write may take, in milliseconds; 60,000 unless told otherwise. */
   readonly timeout?: number
   /** What stands between the change and the kernel; tests put a simulated one there. */
