@@ -21,8 +21,10 @@ export interface CliContext {
   /** What changes of the host are made with, beside `host`: for tests, which have a kernel of their own. */
   readonly changes?: ChangeOptions
   /**
-   * Calls back once when the user wants it to end (SIGINT, SIGTERM), instead of the process being killed; gives what
+   * Calls back once when the user wants it to end (SIGINT, SIGTERM, SIGHUP), instead of the process being killed; gives what
    * takes that back.
    */
   readonly onInterrupt: (handler: () => void) => () => void
+  /** Called before the host is changed: from then on output that cannot be written ends nothing. */
+  readonly commit?: () => void
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 // The `vfio` command: the process around ./program.ts.
 import { run } from './program.js'
+import { commit, guardStreams } from './streams.js'
 
-// Whoever read the output has gone (vfio ls | head): nothing is left to do.
-process.stdout.on('error', () => process.exit())
+guardStreams()
 
 const { stdout } = process
 
@@ -17,7 +17,8 @@ function wantsColor(): boolean {
 
 /** The second signal is not caught: it ends what does not end by itself. */
 function onInterrupt(handler: () => void): () => void {
-  const signals = ['SIGINT', 'SIGTERM'] as const
+  // SIGHUP: the terminal has gone.
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   const forget = (): void => signals.forEach((signal) => process.off(signal, once))
   const once = (): void => {
     forget()
@@ -37,5 +38,6 @@ process.exitCode = await run(process.argv.slice(2), {
   color: wantsColor(),
   columns: stdout.isTTY ? stdout.columns : null,
   onInterrupt,
+  commit,
   uid: process.getuid?.() ?? null,
 })

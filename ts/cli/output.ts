@@ -5,7 +5,7 @@ import type { VfioDevice } from '../device/device.js'
 import type { InterruptIndex } from '../device/interrupts.js'
 import type { Region } from '../device/region.js'
 import type { IommuGroup, Mdev, MdevType, PciDevice, SriovState } from '../host/index.js'
-import type { JournalEntry, MergedReport, Plan } from '../merged/index.js'
+import type { DamagedJournal, JournalEntry, MergedReport, Plan } from '../merged/index.js'
 import type {
   Capability,
   ConfigProblem,
@@ -185,13 +185,17 @@ export interface ChangeOutput {
 export interface ChangesOutput {
   readonly schema: 'vfio-changes/1'
   readonly changes: readonly JournalEntry[]
+  /** Changes of other hosts with the same state folder, which only they take back. */
+  readonly elsewhere: readonly JournalEntry[]
+  /** Journals that do not tell what was changed. */
+  readonly damaged: readonly DamagedJournal[]
 }
 
 /** `vfio undo --json`. */
 export interface UndoOutput {
   readonly schema: 'vfio-undo/1'
   readonly id: number
-  /** The host was booted since: only files of the disk were taken back. */
+  /** The host was booted since: taken back were files of the disk, and what had been made of them again. */
   readonly rebooted: boolean
   readonly plan: Plan
 }

@@ -2,6 +2,7 @@
 // whether they may be done.
 
 import { join } from 'node:path'
+import { registeredHolders } from './host-driver.js'
 import type { PciDevice } from './pci.js'
 import { ANY, type HostStep } from './step.js'
 import { type HostOptions, sysfsRoot } from './sysfs.js'
@@ -59,6 +60,21 @@ export function probeStep(device: Bound, driver: string, why: string, options: H
   }
 }
 
+/** Asks for any driver but one that only holds devices: one that has the device's id on its list would take it again. */
+function probeAnyStep(device: Bound, options: HostOptions): HostStep {
+  const step = probeStep(device, ANY, 'a driver of the host takes it, if there is one', options)
+  const never = registeredHolders(options)
+  return never.length === 0 ? step : { ...step, never }
+}
+
+/** Gives a device without a driver to one that is made for it. */
+export function giveStep(device: Bound, driver: string, options: HostOptions): HostStep {
+  return {
+    ...probeStep(device, driver, `${driver}, which is made for it, takes ${device.address}`, options),
+    write: { file: driverFile(driver, 'bind', options), text: device.address },
+  }
+}
+
 /**
  * From whatever has the device to `driver`. The override comes after the unbinding: taken back in reverse, it is gone
  * when the old driver binds, which the kernel would refuse otherwise.
@@ -80,14 +96,18 @@ export function bindSteps(device: Bound, driver: string, options: HostOptions = 
   ]
 }
 
-/** Away from its driver, and, with `probe`, to whichever host driver wants it. */
-export function releaseSteps(device: Bound, probe: boolean, options: HostOptions = {}): HostStep[] {
+/** Where a device goes: `null` leaves it without a driver, `ANY` asks for whichever host driver wants it. */
+export type Destination = string | null
+
+/** Away from its driver, to a driver of the host. */
+export function releaseSteps(device: Bound, to: Destination, options: HostOptions = {}): HostStep[] {
   const { driver, driverOverride, address } = device
   const steps: HostStep[] = []
   if (driver !== null)
     steps.push(unbindStep({ ...device, driver }, `${driver} lets go of ${address}`, options))
   if (driverOverride !== null)
     steps.push(overrideStep(device, null, `any driver may have ${address} again`, options))
-  if (probe) steps.push(probeStep(device, ANY, 'a driver of the host takes it, if there is one', options))
+  if (to === ANY) steps.push(probeAnyStep(device, options))
+  else if (to !== null) steps.push(giveStep(device, to, options))
   return steps
 }

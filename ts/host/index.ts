@@ -31,7 +31,7 @@ export {
 } from './probe.js'
 export { type ResolvedDevice, resolveDevice } from './resolve.js'
 export { readSriov, type SriovState } from './sriov.js'
-export { ANY, type HostStep, type HostWrite, type Look } from './step.js'
+export { ANY, type FileNature, type HostStep, type HostWrite, type Look } from './step.js'
 export type { HostOptions } from './sysfs.js'
 export { deviceUsers, type DeviceUser, type DeviceUsers } from './users.js'
 export { type VfMaking, vfMaking } from './vf-making.js'

@@ -58,9 +58,18 @@ function answer(request) {
     return { errno: Math.abs(error.errno ?? 5), syscall: error.syscall ?? request.act }
   }
 }
+// The other end of a pipe may take a part.
+function say(text) {
+  const bytes = Buffer.from(text + '\\n')
+  for (let done = 0; done < bytes.length;) {
+    try { done += fs.writeSync(1, bytes, done) } catch (error) {
+      if (error.code !== 'EAGAIN' && error.code !== 'EINTR') process.exit(1)
+    }
+  }
+}
 let rest = ''
 const input = Buffer.alloc(65536)
-fs.writeSync(1, '{}\\n')
+say('{}')
 for (;;) {
   let count
   try { count = fs.readSync(0, input, 0, input.length, null) } catch (error) {
@@ -70,7 +79,7 @@ for (;;) {
   if (count === 0) process.exit(0)
   const lines = (rest + input.toString('utf8', 0, count)).split('\\n')
   rest = lines.pop()
-  for (const line of lines) fs.writeSync(1, JSON.stringify(answer(JSON.parse(line))) + '\\n')
+  for (const line of lines) say(JSON.stringify(answer(JSON.parse(line))))
 }
 `
 

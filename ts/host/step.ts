@@ -10,11 +10,26 @@ export interface Look {
   readonly path: string
 }
 
+/** What a file of the disk is beside what it holds. */
+export interface FileNature {
+  /** The permission bits. */
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  /** Where it leads, of a symbolic link. */
+  readonly link?: string
+}
+
 /** One write, or its taking back. */
 export interface HostWrite {
   readonly file: string
-  /** What is written; the line's end is added. Null takes a file or folder of the disk away. */
+  /**
+   * What is written. Of an attribute the line's end is added. Of a file of the disk each byte that is no UTF-8 is a lone
+   * surrogate, U+DC80 to U+DCFF. Null takes a file or folder of the disk away.
+   */
   readonly text: string | null
+  /** What a file of the disk becomes; root's and 0644, less the umask, unless it is said. */
+  readonly nature?: FileNature
 }
 
 /**
@@ -28,6 +43,8 @@ export interface HostStep {
   readonly old: string | null
   /** What has to be there after; {@link ANY} where the kernel decides. */
   readonly new: string | null
+  /** What must not be there after, though {@link ANY} else may. */
+  readonly never?: readonly string[]
   readonly why: string
   /** What takes it back; `*` in its file stands for what was seen after the write. */
   readonly undo: HostWrite

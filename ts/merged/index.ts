@@ -2,7 +2,15 @@
 
 export { type AppliedChange, apply } from './change/apply.js'
 export { ChangeError } from './change/error.js'
-export { type BegunStep, type JournalEntry, listChanges } from './change/journal.js'
+export {
+  type BegunStep,
+  type DamagedJournal,
+  type JournalEntry,
+  type Journals,
+  listChanges,
+  listJournals,
+} from './change/entries.js'
+export type { ChangeHost } from './change/journal.js'
 export { plan } from './change/plan.js'
 export type { Leftover } from './change/take-back.js'
 export type {

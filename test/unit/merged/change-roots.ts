@@ -8,4 +8,5 @@ export const rootsIn = (root: string) => ({
   modulesRoot: `${root}/lib/modules`,
   stateRoot: `${root}/var/lib/node-vfio`,
   etcRoot: `${root}/etc`,
+  usrRoot: `${root}/usr`,
 })

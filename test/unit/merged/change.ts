@@ -27,6 +27,8 @@ export function usualHost(tree: SysfsTree): void {
   tree.file('proc/sys/kernel/random/boot_id', 'a2b0b4a4-6a0c-4c4e-9d9c-3f6f3a1f0001')
   tree.file('proc/sys/kernel/osrelease', '6.1.0-18-amd64')
   tree.dir('etc')
+  tree.file('usr/lib/udev/rules.d/05-driverctl.rules', 'ACTION=="add", SUBSYSTEM=="pci"')
+  tree.file('usr/lib/udev/rules.d/60-mdevctl.rules', 'ACTION=="add", SUBSYSTEM=="mdev"')
   tree.dir('var/lib')
   tree.pci(NVME, { vendor: '0x1b36', device: '0x0010', class: '0x010802', driver: 'nvme', group: 6 })
   tree.pci(EDU, { group: 2 })

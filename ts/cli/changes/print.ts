@@ -1,6 +1,6 @@
 // A plan, a change and a journal in words: each write with what is there before and after, and why.
 import { ANY, type HostStep, type Mdev, type MdevType, type SriovState } from '../../host/index.js'
-import type { JournalEntry, Plan } from '../../merged/index.js'
+import type { JournalEntry, Journals, Plan } from '../../merged/index.js'
 import { table } from '../format.js'
 import type { Style } from '../style.js'
 
@@ -48,17 +48,20 @@ export function planText(plan: Plan, style: Style): string {
   return lines.join('')
 }
 
-export function changesText(entries: readonly JournalEntry[]): string {
-  if (entries.length === 0) return 'no changes to take back\n'
-  return table([
-    ['ID', 'WHEN', 'STATE', 'WHAT'],
-    ...entries.map(({ id, time, state, plan }) => [
-      String(id),
-      time.replace('T', ' ').replace(/\..*/, ''),
-      state,
-      plan.summary,
-    ]),
-  ])
+export function changesText({ own, elsewhere, damaged }: Journals): string {
+  const row = (entry: JournalEntry, state: string): string[] => [
+    String(entry.id),
+    entry.time.replace('T', ' ').replace(/\..*/, ''),
+    state,
+    entry.plan.summary,
+  ]
+  const rows = [
+    ...own.map((entry) => row(entry, entry.state)),
+    ...elsewhere.map((entry) => row(entry, `on another host, ${entry.host?.name ?? ''}`)),
+    ...damaged.map(({ id, path, why }) => [String(id), '-', 'damaged', `${path}: ${why}`]),
+  ]
+  if (rows.length === 0) return 'no changes to take back\n'
+  return table([['ID', 'WHEN', 'STATE', 'WHAT'], ...rows])
 }
 
 export function sriovText(functions: readonly SriovState[]): string {

@@ -8,7 +8,7 @@ import {
   type ChangeEvent,
   type ChangeOptions,
   type HostChange,
-  listChanges,
+  listJournals,
   type Plan,
   plan,
   undo,
@@ -52,8 +52,10 @@ function optionsOf({ host, changes }: CliContext): ChangeOptions {
 
 async function confirmed(): Promise<boolean> {
   const reader = createInterface({ input: process.stdin, output: process.stderr })
+  // An end of the input (Ctrl-D) answers nothing.
+  const ended = new Promise<string>((resolve) => reader.once('close', () => resolve('')))
   try {
-    return /^y(es)?$/i.test((await reader.question('Do it? [y/N] ')).trim())
+    return /^y(es)?$/i.test((await Promise.race([reader.question('Do it? [y/N] '), ended])).trim())
   } finally {
     reader.close()
   }
@@ -100,6 +102,7 @@ async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Pro
     if (refusals.length > 0) throw new CliError('the change would be refused', STATUS.refused)
     return
   }
+  context.commit?.()
   if (refusals.length > 0) {
     if (quiet) tell({ outcome: 'refused', id: null, plan: planned, seen: [] })
     else err(planText(planned, styleOf(context)))
@@ -142,8 +145,11 @@ async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Pro
 
 /** What was cut short is named before anything else is done, whatever device it was about. */
 function tellInterrupted({ err }: CliContext, options: ChangeOptions): void {
-  for (const { id, state, plan: cut } of listChanges(options))
+  const { own, damaged } = listJournals(options)
+  for (const { id, state, plan: cut } of own)
     if (state === 'interrupted') err(`an earlier change was cut short (${cut.summary}): vfio undo ${id}\n`)
+  for (const { path, why } of damaged)
+    err(`the journal of an earlier change is damaged (${why}), it is not known what it changed: see ${path}\n`)
 }
 
 /** `vfio bind`, `unbind`, `sriov set`, ...: plans and, unless it is a dry run, makes. */
@@ -182,11 +188,13 @@ export async function undoChange(
   const options = optionsOf(context)
   const quiet = flags.json === true
   if (flags.list === true) {
-    const changes = listChanges(options)
-    const output: ChangesOutput = { schema: 'vfio-changes/1', changes }
-    out(quiet ? json(output) : changesText(changes))
+    const { own: changes, elsewhere, damaged } = listJournals(options)
+    const output: ChangesOutput = { schema: 'vfio-changes/1', changes, elsewhere, damaged }
+    out(quiet ? json(output) : changesText({ own: changes, elsewhere, damaged }))
     return
   }
+  context.commit?.()
+  const deaf = context.onInterrupt(() => context.err('it is being taken back; a second signal ends that\n'))
   try {
     const { entry, rebooted } = await undo(id, {
       ...options,
@@ -198,5 +206,7 @@ export async function undoChange(
     else out(`undone: ${entry.plan.summary}${rebooted ? ' (the host was booted since)' : ''}\n`)
   } catch (error) {
     throw failure(error)
+  } finally {
+    deaf()
   }
 }

@@ -8,7 +8,8 @@ import { ANY, type HostStep } from '../../host/step.js'
 import { array, object } from '../../validate.js'
 import { checkChangeOptions } from './check-options.js'
 import { ChangeError } from './error.js'
-import { Journal, type JournalEntry, listChanges, stateRoot } from './journal.js'
+import { type JournalEntry, listChanges, thisHost } from './entries.js'
+import { Journal, stateRoot } from './journal.js'
 import { ChangeLock } from './lock.js'
 import { plan as planAgain } from './plan.js'
 import { withRemedy } from './remedies.js'
@@ -33,6 +34,22 @@ function checkPlan(plan: Plan): Plan {
   object(change, 'plan.change')
   array(steps, 'plan.steps')
   return plan
+}
+
+/** How what is there after a write differs from what was planned, and what that means; null if it does not. */
+function difference({ look, new: wanted, never }: HostStep, seen: string | null): string | null {
+  if (wanted === ANY) {
+    if (seen === null || never?.includes(seen) !== true) return null
+    const list = seen.endsWith('pciback') ? 'remove_slot' : 'remove_id'
+    return (
+      `${seen} took the device again, as it is on that driver's list (the module's options, or new_id). ` +
+      `Take it off (/sys/bus/pci/drivers/${seen}/${list}), or leave the device without a driver (--no-driver).`
+    )
+  }
+  if (seen === wanted) return null
+  if (look.how === 'link' && seen !== null && wanted !== null)
+    return `${seen} took the device, and not ${wanted}: something else on this host binds it (udev, driverctl, libvirt).`
+  return `${look.path} has ${shown(seen)}, and not ${shown(wanted)}: dmesg may say why.`
 }
 
 /** The plan, made anew: a plan is data that anybody may have written, and the host may have changed since. */
@@ -92,6 +109,15 @@ async function checkNeeds({ needs, write: { file } }: HostStep, io: HostIo): Pro
   })
 }
 
+/** A journal that stays, on a disk that fails, is of a change that `undo` finds taken back. */
+function forget(journal: Journal): void {
+  try {
+    journal.remove()
+  } catch {
+    // What counts is why the change failed.
+  }
+}
+
 /**
  * Makes a planned change. The change is planned anew first, and made only if that gives the same steps.
  * @throws TypeError if `plan` is no plan
@@ -113,7 +139,7 @@ export async function apply(plan: Plan, options: ChangeOptions = {}): Promise<Ap
     const { steps, ...rest } = confirm(plan, options)
     refuseInterrupted(plan, listChanges(options))
     signal?.throwIfAborted()
-    const journal = Journal.begin(folder, lock.number, { ...rest, steps })
+    const journal = Journal.begin(folder, lock.number, { ...rest, steps }, thisHost(options))
     const begun: { index: number; seen: string | null | undefined }[] = []
     let index = 0
     try {
@@ -136,17 +162,19 @@ export async function apply(plan: Plan, options: ChangeOptions = {}): Promise<Ap
         await tell('before-write')
         await write(step, step.write, io)
         await tell('after-write')
-        const seen = await seeSettled(step.look, (value) => step.new === ANY || value === step.new, io)
-        if (step.new !== ANY && seen !== step.new)
+        const seen = await seeSettled(step.look, (value) => difference(step, value) === null, io)
+        const differs = difference(step, seen)
+        if (differs !== null)
           throw new VfioError(EIO, 'write', {
             subject: step.write.file,
             reason: 'host-differs',
-            remedy: `The write succeeded, but ${step.look.path} has ${shown(seen)}, and not ${shown(step.new)}: dmesg may say why.`,
+            remedy: `The write succeeded, but ${differs}`,
           })
         entry.seen = seen
         journal.seen(at, seen)
         await tell('done')
       }
+      journal.applied()
     } catch (error) {
       const cause = error instanceof VfioError ? withRemedy(error) : error
       // What sleeps in the kernel holds the device: no other write would get through.
@@ -155,13 +183,12 @@ export async function apply(plan: Plan, options: ChangeOptions = {}): Promise<Ap
       const leftovers =
         stuck && step !== undefined
           ? [{ index, step, why: `${step.write.file}: the write has not returned` }]
-          : await takeBack({ steps, begun, journal, io, onEvent, force: false })
-      if (leftovers.length === 0) journal.remove()
-      else journal.close()
+          : (await takeBack({ steps, begun, journal, io, onEvent, force: false })).leftovers
+      if (leftovers.length === 0) forget(journal)
       throw new ChangeError(cause, lock.number, index, leftovers)
+    } finally {
+      journal.close()
     }
-    journal.applied()
-    journal.close()
     return { id: lock.number, plan: { ...rest, steps }, seen: begun.map(({ seen }) => seen ?? null) }
   } finally {
     if (options.io === undefined) await io.close()

@@ -1,117 +1,132 @@
-// Files and folders of the disk, as steps: what driverctl and mdevctl read after a reboot. Written whole or not at all.
+// Files and folders of the disk, as steps: what driverctl and mdevctl read after a reboot. A file that was there comes back
+// as it was: its bytes, mode and owner, and a symbolic link as a link.
 
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { lstatSync, mkdirSync, readFileSync, readlinkSync, rmdirSync, rmSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { VfioError } from '../../errors.js'
-import type { HostStep, HostWrite, Look } from '../../host/step.js'
+import { EEXIST, EINVAL, VfioError } from '../../errors.js'
+import type { FileNature, HostStep, HostWrite, Look } from '../../host/step.js'
+import { textOf } from './bytes.js'
+import { onDisk, syncFolder, writeLink, writeWhole } from './disk.js'
 
 const FOLDER = 'folder'
+const PERMISSIONS = 0o7777
 
-/** What Node refuses, as a VfioError that says who may. Other errors are given back as they are. */
-export function explained(error: unknown, subject: string): unknown {
-  const { errno, syscall, code } = error instanceof Error ? (error as NodeJS.ErrnoException) : {}
-  if (errno === undefined || syscall === undefined) return error
-  const denied = code === 'EACCES' || code === 'EPERM'
-  return new VfioError(Math.abs(errno), syscall, {
-    subject,
-    ...(denied ? { reason: 'permission', remedy: 'The host is changed by root: run it as root.' } : {}),
+/** ELOOP: a symbolic link that leads to itself leads nowhere. */
+const ABSENT = ['ENOENT', 'ENOTDIR', 'ELOOP']
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error ? String(error.code) : ''
+
+/** What `read` gives; null where its subject is not there. */
+function orNull<T>(path: string, read: () => T): T | null {
+  return onDisk(path, () => {
+    try {
+      return read()
+    } catch (error) {
+      if (ABSENT.includes(codeOf(error))) return null
+      throw error
+    }
   })
 }
 
-function absent(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && ['ENOENT', 'ENOTDIR'].includes(String(error.code))
-}
-
-/** What is there, byte for byte; null for nothing. */
+/** What is there, byte for byte; null for nothing, and for a link that leads nowhere. */
 export function lookAtDisk({ how, path }: Look): string | null {
-  try {
-    if (how === 'folder') return statSync(path).isDirectory() ? FOLDER : null
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (absent(error)) return null
-    throw error
+  if (how === 'folder') return orNull(path, () => statSync(path).isDirectory()) === true ? FOLDER : null
+  return orNull(path, () => {
+    // A FIFO would never end, and could not be put back; a link to /dev/null, which masks a file, holds nothing.
+    if (statSync(path).isFile()) return textOf(readFileSync(path))
+    if (lstatSync(path).isSymbolicLink()) return ''
+    throw new VfioError(EINVAL, 'read', { subject: path, remedy: 'It is no file: take it away first.' })
+  })
+}
+
+/** What a file is beside what it holds; null for nothing. */
+function natureOf(path: string): FileNature | null {
+  return orNull(path, () => {
+    const stat = lstatSync(path)
+    const { uid, gid } = stat
+    const mode = stat.mode & PERMISSIONS
+    if (!stat.isSymbolicLink()) return { mode, uid, gid }
+    return { mode, uid, gid, link: textOf(readlinkSync(path, 'buffer')) }
+  })
+}
+
+export function writeToDisk(how: Look['how'], { file, text, nature }: HostWrite): void {
+  onDisk(file, () => {
+    if (how === 'folder') {
+      if (text === null) rmdirSync(file)
+      else mkdirSync(file, 0o755)
+      syncFolder(dirname(file))
+    } else if (nature?.link !== undefined) {
+      writeLink(file, nature.link, nature)
+    } else if (text !== null) {
+      writeWhole(file, text, nature)
+    } else {
+      rmSync(file, { force: true })
+      syncFolder(dirname(file))
+    }
+  })
+}
+
+/** Takes a folder away unless something is in it; says whether it is gone. */
+export function removeEmptyFolder(path: string): boolean {
+  return onDisk(path, () => {
+    try {
+      rmdirSync(path)
+    } catch (error) {
+      if (['ENOTEMPTY', 'EEXIST'].includes(codeOf(error))) return false
+      if (!ABSENT.includes(codeOf(error))) throw error
+      return true
+    }
+    syncFolder(dirname(path))
+    return true
+  })
+}
+
+function folderStep(folder: string): HostStep {
+  return {
+    write: { file: folder, text: FOLDER },
+    look: { how: 'folder', path: folder },
+    old: null,
+    new: FOLDER,
+    why: 'for the file in it',
+    undo: { file: folder, text: null },
   }
 }
 
-/** What was written is there after a loss of power. */
-export function syncFolder(path: string): void {
-  const fd = openSync(path, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
-}
-
-/** Writes a file as a whole, and waits for the disk. */
-export function writeWhole(path: string, text: string, mode = 0o644): void {
-  const fresh = `${path}.node-vfio`
-  const fd = openSync(fresh, 'w', mode)
-  try {
-    writeSync(fd, text)
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
-  renameSync(fresh, path)
-  syncFolder(dirname(path))
-}
-
-export function writeToDisk(how: Look['how'], { file, text }: HostWrite): void {
-  if (how === 'folder') {
-    if (text === null) rmdirSync(file)
-    else mkdirSync(file)
-    syncFolder(dirname(file))
-    return
-  }
-  if (text !== null) {
-    writeWhole(file, text)
-    return
-  }
-  rmSync(file, { force: true })
-  syncFolder(dirname(file))
-}
-
-/** The folders above `path` that are missing, outermost first, and then the file itself, if it has to change. */
+/**
+ * The folders above `path` that are missing, outermost first, and then the file itself, if it has to change. A symbolic
+ * link gives way to a file, and what it leads to is not touched.
+ * @throws VfioError EEXIST if there is something else in the place of one of the folders
+ */
 export function fileSteps(path: string, text: string | null, why: string): HostStep[] {
-  const old = lookAtDisk({ how: 'file', path })
+  const look = { how: 'file', path } as const
+  const old = lookAtDisk(look)
   if (old === text) return []
+  const nature = natureOf(path)
+  const isFile = nature !== null && nature.link === undefined
   const steps: HostStep[] = [
     {
-      write: { file: path, text },
-      look: { how: 'file', path },
+      write: { file: path, text, ...(text !== null && isFile ? { nature } : {}) },
+      look,
       old,
       new: text,
       why,
-      undo: { file: path, text: old },
+      undo: { file: path, text: old, ...(nature === null ? {} : { nature }) },
     },
   ]
   for (let folder = dirname(path); text !== null; folder = dirname(folder)) {
-    const look = { how: 'folder', path: folder } as const
-    if (lookAtDisk(look) !== null || folder === dirname(folder)) break
-    steps.unshift({
-      write: { file: folder, text: FOLDER },
-      look,
-      old: null,
-      new: FOLDER,
-      why: 'for the file in it',
-      undo: { file: folder, text: null },
-    })
+    if (lookAtDisk({ how: 'folder', path: folder }) !== null || folder === dirname(folder)) break
+    if (natureOf(folder) !== null)
+      throw new VfioError(EEXIST, 'plan', {
+        subject: folder,
+        remedy: 'It is no folder, or a symbolic link that leads to none: put that right first.',
+      })
+    steps.unshift(folderStep(folder))
   }
   return steps
 }
 
-export function isOnDisk({ look }: HostStep): boolean {
+export function isOnDisk({ look }: Pick<HostStep, 'look'>): boolean {
   return look.how === 'file' || look.how === 'folder'
 }

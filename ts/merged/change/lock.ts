@@ -10,7 +10,8 @@ import { accessSync, closeSync, constants, linkSync, mkdirSync, openSync, readdi
 import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { EBUSY, EOPNOTSUPP, VfioError } from '../../errors.js'
-import { explained } from './files.js'
+import { explained } from './disk.js'
+import { journalNumbers } from './entries.js'
 
 const PATTERN = /^lock\.(\d+)$/
 /** How long a holder may take to say who it is. */
@@ -21,8 +22,14 @@ const LAST_WRITE = 3_000
 /** A short path to a folder, however long its own: a socket's address has 108 bytes. */
 const shortPath = (fd: number, name: string): string => `/proc/self/fd/${fd}/${name}`
 
-function last(folder: string): number {
-  return readdirSync(folder).reduce((most, name) => Math.max(most, Number(PATTERN.exec(name)?.[1] ?? 0)), 0)
+/**
+ * The last lock, and the number after it, which no journal has either: the locks of a folder that was copied or cleared may
+ * be gone. Both of one look: with a later one the number would be that of whoever has won meanwhile.
+ */
+function numbers(folder: string): { last: number; next: number } {
+  const names = readdirSync(folder)
+  const last = names.reduce((most, name) => Math.max(most, Number(PATTERN.exec(name)?.[1] ?? 0)), 0)
+  return { last, next: Math.max(last, ...journalNumbers(names)) + 1 }
 }
 
 /** What the holder of a socket says of itself; an empty text if it says nothing; null if nobody has it. */
@@ -102,7 +109,7 @@ export class ChangeLock {
     } catch (error) {
       server?.close()
       closeSync(fd)
-      throw error
+      throw explained(error, folder)
     } finally {
       rmSync(join(folder, own), { force: true })
     }
@@ -119,13 +126,13 @@ export class ChangeLock {
             : `${who} is changing the host: wait for it.`,
       })
     const end = performance.now() + LAST_WRITE
-    let before = last(folder)
-    for (let who = before > 0 ? await holder(shortPath(fd, `lock.${before}`)) : null; who !== null;) {
+    let { last, next } = numbers(folder)
+    for (let who = last > 0 ? await holder(shortPath(fd, `lock.${last}`)) : null; who !== null;) {
       if (who !== '' || performance.now() > end) throw busy(who)
-      before = last(folder)
-      who = await holder(shortPath(fd, `lock.${before}`))
+      ;({ last, next } = numbers(folder))
+      who = await holder(shortPath(fd, `lock.${last}`))
     }
-    const number = before + 1
+    const number = next
     try {
       linkSync(join(folder, own), join(folder, `lock.${number}`))
     } catch (error) {
@@ -133,7 +140,7 @@ export class ChangeLock {
       throw error
     }
     // Who listed the folder long ago may have linked a number that had been, and had been taken away since.
-    if (last(folder) !== number) {
+    if (numbers(folder).last !== number) {
       rmSync(join(folder, `lock.${number}`), { force: true })
       throw busy('')
     }

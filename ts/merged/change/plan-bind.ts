@@ -3,9 +3,11 @@
 import { join } from 'node:path'
 import { bindSteps, releaseSteps } from '../../host/bind.js'
 import { isVfioMember, readIommuGroup } from '../../host/groups.js'
+import { hostDrivers, isHolder } from '../../host/host-driver.js'
 import { readModule } from '../../host/modules.js'
 import { type PciDevice, readPciDevice } from '../../host/pci.js'
-import { listNames } from '../../host/sysfs.js'
+import { ANY } from '../../host/step.js'
+import { listNames, readText } from '../../host/sysfs.js'
 import { chooseVfioDriver } from '../../host/vfio-driver.js'
 import { boolean, oneOf, string } from '../../validate.js'
 import {
@@ -18,6 +20,7 @@ import {
   remarks,
 } from './draft.js'
 import { fileSteps } from './files.js'
+import { unread } from './readers.js'
 import type { ChangeOptions, HostChange } from './types.js'
 
 type Bind = Extract<HostChange, { kind: 'bind' }>
@@ -128,11 +131,12 @@ export function planBind(asked: Bind, options: ChangeOptions): Draft<Bind> {
       refuseDriver(driver, each, told, options)
       refuseUsers([each.sysfsPath], told, options)
     }
+    if (!persist) return own
     const file = driverctlFile(each.address, options)
-    return persist
-      ? [...own, ...fileSteps(file, `${driver}\n`, 'driverctl does the same after a reboot')]
-      : own
+    return [...own, ...fileSteps(file, `${driver}\n`, 'driverctl does the same after a reboot')]
   })
+  const nobody = persist ? unread('driverctl', driverctlFile(device.address, options), options) : null
+  if (nobody !== null) told.warnings.push(nobody)
   const neighbours = neighboursOf(device, new Set(devices.map(({ address }) => address)), options)
   const blocking = neighbours.filter(({ blocks }) => blocks)
   if (blocking.length > 0)
@@ -158,6 +162,24 @@ export function planBind(asked: Bind, options: ChangeOptions): Draft<Bind> {
   }
 }
 
+/** Who is to have a device that goes back to the host: the driver that is made for it, or whichever wants it. */
+function hostDriverFor({ address, sysfsPath, physfn }: PciDevice, told: Remarks, options: ChangeOptions): string {
+  if (physfn !== null && readText(sysfsPath, 'physfn', 'sriov_drivers_autoprobe') === '0') {
+    told.notes.push(`${physfn} keeps host drivers from its virtual functions (sriov_drivers_autoprobe is 0)`)
+    return ANY
+  }
+  const known = hostDrivers(sysfsPath, options)
+  const loaded = known.flatMap(({ driver }) => driver ?? [])
+  const [only] = loaded
+  if (only !== undefined && loaded.length === 1) return only
+  if (loaded.length === 0 && known.length > 0)
+    told.notes.push(
+      `no driver for ${address} is loaded, so that none will take it: ` +
+        known.map(({ module }) => `modprobe ${module}`).join(', or '),
+    )
+  return ANY
+}
+
 export function planUnbind(asked: Unbind, options: ChangeOptions): Draft<Unbind> {
   const to = oneOf(asked.to ?? 'host', 'change.to', ['host', 'none'])
   const persist = boolean(asked.persist ?? false, 'change.persist')
@@ -166,8 +188,9 @@ export function planUnbind(asked: Unbind, options: ChangeOptions): Draft<Unbind>
   const told = remarks()
   // A device that a host driver has by itself is where it belongs.
   const there = to === 'none' ? driver === null && driverOverride === null : false
-  const home = to === 'host' && driver !== null && driverOverride === null && !driver.includes('vfio')
-  const own = there || home ? [] : releaseSteps(device, to === 'host', options)
+  const home = to === 'host' && driver !== null && driverOverride === null && !isHolder(driver)
+  const next = there || home || to === 'none' ? null : hostDriverFor(device, told, options)
+  const own = there || home ? [] : releaseSteps(device, next, options)
   if (own.length > 0) {
     refuseRelease(device, told, options)
     refuseUsers([sysfsPath], told, options)

@@ -8,6 +8,7 @@ import { createMdevStep, listMdevs, mdevParentPaths, mdevTypesOf, removeMdevStep
 import { boolean, string } from '../../validate.js'
 import { type Draft, invalid, refuseUsers, remarks } from './draft.js'
 import { fileSteps } from './files.js'
+import { unread } from './readers.js'
 import type { ChangeOptions, HostChange } from './types.js'
 
 type Create = Extract<HostChange, { kind: 'mdev-create' }>
@@ -63,14 +64,18 @@ export function planMdevCreate(asked: Create, options: ChangeOptions): Draft<Cre
   } else if (there.parent !== parent || there.type !== type) {
     throw invalid(uuid, `There is one of that UUID already: a ${there.type ?? 'device'} of ${there.parent}.`)
   }
-  if (persist)
+  if (persist) {
+    const file = mdevctlFile(parent, uuid, options)
+    const nobody = unread('mdevctl', file, options)
+    if (nobody !== null) told.warnings.push(nobody)
     steps.push(
       ...fileSteps(
-        mdevctlFile(parent, uuid, options),
+        file,
         `${JSON.stringify({ mdev_type: type, start: 'auto', attrs: [] }, null, 2)}\n`,
         'mdevctl makes it after a reboot',
       ),
     )
+  }
   return {
     change: { kind: 'mdev-create', parent, type, uuid, persist },
     devices: [uuid],

@@ -120,6 +120,8 @@ export interface ChangeEvent {
 export interface ChangeOptions extends HostOptions {
   /** Where journals and the lock are, `/var/lib/node-vfio` unless told otherwise. */
   readonly stateRoot?: string
+  /** Where packages are installed, `/usr` unless told otherwise: whether driverctl and mdevctl are there is seen below it. */
+  readonly usrRoot?: string
   /** How long one write may take, in milliseconds; 60,000 unless told otherwise. */
   readonly timeout?: number
   /** What stands between the change and the kernel; tests put a simulated one there. */

@@ -1,18 +1,20 @@
 // Takes a change back, after it was made or after it was cut short by a crash.
 
-import { join } from 'node:path'
-import { EBUSY, ENOENT, VfioError } from '../../errors.js'
-import { KernelIo } from '../../host/io.js'
+import { dirname, join, sep } from 'node:path'
+import { EBUSY, EIO, ENOENT, VfioError } from '../../errors.js'
+import { type HostIo, KernelIo } from '../../host/io.js'
+import { ANY, type HostStep } from '../../host/step.js'
 import { listNames, linkName, sysfsRoot } from '../../host/sysfs.js'
 import { deviceUsers } from '../../host/users.js'
 import { boolean, integer } from '../../validate.js'
 import { checkChangeOptions } from './check-options.js'
+import { type BegunStep, type JournalEntry, type Journals, listJournals } from './entries.js'
 import { ChangeError } from './error.js'
-import { isOnDisk } from './files.js'
-import { Journal, type JournalEntry, listChanges, stateRoot } from './journal.js'
+import { isOnDisk, removeEmptyFolder } from './files.js'
+import { Journal, stateRoot } from './journal.js'
 import { ChangeLock } from './lock.js'
 import { bootId } from './plan.js'
-import { takeBack } from './take-back.js'
+import { see, takeBack } from './take-back.js'
 import type { ChangeOptions } from './types.js'
 
 export interface UndoOptions extends ChangeOptions {
@@ -24,7 +26,10 @@ export interface UndoOptions extends ChangeOptions {
 export interface UndoneChange {
   readonly id: number
   readonly entry: JournalEntry
-  /** True if the host was booted since: what sysfs had is gone by itself, and files of the disk alone were taken back. */
+  /**
+   * True if the host was booted since: what sysfs had is gone by itself. Taken back were files of the disk, and what driverctl
+   * or mdevctl had made of them again.
+   */
   readonly rebooted: boolean
 }
 
@@ -41,16 +46,29 @@ function reach({ plan }: JournalEntry, options: ChangeOptions): Set<string> {
   return all
 }
 
-/** Of `all`, the one to take back. */
-function find(id: number | undefined, all: readonly JournalEntry[], folder: string): JournalEntry {
-  const found = id === undefined ? all.at(-1) : all.find((each) => each.id === id)
+/** The change to take back. */
+function find(id: number | undefined, { own, elsewhere, damaged }: Journals, folder: string): JournalEntry {
+  const found = id === undefined ? own.at(-1) : own.find((each) => each.id === id)
   if (found !== undefined) return found
+  const foreign = elsewhere.find((each) => each.id === id)
+  if (foreign !== undefined)
+    throw new VfioError(EBUSY, 'undo', {
+      subject: `change ${foreign.id} (${foreign.plan.summary})`,
+      reason: 'change-refused',
+      remedy: `It was made on another host, ${foreign.host?.name ?? ''}: undo it there.`,
+    })
+  const lost = damaged.find((each) => each.id === id)
+  if (lost !== undefined)
+    throw new VfioError(EIO, 'undo', {
+      subject: lost.path,
+      remedy: `The journal is damaged (${lost.why}): put right by hand what it still tells, and remove it.`,
+    })
   throw new VfioError(ENOENT, 'undo', {
     subject: id === undefined ? folder : `change ${id}`,
     remedy:
-      all.length === 0
-        ? 'There is no change to take back.'
-        : `These can be taken back: ${all.map((each) => each.id).join(', ')}`,
+      own.length === 0
+        ? `There is no change to take back.${elsewhere.length > 0 ? ' What there is was made on other hosts: vfio undo --list' : ''}`
+        : `These can be taken back: ${own.map((each) => each.id).join(', ')}`,
   })
 }
 
@@ -81,12 +99,54 @@ function refuseUsed(entry: JournalEntry, options: ChangeOptions): void {
   })
 }
 
+type RemainingStep = BegunStep & { readonly onDisk: boolean }
+
+/**
+ * What there is to take back. After a reboot sysfs is new, and what it had is gone, unless driverctl or mdevctl has made it
+ * again of the file that was kept for it: that shows as the whole of what the change had made of a device.
+ */
+async function remaining(entry: JournalEntry, rebooted: boolean, io: HostIo): Promise<readonly RemainingStep[]> {
+  const there = entry.begun.flatMap((begun) => {
+    const step = entry.plan.steps[begun.index]
+    return step === undefined ? [] : [{ ...begun, step, onDisk: isOnDisk(step) }]
+  })
+  if (!rebooted) return there
+  if (!there.some(({ onDisk }) => onDisk)) return []
+  /** By the folder of a device's attributes. */
+  const again = new Map<string, boolean>()
+  const placeOf = ({ look }: HostStep): string => dirname(look.path)
+  for (const { index, step, seen, onDisk } of there) {
+    const changedLater = there.some((each) => each.index > index && each.step.look.path === step.look.path)
+    if (onDisk || changedLater) continue
+    const same = (await see(step.look, io)) === (step.new === ANY ? (seen ?? null) : step.new)
+    again.set(placeOf(step), same && again.get(placeOf(step)) !== false)
+  }
+  return there.filter(({ step, onDisk }) => onDisk || again.get(placeOf(step)) === true)
+}
+
+/** A folder that stays, as files of a later change are in it, goes with that change. */
+function handOn(folder: HostStep, from: JournalEntry, all: readonly JournalEntry[], root: string): void {
+  const inside = folder.look.path + sep
+  const heir = all.findLast(
+    ({ id, plan, begun }) =>
+      id !== from.id && begun.some(({ index }) => plan.steps[index]?.look.path.startsWith(inside) === true),
+  )
+  if (heir === undefined) return
+  const journal = Journal.resume(heir.id, root)
+  try {
+    journal.inherits(folder)
+  } finally {
+    journal.close()
+  }
+}
+
 /**
  * Takes a change back: the host is as it was before it.
  * @param id as `apply` gave it; the last change, if left out
  * @throws RangeError if `id` is not a whole number from 1
  * @throws VfioError, before anything was written: ENOENT if there is no such change; EBUSY if its devices are open
- * (`in-use`), a later change stands on it (`change-refused`), or another one is under way (`change-locked`)
+ * (`in-use`), a later change stands on it or it is another host's (`change-refused`), or another one is under way
+ * (`change-locked`); EIO if its journal is damaged
  * @throws ChangeError if a step could not be taken back; those after it have been
  */
 export async function undo(id?: number, options: UndoOptions = {}): Promise<UndoneChange> {
@@ -95,30 +155,35 @@ export async function undo(id?: number, options: UndoOptions = {}): Promise<Undo
   const { force = false, onEvent, timeout } = options
   boolean(force, 'options.force')
   const folder = stateRoot(options)
-  find(id, listChanges(options), folder)
+  find(id, listJournals(options), folder)
   const lock = await ChangeLock.take(folder)
   const io = options.io ?? new KernelIo({ timeout, keep: lock.fd })
+  let journal: Journal | undefined
   try {
-    const all = listChanges(options)
-    const entry = find(id, all, folder)
-    const { plan, begun } = entry
-    refuseLater(entry, all, options)
+    const journals = listJournals(options)
+    const { own } = journals
+    const entry = find(id, journals, folder)
+    const { plan, inherited } = entry
+    refuseLater(entry, own, options)
     const rebooted = plan.bootId !== bootId(options)
-    const still = begun.filter(({ index }) => {
-      const step = plan.steps[index]
-      return step !== undefined && (!rebooted || isOnDisk(step))
-    })
-    if (!rebooted) refuseUsed(entry, options)
-    const journal = Journal.resume(entry, folder)
-    const leftovers = await takeBack({ steps: plan.steps, begun: still, journal, io, onEvent, force })
+    const { steps } = plan
+    const begun = await remaining(entry, rebooted, io)
+    // Files of the disk alone are nobody's to have open.
+    if (!rebooted || begun.some(({ onDisk }) => !onDisk)) refuseUsed(entry, options)
+    journal = Journal.resume(entry.id, folder)
+    const onKept = (step: HostStep): void => handOn(step, entry, own, folder)
+    const { leftovers, thrown } = await takeBack({ steps, begun, journal, io, onEvent, force, onKept })
     const [first] = leftovers
-    if (first !== undefined && !force) {
-      journal.close()
+    if (first !== undefined && !force)
       throw new ChangeError(first.error ?? new Error(first.why), entry.id, first.index, leftovers)
-    }
+    // Inner folders first.
+    for (const step of [...inherited].sort((a, b) => b.look.path.length - a.look.path.length))
+      if (!removeEmptyFolder(step.look.path)) onKept(step)
     journal.remove()
+    if (thrown.length > 0) throw thrown[0]
     return { id: entry.id, entry, rebooted }
   } finally {
+    journal?.close()
     if (options.io === undefined) await io.close()
     await lock.release()
   }
