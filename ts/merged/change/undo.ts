@@ -1,22 +1,24 @@
 // Takes a change back, after it was made or after it was cut short by a crash.
 
-import { join } from 'node:path'
 import { EBUSY, ENOENT, VfioError } from '../../errors.js'
-import { KernelIo } from '../../host/io.js'
-import { listNames, linkName, sysfsRoot } from '../../host/sysfs.js'
-import { deviceUsers } from '../../host/users.js'
+import { type HostIo, KernelIo } from '../../host/io.js'
+import type { HostStep } from '../../host/step.js'
 import { boolean, integer } from '../../validate.js'
 import { checkChangeOptions } from './check-options.js'
 import { ChangeError } from './error.js'
 import { isOnDisk } from './files.js'
-import { Journal, type JournalEntry, listChanges, stateRoot } from './journal.js'
+import { type BegunStep, Journal, type JournalEntry, listChanges, stateRoot } from './journal.js'
 import { ChangeLock } from './lock.js'
 import { bootId } from './plan.js'
-import { takeBack } from './take-back.js'
+import { refuseUsed, standingOn } from './still-used.js'
+import { see, takeBack } from './take-back.js'
 import type { ChangeOptions } from './types.js'
 
 export interface UndoOptions extends ChangeOptions {
-  /** Leaves alone what somebody else has changed since, instead of stopping there. */
+  /**
+   * Leaves alone what somebody else has changed since, instead of stopping there; and goes on where it cannot be seen whether
+   * the devices are in use. One that is seen to be in use is never taken.
+   */
   readonly force?: boolean
 }
 
@@ -28,17 +30,9 @@ export interface UndoneChange {
   readonly rebooted: boolean
 }
 
-/** The devices of a change, with the virtual functions that they have now. */
+/** The devices of a change, with what stands on them now. */
 function reach({ plan }: JournalEntry, options: ChangeOptions): Set<string> {
-  const all = new Set(plan.devices)
-  for (const name of plan.devices) {
-    const path = join(sysfsRoot(options), 'bus', 'pci', 'devices', name)
-    for (const entry of (listNames(path) ?? []).filter((each) => /^virtfn\d+$/.test(each))) {
-      const address = linkName(path, entry)
-      if (address !== null) all.add(address)
-    }
-  }
-  return all
+  return new Set(plan.devices.flatMap((name) => [name, ...standingOn(name, options)]))
 }
 
 /** Of `all`, the one to take back. */
@@ -66,19 +60,20 @@ function refuseLater(entry: JournalEntry, all: readonly JournalEntry[], options:
   })
 }
 
-/** Nothing that goes away with the undoing may be open. */
-function refuseUsed(entry: JournalEntry, options: ChangeOptions): void {
-  const paths = [...reach(entry, options)].flatMap((name) =>
-    ['pci', 'mdev'].map((bus) => join(sysfsRoot(options), 'bus', bus, 'devices', name)),
-  )
-  const [user] = deviceUsers(paths, options).users
-  if (user === undefined) return
-  const who = user.pid === process.pid ? 'This process' : `Process ${user.pid} (${user.command ?? ''})`
-  throw new VfioError(EBUSY, 'undo', {
-    subject: `change ${entry.id} (${entry.plan.summary})`,
-    reason: 'in-use',
-    remedy: `${who} has ${user.node} open: close it there first.`,
-  })
+/** What is not as it was before a change, and nothing of it in use. */
+async function refuseUse(
+  { id, plan }: JournalEntry,
+  begun: readonly BegunStep[],
+  io: HostIo,
+  options: UndoOptions,
+): Promise<void> {
+  const made: HostStep[] = []
+  for (const { index } of begun) {
+    const step = plan.steps[index]
+    if (step !== undefined && (await see(step.look, io)) !== step.old) made.push(step)
+  }
+  const subject = `change ${id} (${plan.summary})`
+  refuseUsed(plan, made, { subject, force: options.force === true }, options)
 }
 
 /**
@@ -86,7 +81,7 @@ function refuseUsed(entry: JournalEntry, options: ChangeOptions): void {
  * @param id as `apply` gave it; the last change, if left out
  * @throws RangeError if `id` is not a whole number from 1
  * @throws VfioError, before anything was written: ENOENT if there is no such change; EBUSY if its devices are open
- * (`in-use`), a later change stands on it (`change-refused`), or another one is under way (`change-locked`)
+ * (`in-use`), or used otherwise (`change-refused`) or perhaps (`unseen`), a later change stands on it (`change-refused`), or another one is under way (`change-locked`)
  * @throws ChangeError if a step could not be taken back; those after it have been
  */
 export async function undo(id?: number, options: UndoOptions = {}): Promise<UndoneChange> {
@@ -108,7 +103,7 @@ export async function undo(id?: number, options: UndoOptions = {}): Promise<Undo
       const step = plan.steps[index]
       return step !== undefined && (!rebooted || isOnDisk(step))
     })
-    if (!rebooted) refuseUsed(entry, options)
+    if (!rebooted) await refuseUse(entry, still, io, options)
     const journal = Journal.resume(entry, folder)
     const leftovers = await takeBack({ steps: plan.steps, begun: still, journal, io, onEvent, force })
     const [first] = leftovers
