@@ -45,6 +45,8 @@ function taken({ change, devices }: Plan, steps: readonly HostStep[], options: C
   return isCount ? [...others, ...standingOn(change.device, options)] : others
 }
 
+const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
+
 /** Nothing that goes away when `steps` are taken back may be in use. */
 export function refuseUsed(
   plan: Plan,
@@ -59,9 +61,9 @@ export function refuseUsed(
   const use = uses.find(({ mustEnd }) => mustEnd)
   if (use !== undefined)
     throw new VfioError(EBUSY, 'undo', {
-      subject: `${subject}: ${useText(use)}`,
+      subject,
       reason: use.kind === 'open' ? 'in-use' : 'change-refused',
-      remedy: use.remedy,
+      remedy: `${sentence(useText(use))} ${use.remedy}`,
     })
   if (!force) refuseUnseen('undo', subject, unseen)
 }
