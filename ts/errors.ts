@@ -43,6 +43,7 @@ export type VfioErrorReason =
   | 'change-refused'
   | 'change-locked'
   | 'change-interrupted'
+  | 'unseen'
   | 'host-differs'
 
 /** What is known about a failure beside its errno. */

@@ -1,6 +1,6 @@
 // The subpath node-vfio/merged: what a host can share with guests while it uses it. It loads on every platform.
 
-export { type AppliedChange, apply } from './change/apply.js'
+export { type AppliedChange, apply, type ApplyOptions } from './change/apply.js'
 export { ChangeError } from './change/error.js'
 export {
   type BegunStep,

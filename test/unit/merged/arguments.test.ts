@@ -60,6 +60,7 @@ const HOST: Record<string, Case> = {
     options: 'host',
   },
   deviceUsers: { good: [[]], wrong: [[...NOT_OBJECT, {}, [5], ['/nowhere', undefined]]], options: 'host' },
+  deviceUsage: { good: [[]], wrong: [[...NOT_OBJECT, {}, [5], ['/nowhere', undefined]]], options: 'host' },
   chooseVfioDriver: { good: ['/nowhere'], wrong: [NOT_TEXT], options: 'host' },
   readVgpu: { good: ['/nowhere'], wrong: [NOT_TEXT] },
 }

@@ -29,7 +29,7 @@ export function stepLines(step: HostStep, mark: string, { strong, dim }: Style):
 }
 
 export function planText(plan: Plan, style: Style): string {
-  const { summary, steps, refusals, warnings, notes, neighbours } = plan
+  const { summary, steps, refusals, warnings, notes, neighbours, unseen = [] } = plan
   const lines = [`${summary}\n`]
   if (steps.length === 0 && refusals.length === 0) lines.push('nothing to do: it is so already\n')
   steps.forEach((step, index) => lines.push(stepLines(step, `${String(index + 1).padStart(3)}.`, style)))
@@ -43,6 +43,8 @@ export function planText(plan: Plan, style: Style): string {
   }
   for (const note of notes) lines.push(`note     ${note}\n`)
   for (const warning of warnings) lines.push(`${style.warn('warning')}  ${warning}\n`)
+  for (const { what, why } of unseen) lines.push(`${style.warn('unseen')}   ${what}: ${why}\n`)
+  if (unseen.length > 0) lines.push('         -> a use may be hidden there: it wants --force\n')
   for (const { what, remedy } of refusals)
     lines.push(`${style.bad('refused')}  ${what}\n         -> ${remedy}\n`)
   return lines.join('')

@@ -26,6 +26,8 @@ export interface ChangeFlags {
   readonly json?: boolean
   /** Yes to every warning. */
   readonly yes?: boolean
+  /** Although not everything could be looked at that may use the devices. */
+  readonly force?: boolean
 }
 
 export interface UndoFlags {
@@ -92,7 +94,7 @@ async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Pro
   const { out, err } = context
   const options = optionsOf(context)
   const quiet = flags.json === true
-  const { refusals, warnings, steps } = planned
+  const { refusals, warnings, steps, unseen = [] } = planned
   const tell = (told: Omit<ChangeOutput, 'schema'>): void => {
     const output: ChangeOutput = { schema: 'vfio-change/1', ...told }
     out(json(output))
@@ -107,6 +109,14 @@ async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Pro
     if (quiet) tell({ outcome: 'refused', id: null, plan: planned, seen: [] })
     else err(planText(planned, styleOf(context)))
     throw new CliError('refused; nothing was changed', STATUS.refused)
+  }
+  if (unseen.length > 0 && flags.force !== true) {
+    if (quiet) tell({ outcome: 'refused', id: null, plan: planned, seen: [] })
+    else err(planText(planned, styleOf(context)))
+    throw new CliError(
+      'whether the device is in use could not be seen everywhere: --force does it all the same; nothing was changed',
+      STATUS.refused,
+    )
   }
   if (warnings.length > 0 && flags.yes !== true) {
     err(planText(planned, styleOf(context)))
@@ -127,6 +137,7 @@ async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Pro
     const done = await interruptible(context, (signal) =>
       apply(planned, {
         ...options,
+        force: flags.force === true,
         signal,
         ...(quiet ? {} : { onEvent: progress(context, options.onEvent) }),
       }),

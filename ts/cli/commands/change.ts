@@ -21,6 +21,7 @@ function changing(command: Command): Command {
   return command
     .option('--dry-run', 'show every write and do nothing; with --json: a plan for vfio apply')
     .option('--yes', 'do it in spite of warnings')
+    .option('--force', 'do it although it cannot be seen everywhere whether the device is in use')
     .addOption(jsonOption())
     .addHelpText('after', STATUSES)
 }
@@ -242,7 +243,7 @@ export function declareChanges(program: Command, context: CliContext): void {
       new Argument('[id]', 'as it was told when it was made; the last one, if left out').argParser(positive),
     )
     .option('--list', 'the changes that can be taken back')
-    .option('--force', 'leave alone what somebody else has changed since')
+    .option('--force', 'leave alone what somebody else has changed since; go on where a use cannot be seen')
     .addOption(jsonOption())
     .addHelpText('after', STATUSES)
     .addHelpText(

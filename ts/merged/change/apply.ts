@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { EBUSY, EINVAL, EIO, ETIMEDOUT, VfioError } from '../../errors.js'
 import { type HostIo, KernelIo } from '../../host/io.js'
 import { ANY, type HostStep } from '../../host/step.js'
-import { array, object } from '../../validate.js'
+import { array, boolean, object } from '../../validate.js'
 import { checkChangeOptions } from './check-options.js'
 import { ChangeError } from './error.js'
 import { type JournalEntry, listChanges, thisHost } from './entries.js'
@@ -13,8 +13,14 @@ import { Journal, stateRoot } from './journal.js'
 import { ChangeLock } from './lock.js'
 import { plan as planAgain } from './plan.js'
 import { withRemedy } from './remedies.js'
+import { refuseUnseen } from './still-used.js'
 import { see, seeSettled, takeBack, write } from './take-back.js'
 import type { ChangeEvent, ChangeOptions, Plan } from './types.js'
+
+export interface ApplyOptions extends ChangeOptions {
+  /** Makes the change although not everything could be looked at that may use its devices, see {@link Plan.unseen}. */
+  readonly force?: boolean
+}
 
 /** A change that was made. */
 export interface AppliedChange {
@@ -53,7 +59,7 @@ function difference({ look, new: wanted, never }: HostStep, seen: string | null)
 }
 
 /** The plan, made anew: a plan is data that anybody may have written, and the host may have changed since. */
-function confirm(plan: Plan, options: ChangeOptions): Plan {
+function confirm(plan: Plan, options: ApplyOptions): Plan {
   const again = planAgain(plan.change, options)
   const differs = (what: string): VfioError =>
     new VfioError(EINVAL, 'apply', {
@@ -80,6 +86,7 @@ function confirm(plan: Plan, options: ChangeOptions): Plan {
       remedy: refusal.remedy,
     })
   }
+  if (options.force !== true) refuseUnseen('apply', again.summary, again.unseen)
   return again
 }
 
@@ -121,14 +128,15 @@ function forget(journal: Journal): void {
 /**
  * Makes a planned change. The change is planned anew first, and made only if that gives the same steps.
  * @throws TypeError if `plan` is no plan
- * @throws VfioError, before anything was written: EBUSY if the change is refused (`in-use`, `change-refused`), another one is
- * under way (`change-locked`) or was cut short (`change-interrupted`); EINVAL if the host is not as planned (`host-differs`)
+ * @throws VfioError, before anything was written: EBUSY if the change is refused (`in-use`, `change-refused`), or
+ * not everything that may use its devices could be looked at (`unseen`), another one is under way (`change-locked`) or was cut short (`change-interrupted`); EINVAL if the host is not as planned (`host-differs`)
  * @throws ChangeError if a step failed; what had been done was taken back, unless the error says otherwise
  */
-export async function apply(plan: Plan, options: ChangeOptions = {}): Promise<AppliedChange> {
+export async function apply(plan: Plan, options: ApplyOptions = {}): Promise<AppliedChange> {
   checkPlan(plan)
   checkChangeOptions(options)
-  const { onEvent, signal, timeout } = options
+  const { force = false, onEvent, signal, timeout } = options
+  boolean(force, 'options.force')
   const folder = stateRoot(options)
   if (plan.steps.length === 0) return { id: null, plan: confirm(plan, options), seen: [] }
   // Before the lock as well: who may not write there is told why it is refused all the same.

@@ -3,9 +3,9 @@
 import { EINVAL, ENODEV, VfioError } from '../../errors.js'
 import { formatBdf, parseBdf } from '../../host/bdf.js'
 import { groupViability, readIommuGroup } from '../../host/groups.js'
-import { hostUses } from '../../host/host-uses.js'
 import { type PciDevice, readPciDevice } from '../../host/pci.js'
-import { deviceUsers } from '../../host/users.js'
+import type { DeviceUse, Unseen } from '../../host/usage/types.js'
+import { deviceUsage } from '../../host/usage/usage.js'
 import { string } from '../../validate.js'
 import type { ChangeOptions, GroupNeighbour, HostChange, Plan, Refusal } from './types.js'
 
@@ -18,9 +18,10 @@ export interface Remarks {
   readonly refusals: Refusal[]
   readonly warnings: string[]
   readonly notes: string[]
+  readonly unseen: Unseen[]
 }
 
-export const remarks = (): Remarks => ({ refusals: [], warnings: [], notes: [] })
+export const remarks = (): Remarks => ({ refusals: [], warnings: [], notes: [], unseen: [] })
 
 /** The device of a change. */
 export function pciDevice(address: string, name: string, options: ChangeOptions): PciDevice {
@@ -34,43 +35,30 @@ export function pciDevice(address: string, name: string, options: ChangeOptions)
   })
 }
 
-/** Nothing of these directories may be open. */
-export function refuseUsers(
-  paths: readonly string[],
-  { refusals, notes }: Remarks,
-  options: ChangeOptions,
-): void {
-  const { users, hidden } = deviceUsers(paths, options)
-  for (const { pid, command, node } of users) {
-    const who =
-      pid === process.pid ? 'this process' : `process ${pid}${command === null ? '' : ` (${command})`}`
-    refusals.push({
-      reason: 'in-use',
-      what: `${who} has ${node} open`,
-      remedy:
-        'Taking a device from who has it open sleeps in the kernel, for ever if need be: close it there first.',
-    })
-  }
-  if (hidden > 0)
-    notes.push(`${hidden} processes do not show this user what they have open: as root, that is checked too`)
-}
+/** A use in the words of a plan; of a device, where the use does not name one. */
+export const useText = ({ kind, what, device }: DeviceUse): string =>
+  kind === 'disk' || kind === 'network' || kind === 'screen' ? `${what} (${device})` : what
 
-/** The host must not lose what it runs on. */
-export function refuseHostUses(
-  device: PciDevice,
-  { refusals, warnings }: Remarks,
+/**
+ * Nobody may lose the devices in these directories, nor those below them, while they are used. Whatever takes a device from its
+ * driver, or takes it away, comes here first.
+ */
+export function refuseUses(
+  paths: readonly string[],
+  { refusals, warnings, unseen }: Remarks,
   options: ChangeOptions,
 ): void {
-  for (const { kind, what } of hostUses(device.sysfsPath, options)) {
-    if (kind === 'disk')
+  const usage = deviceUsage(paths, options)
+  for (const use of usage.uses) {
+    if (use.mustEnd)
       refusals.push({
-        reason: 'host',
-        what: `${what} (${device.address})`,
-        remedy:
-          'Unmount it, swap it off or take it out of what it is part of; a disk in use is not given away.',
+        reason: use.kind === 'open' ? 'in-use' : 'host',
+        what: useText(use),
+        remedy: use.remedy,
       })
-    else warnings.push(`${what} (${device.address}): the host loses it`)
+    else warnings.push(`${useText(use)}: the host loses it`)
   }
+  unseen.push(...usage.unseen)
 }
 
 /** The other members of a device's group, and whether each keeps it from user space once `taken` are with VFIO. */

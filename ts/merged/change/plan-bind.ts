@@ -10,15 +10,7 @@ import { ANY } from '../../host/step.js'
 import { listNames, readText } from '../../host/sysfs.js'
 import { chooseVfioDriver } from '../../host/vfio-driver.js'
 import { boolean, oneOf, string } from '../../validate.js'
-import {
-  type Draft,
-  neighboursOf,
-  pciDevice,
-  refuseHostUses,
-  refuseUsers,
-  type Remarks,
-  remarks,
-} from './draft.js'
+import { type Draft, neighboursOf, pciDevice, refuseUses, type Remarks, remarks } from './draft.js'
 import { fileSteps } from './files.js'
 import { unread } from './readers.js'
 import type { ChangeOptions, HostChange } from './types.js'
@@ -34,30 +26,14 @@ export function driverctlFile(address: string, options: ChangeOptions): string {
   return join(options.etcRoot ?? '/etc', 'driverctl.d', `pci-${address}`)
 }
 
-/** What must be so before any driver lets go of a device. */
-function refuseRelease(device: PciDevice, told: Remarks, options: ChangeOptions): void {
-  const { address, sysfsPath, sriov, driver } = device
+/** What must be so before any driver lets go of a device, beside that nobody uses it. */
+function refuseRelease(device: PciDevice, told: Remarks): void {
   if (isBridge(device))
     told.refusals.push({
       reason: 'host',
-      what: `${address} is a bridge`,
+      what: `${device.address} is a bridge`,
       remedy: 'VFIO gives out the devices behind a bridge; the bridge keeps its driver.',
     })
-  if (driver === null) return
-  if (sriov !== null && sriov.numVfs > 0)
-    told.refusals.push({
-      reason: 'host',
-      what: `${address} has ${sriov.numVfs} virtual functions, which go with its driver`,
-      remedy: `Take them away first: vfio sriov set ${address} 0`,
-    })
-  const mdevs = (listNames(sysfsPath) ?? []).filter((name) => /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(name))
-  if (mdevs.length > 0)
-    told.refusals.push({
-      reason: 'host',
-      what: `${address} has mediated devices: ${mdevs.join(', ')}`,
-      remedy: 'Remove them first: vfio mdev rm UUID',
-    })
-  refuseHostUses(device, told, options)
 }
 
 function refuseDriver(driver: string, device: PciDevice, told: Remarks, options: ChangeOptions): void {
@@ -122,14 +98,15 @@ export function planBind(asked: Bind, options: ChangeOptions): Draft<Bind> {
   const told = remarks()
   const devices = chosen(device, group, options)
   let main = ''
+  const released: string[] = []
   const steps = devices.flatMap((each) => {
     const driver = driverFor(each, asked.driver, told, options)
     if (each === device) main = driver
     const own = bindSteps(each, driver, options)
     if (each.driver !== driver) {
-      refuseRelease(each, told, options)
+      refuseRelease(each, told)
       refuseDriver(driver, each, told, options)
-      refuseUsers([each.sysfsPath], told, options)
+      released.push(each.sysfsPath)
     }
     if (!persist) return own
     const file = driverctlFile(each.address, options)
@@ -137,6 +114,7 @@ export function planBind(asked: Bind, options: ChangeOptions): Draft<Bind> {
   })
   const nobody = persist ? unread('driverctl', driverctlFile(device.address, options), options) : null
   if (nobody !== null) told.warnings.push(nobody)
+  refuseUses(released, told, options)
   const neighbours = neighboursOf(device, new Set(devices.map(({ address }) => address)), options)
   const blocking = neighbours.filter(({ blocks }) => blocks)
   if (blocking.length > 0)
@@ -192,8 +170,8 @@ export function planUnbind(asked: Unbind, options: ChangeOptions): Draft<Unbind>
   const next = there || home || to === 'none' ? null : hostDriverFor(device, told, options)
   const own = there || home ? [] : releaseSteps(device, next, options)
   if (own.length > 0) {
-    refuseRelease(device, told, options)
-    refuseUsers([sysfsPath], told, options)
+    refuseRelease(device, told)
+    refuseUses([sysfsPath], told, options)
   }
   const file = fileSteps(driverctlFile(address, options), null, 'driverctl leaves it alone after a reboot')
   if (!persist && file.length > 0)

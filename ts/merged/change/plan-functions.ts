@@ -4,7 +4,7 @@ import { readSriov, sriovSteps } from '../../host/sriov.js'
 import { vfMaking } from '../../host/vf-making.js'
 import { readVgpu, vgpuSteps } from '../../host/vgpu.js'
 import { boolean, integer } from '../../validate.js'
-import { type Draft, invalid, pciDevice, refuseHostUses, refuseUsers, remarks } from './draft.js'
+import { type Draft, invalid, pciDevice, refuseUses, remarks } from './draft.js'
 import type { ChangeOptions, HostChange } from './types.js'
 
 type Sriov = Extract<HostChange, { kind: 'sriov' }>
@@ -41,13 +41,12 @@ export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
         what: making.why,
         remedy: making.remedy ?? 'Give the physical function to a driver that makes them.',
       })
-    refuseUsers(
+    refuseUses(
       virtualFunctions.map(({ sysfsPath }) => sysfsPath),
       told,
       options,
     )
     for (const vf of virtualFunctions) {
-      refuseHostUses(vf, told, options)
       const vgpu = readVgpu(vf.sysfsPath)
       if (vgpu !== null && vgpu.current !== 0)
         told.refusals.push({
@@ -87,7 +86,7 @@ export function planVgpu(asked: Vgpu, options: ChangeOptions): Draft<Vgpu> {
   const steps = vgpuSteps(sysfsPath, state.current, type)
   const name = state.creatable.find(({ id }) => id === type)?.name
   if (steps.length > 0) {
-    refuseUsers([sysfsPath], told, options)
+    refuseUses([sysfsPath], told, options)
     // While it is a vGPU the list says what its siblings could become beside it: only after its destruction what it could.
     if (type !== 0 && state.current === 0 && name === undefined)
       told.refusals.push({

@@ -6,7 +6,7 @@ import { ENODEV, VfioError } from '../../errors.js'
 import { formatBdf, isBdf, parseBdf } from '../../host/bdf.js'
 import { createMdevStep, listMdevs, mdevParentPaths, mdevTypesOf, removeMdevStep } from '../../host/mdev.js'
 import { boolean, string } from '../../validate.js'
-import { type Draft, invalid, refuseUsers, remarks } from './draft.js'
+import { type Draft, invalid, refuseUses, remarks } from './draft.js'
 import { fileSteps } from './files.js'
 import { unread } from './readers.js'
 import type { ChangeOptions, HostChange } from './types.js'
@@ -95,7 +95,7 @@ export function planMdevRemove(asked: Remove, options: ChangeOptions): Draft<Rem
   if (type === null)
     throw invalid(uuid, 'The kernel does not say which type it has: it could not be made again.')
   const told = remarks()
-  refuseUsers([sysfsPath], told, options)
+  refuseUses([sysfsPath], told, options)
   const steps = [removeMdevStep({ ...mdev, type }, options)]
   const file = fileSteps(mdevctlFile(parent, uuid, options), null, 'mdevctl does not make it again')
   if (!persist && file.length > 0)

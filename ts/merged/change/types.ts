@@ -4,6 +4,7 @@
 import type { HostIo } from '../../host/io.js'
 import type { HostStep } from '../../host/step.js'
 import type { HostOptions } from '../../host/sysfs.js'
+import type { Unseen } from '../../host/usage/types.js'
 
 /** What is asked for. */
 export type HostChange =
@@ -107,6 +108,11 @@ export interface Plan {
   readonly warnings: readonly string[]
   readonly notes: readonly string[]
   readonly neighbours: readonly GroupNeighbour[]
+  /**
+   * What could not be looked at, so that a use of the devices may be hidden there: `apply` wants `force` for it. Absent in a plan
+   * of an earlier version.
+   */
+  readonly unseen?: readonly Unseen[]
 }
 
 /** How far `apply` or `undo` is. Each is awaited. */

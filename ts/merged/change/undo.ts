@@ -1,11 +1,9 @@
 // Takes a change back, after it was made or after it was cut short by a crash.
 
-import { dirname, join, sep } from 'node:path'
+import { dirname, sep } from 'node:path'
 import { EBUSY, EIO, ENOENT, VfioError } from '../../errors.js'
 import { type HostIo, KernelIo } from '../../host/io.js'
 import { ANY, type HostStep } from '../../host/step.js'
-import { listNames, linkName, sysfsRoot } from '../../host/sysfs.js'
-import { deviceUsers } from '../../host/users.js'
 import { boolean, integer } from '../../validate.js'
 import { checkChangeOptions } from './check-options.js'
 import { type BegunStep, type JournalEntry, type Journals, listJournals } from './entries.js'
@@ -14,11 +12,15 @@ import { isOnDisk, removeEmptyFolder } from './files.js'
 import { Journal, stateRoot } from './journal.js'
 import { ChangeLock } from './lock.js'
 import { bootId } from './plan.js'
+import { refuseUsed, standingOn } from './still-used.js'
 import { see, takeBack } from './take-back.js'
 import type { ChangeOptions } from './types.js'
 
 export interface UndoOptions extends ChangeOptions {
-  /** Leaves alone what somebody else has changed since, instead of stopping there. */
+  /**
+   * Leaves alone what somebody else has changed since, instead of stopping there; and goes on where it cannot be seen whether
+   * the devices are in use. One that is seen to be in use is never taken.
+   */
   readonly force?: boolean
 }
 
@@ -33,17 +35,9 @@ export interface UndoneChange {
   readonly rebooted: boolean
 }
 
-/** The devices of a change, with the virtual functions that they have now. */
+/** The devices of a change, with what stands on them now. */
 function reach({ plan }: JournalEntry, options: ChangeOptions): Set<string> {
-  const all = new Set(plan.devices)
-  for (const name of plan.devices) {
-    const path = join(sysfsRoot(options), 'bus', 'pci', 'devices', name)
-    for (const entry of (listNames(path) ?? []).filter((each) => /^virtfn\d+$/.test(each))) {
-      const address = linkName(path, entry)
-      if (address !== null) all.add(address)
-    }
-  }
-  return all
+  return new Set(plan.devices.flatMap((name) => [name, ...standingOn(name, options)]))
 }
 
 /** The change to take back. */
@@ -84,19 +78,20 @@ function refuseLater(entry: JournalEntry, all: readonly JournalEntry[], options:
   })
 }
 
-/** Nothing that goes away with the undoing may be open. */
-function refuseUsed(entry: JournalEntry, options: ChangeOptions): void {
-  const paths = [...reach(entry, options)].flatMap((name) =>
-    ['pci', 'mdev'].map((bus) => join(sysfsRoot(options), 'bus', bus, 'devices', name)),
-  )
-  const [user] = deviceUsers(paths, options).users
-  if (user === undefined) return
-  const who = user.pid === process.pid ? 'This process' : `Process ${user.pid} (${user.command ?? ''})`
-  throw new VfioError(EBUSY, 'undo', {
-    subject: `change ${entry.id} (${entry.plan.summary})`,
-    reason: 'in-use',
-    remedy: `${who} has ${user.node} open: close it there first.`,
-  })
+/** What is not as it was before a change, and nothing of it in use. */
+async function refuseUse(
+  { id, plan }: JournalEntry,
+  begun: readonly BegunStep[],
+  io: HostIo,
+  options: UndoOptions,
+): Promise<void> {
+  const made: HostStep[] = []
+  for (const { index } of begun) {
+    const step = plan.steps[index]
+    if (step !== undefined && (await see(step.look, io)) !== step.old) made.push(step)
+  }
+  const subject = `change ${id} (${plan.summary})`
+  refuseUsed(plan, made, { subject, force: options.force === true }, options)
 }
 
 type RemainingStep = BegunStep & { readonly onDisk: boolean }
@@ -145,8 +140,8 @@ function handOn(folder: HostStep, from: JournalEntry, all: readonly JournalEntry
  * @param id as `apply` gave it; the last change, if left out
  * @throws RangeError if `id` is not a whole number from 1
  * @throws VfioError, before anything was written: ENOENT if there is no such change; EBUSY if its devices are open
- * (`in-use`), a later change stands on it or it is another host's (`change-refused`), or another one is under way
- * (`change-locked`); EIO if its journal is damaged
+ * (`in-use`), or used otherwise (`change-refused`) or perhaps (`unseen`), a later change stands on it or it is another host's
+ * (`change-refused`), or another one is under way (`change-locked`); EIO if its journal is damaged
  * @throws ChangeError if a step could not be taken back; those after it have been
  */
 export async function undo(id?: number, options: UndoOptions = {}): Promise<UndoneChange> {
@@ -169,7 +164,7 @@ export async function undo(id?: number, options: UndoOptions = {}): Promise<Undo
     const { steps } = plan
     const begun = await remaining(entry, rebooted, io)
     // Files of the disk alone are nobody's to have open.
-    if (!rebooted || begun.some(({ onDisk }) => !onDisk)) refuseUsed(entry, options)
+    if (!rebooted || begun.some(({ onDisk }) => !onDisk)) await refuseUse(entry, begun, io, options)
     journal = Journal.resume(entry.id, folder)
     const onKept = (step: HostStep): void => handOn(step, entry, own, folder)
     const { leftovers, thrown } = await takeBack({ steps, begun, journal, io, onEvent, force, onKept })
