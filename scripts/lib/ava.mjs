@@ -79,8 +79,8 @@ const IN_RIG = ['--serial', '--concurrency', '1', '--timeout', '5m']
 /** Programs that the tests in the rig compare with, and Debian's packages of them. */
 const PEERS = { lspci: 'pciutils', mdevctl: 'mdevctl', driverctl: 'driverctl' }
 
-/** In a guest with real VFIO, on one of the rig's machines. */
-export const onRig = async (results, files, { kernel, iommu, sriov, record }) => {
+/** In a guest with real VFIO, on one of the rig's machines; `share` is a folder that the tests may write to. */
+export const onRig = async (results, files, { kernel, iommu, sriov, record, env, share }) => {
   if (files.length === 0) return
   if (kernel === 'built') {
     const { whyNotBuilt } = await import('../../test/rig/built.mjs')
@@ -104,8 +104,8 @@ export const onRig = async (results, files, { kernel, iommu, sriov, record }) =>
     kernel,
     iommu,
     sriov,
-    env: recorded?.env,
-    share: recorded?.folder,
+    env: { ...recorded?.env, ...env },
+    share: recorded?.folder ?? share,
     command: [process.execPath, ...ava(files, IN_RIG)],
     timeout: RIG_TIMEOUT,
     silence: RIG_SILENCE,

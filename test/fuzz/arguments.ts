@@ -108,7 +108,7 @@ function change({ random }: Context): Record<string, unknown> {
 function planned(context: Context): object {
   const wanted = change(context)
   try {
-    return plan(wanted as unknown as HostChange, treeOptions(context.random) as ChangeOptions)
+    return plan(wanted as unknown as HostChange, treeOptions(context.random))
   } catch (error) {
     if (!isAllowed(error)) throw error
     return wanted
@@ -176,12 +176,17 @@ const BY_NAME: Readonly<Record<string, Maker>> = {
     ),
   ],
   createVcpu: ({ random }) => [random.below(300)],
-  checkExtension: ({ random }) => [random.of(['IRQFD', 'IOEVENTFD', 'NR_MEMSLOTS', 'X2APIC', random.below(250)])],
+  checkExtension: ({ random }) => [
+    random.of(['IRQFD', 'IOEVENTFD', 'NR_MEMSLOTS', 'X2APIC', random.below(250)]),
+  ],
   addMemory: (context) => [context.values.effective(guestMemory(context))],
   onMemoryChange: ({ values }) => [values.handler()],
   irqfd: (context) => [
     one(context, 'EventFd'),
-    context.values.effective({ gsi: gsi(context), ...optional(context.random, { resample: one(context, 'EventFd') }) }),
+    context.values.effective({
+      gsi: gsi(context),
+      ...optional(context.random, { resample: one(context, 'EventFd') }),
+    }),
   ],
   'Vm.prototype.ioeventfd': (context) => [
     context.values.effective({
@@ -195,7 +200,10 @@ const BY_NAME: Readonly<Record<string, Maker>> = {
     context.values.effective(message(context)),
     context.random.chance(0.5) ? undefined : { gsi: 24 + context.random.below(200) },
   ],
-  pin: ({ random }) => [random.below(300), { chip: random.of(['ioapic', 'pic-master']), pin: random.below(24) }],
+  pin: ({ random }) => [
+    random.below(300),
+    { chip: random.of(['ioapic', 'pic-master']), pin: random.below(24) },
+  ],
   update: (context) => [context.values.effective(message(context))],
   'VmVfio.prototype.add': (context) => [one(context, 'VfioDevice')],
   'VmVfio.prototype.remove': (context) => [one(context, 'VfioDevice')],
@@ -333,7 +341,8 @@ export function argumentsFor(context: Context): unknown[] {
   if (random.chance(0.4)) return any()
   const key = String(member.key)
   const maker =
-    BY_NAME[member.name] ?? (member.action === 'call' && Object.hasOwn(BY_NAME, key) ? BY_NAME[key] : undefined)
+    BY_NAME[member.name] ??
+    (member.action === 'call' && Object.hasOwn(BY_NAME, key) ? BY_NAME[key] : undefined)
   if (maker !== undefined) return maker(context)
   return (member.action === 'call' ? byPattern(key, context) : undefined) ?? any()
 }

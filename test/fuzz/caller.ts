@@ -40,7 +40,7 @@ export class Caller {
   readonly #values: Values
   readonly #pending = new Set<Promise<void>>()
   readonly #under: Call[] = []
-  #finding: unknown
+  #finding: Error | undefined
 
   constructor(parts: {
     random: Random
@@ -125,16 +125,28 @@ export class Caller {
     const object = random.of(objects)
     const name = `VfioDevice.prototype.close`
     try {
-      if (ArrayBuffer.isView(object)) return takeAway(object, random)
+      if (ArrayBuffer.isView(object)) {
+        takeAway(object, random)
+        return
+      }
       if (outer.target?.kind === 'VfioDevice' && !random.chance(RARE[name] ?? 1)) return
       const closable = object as Partial<Record<(typeof CLOSING)[number], () => unknown>>
       const way = CLOSING.find((each) => typeof closable[each] === 'function')
       if (way === undefined) return
       this.#log.note(`  in it: ${way} of ${brief(object)}`)
-      const member: Member = { name: `${way} in a handler`, owner: null, onInstance: true, action: 'call', key: way }
+      const member: Member = {
+        name: `${way} in a handler`,
+        owner: null,
+        onInstance: true,
+        action: 'call',
+        key: way,
+      }
       this.#later(member, closable[way]?.(), null)
     } catch (error) {
-      this.#outcome({ name: 'close in a handler', owner: null, onInstance: true, action: 'call', key: 'close' }, error)
+      this.#outcome(
+        { name: 'close in a handler', owner: null, onInstance: true, action: 'call', key: 'close' },
+        error,
+      )
     }
   }
 
@@ -166,7 +178,7 @@ export class Caller {
     try {
       this.#judge.threw(member, error)
     } catch (finding) {
-      this.#finding ??= finding
+      this.#finding ??= finding as Error
     }
   }
 
@@ -215,7 +227,7 @@ function invoke({ member, target, args }: Call): unknown {
     Reflect.set(target.value, key, args[0])
     return undefined
   }
-  const callee = target?.value ?? (owner === null ? undefined : (CLASSES.get(owner) as object | undefined))
+  const callee = target?.value ?? (owner === null ? undefined : CLASSES.get(owner))
   const function_ = (callee === undefined ? EXPORTS[String(key)] : Reflect.get(callee, key)) as () => unknown
   return Reflect.apply(function_, callee, args)
 }
@@ -223,7 +235,10 @@ function invoke({ member, target, args }: Call): unknown {
 async function patiently<T>(promise: Promise<T>, member: Member): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Finding(`${member.name} has not ended after ${PATIENCE} ms`)), PATIENCE)
+    timer = setTimeout(
+      () => reject(new Finding(`${member.name} has not ended after ${PATIENCE} ms`)),
+      PATIENCE,
+    )
   })
   try {
     return await Promise.race([promise, late])

@@ -24,7 +24,9 @@ export function coverage(
   const never = members.filter(({ name }) => called.has(name) && !succeeded.has(name))
   const honest = never.filter(({ owner }) => STAND_INS[owner ?? ''] === undefined)
   console.log(`  ${honest.length} that never returned: ${honest.map(({ name }) => name).join(', ')}`)
-  console.log(`  ${never.length - honest.length} more of ${Object.keys(STAND_INS).join(', ')}, which have no real instance here`)
+  console.log(
+    `  ${never.length - honest.length} more of ${Object.keys(STAND_INS).join(', ')}, which have no real instance here`,
+  )
   const groundless = unreached.filter(({ owner }) => WITHOUT_INSTANCE[owner ?? ''] === undefined)
   if (groundless.length > 0)
     throw new Finding(`never called, for no reason: ${groundless.map(({ name }) => name).join(', ')}`)

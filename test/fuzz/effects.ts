@@ -113,7 +113,7 @@ export class Effects {
   }
 
   /** Goes over values, and acts before each. */
-  *iterator(values: readonly unknown[]): Generator<unknown> {
+  *iterator(values: readonly unknown[]): Generator {
     const effect = this.#effect()
     for (const value of values) {
       effect()

@@ -17,7 +17,13 @@ export const RARE: Readonly<Record<string, number>> = {
 }
 
 function closing(kind: string, often: number): Record<string, number> {
-  const names = ['.close', '[nodejs.dispose]', '[nodejs.asyncDispose]', '[Symbol.dispose]', '[Symbol.asyncDispose]']
+  const names = [
+    '.close',
+    '[nodejs.dispose]',
+    '[nodejs.asyncDispose]',
+    '[Symbol.dispose]',
+    '[Symbol.asyncDispose]',
+  ]
   return Object.fromEntries(names.map((name) => [`${kind}.prototype${name}`, often]))
 }
 
@@ -26,7 +32,10 @@ const SELDOM: readonly (readonly [RegExp, number])[] = [
   // They read much of a host.
   [/^(probeHost|mergedReport|withHooks)$/, 5],
   [/^(listPciDevices|listIommuGroups|groupViability|deviceUsers|hostUses)$/, 30],
-  [/^(listMdevs|listMdevTypes|readPciDevice|readIommuGroup|readSriov|readVgpu|readModule|resolveDevice)$/, 200],
+  [
+    /^(listMdevs|listMdevTypes|readPciDevice|readIommuGroup|readSriov|readVgpu|readModule|resolveDevice)$/,
+    200,
+  ],
   [/^(plan|chooseVfioDriver)$/, 150],
   // Lock, journal and the steps.
   [/^(apply|undo|listChanges)$/, 40],

@@ -25,6 +25,8 @@ export function count(): Count {
   for (const fd of readdirSync('/proc/self/fd')) {
     try {
       const target = readlinkSync(`/proc/self/fd/${fd}`)
+      // A module that a Worker was ended in the middle of loading: Node's.
+      if (target.startsWith('/') && !/^\/(dev|memfd:)/.test(target)) continue
       // The guard's page, made with the first mapped region and kept: whether that was before the first count is chance.
       if (target.includes('memfd:node-vfio-ones')) continue
       const kind = Object.keys(descriptors).find((each) => target.includes(each))

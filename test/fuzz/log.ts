@@ -45,7 +45,8 @@ function briefObject(value: object): string {
 }
 
 function kindOf(value: object): string | undefined {
-  const { name } = (Object.getPrototypeOf(value) as { constructor?: { name?: string } } | null)?.constructor ?? {}
+  const { name } =
+    (Object.getPrototypeOf(value) as { constructor?: { name?: string } } | null)?.constructor ?? {}
   return name !== undefined && CLASSES.has(name) ? name : undefined
 }
 

@@ -29,9 +29,7 @@ const CREWS = [
   ['edu2', 'e1000e', 'ivshmem'],
 ]
 export const DEVICES: readonly string[] =
-  values.crew === undefined
-    ? ['edu', 'nvme', 'e1000e', 'ivshmem']
-    : (CREWS[Number(values.crew)] ?? [])
+  values.crew === undefined ? ['edu', 'nvme', 'e1000e', 'ivshmem'] : (CREWS[Number(values.crew)] ?? [])
 
 const rig = JSON.parse(process.env.NODE_VFIO_RIG ?? '{"devices":{}}') as { devices: Record<string, string> }
 

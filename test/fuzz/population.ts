@@ -82,7 +82,8 @@ export class Population {
     const pool = this.of(kind)
     if (pool.some((each) => each.value === value)) return
     let evicted: Target | undefined
-    if (pool.length >= (FEW[kind] ?? LIVE_PER_KIND)) [evicted] = pool.splice(this.#random.below(pool.length), 1)
+    if (pool.length >= (FEW[kind] ?? LIVE_PER_KIND))
+      [evicted] = pool.splice(this.#random.below(pool.length), 1)
     pool.push({ value, kind, device: value instanceof VfioDevice ? nameOf(value) : device })
     if (evicted !== undefined) await this.#bury(evicted)
   }

@@ -20,7 +20,7 @@ import { Workers } from './workers.js'
 
 const REFILL_EVERY = 32
 const UNMAP_EVERY = 512
-const TELL_EVERY = 10_000
+const TELL_EVERY_MS = 30_000
 const MOST_MAPPINGS = 50
 
 const random = new Random(SEED)
@@ -30,6 +30,7 @@ const judge = new Judge()
 const log = new Log(LOG)
 const workers = new Workers(random, population, judge)
 const spent = new Map<string, number>()
+let told = 0
 
 async function timed<T>(what: string, work: () => Promise<T>): Promise<T> {
   const from = performance.now()
@@ -55,7 +56,9 @@ async function tend(made: number, caller: Caller): Promise<void> {
     await turn()
   }
   if (made % UNMAP_EVERY === 0) unmapMany()
-  if (made % TELL_EVERY === 0) console.log(`${made} calls, ${Math.round(performance.now() / 1000)} s`)
+  if (performance.now() - told < TELL_EVERY_MS) return
+  told = performance.now()
+  console.log(`${made} calls, ${Math.round(told / 1000)} s`)
 }
 
 async function callAll(members: readonly Member[], caller: Caller): Promise<void> {
@@ -70,7 +73,7 @@ async function callAll(members: readonly Member[], caller: Caller): Promise<void
   }
 }
 
-function tell(caller: Caller): void {
+function tell(): void {
   const dearest = [...spent].sort(([, a], [, b]) => b - a).slice(0, 14)
   console.log(`most time: ${dearest.map(([what, ms]) => `${what} ${(ms / 1000).toFixed(1)} s`).join(', ')}`)
   const { returned, refused, vfio, changes } = judge.outcomes
@@ -80,13 +83,14 @@ function tell(caller: Caller): void {
   )
   for (const [what, times] of [...judge.untidy].sort(([, a], [, b]) => b - a).slice(0, 40))
     console.log(`  untidy, ${times} times: ${what}`)
-  void caller
 }
 
 async function main(): Promise<void> {
   await makers.refill()
   const members = membersHere(population, random)
-  const reachable = members.filter(({ owner, onInstance }) => !onInstance || population.count(owner ?? '') > 0)
+  const reachable = members.filter(
+    ({ owner, onInstance }) => !onInstance || population.count(owner ?? '') > 0,
+  )
   console.log(`seed ${SEED}, ${CALLS} calls, ${describeMembers(members)}`)
   if (LIST) for (const { name } of members) console.log(`  ${name}`)
 
@@ -103,7 +107,7 @@ async function main(): Promise<void> {
   await population.closeAll()
   fellTree()
   const left = await settle(before)
-  tell(caller)
+  tell()
   const called = new Set([...caller.covered.keys(), ...workers.covered.keys()])
   coverage(members, called, judge.succeeded)
   if (left.length > 0) throw new Finding(`left behind: ${left.join(', ')}`)

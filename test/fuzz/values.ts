@@ -160,7 +160,9 @@ type ResizableConstructor = new (length: number, options: { maxByteLength: numbe
 
 /** A view of a buffer that may shrink under it. */
 function shrinking(random: Random): Uint8Array {
-  return new Uint8Array(new (ArrayBuffer as unknown as ResizableConstructor)(random.below(128), { maxByteLength: 128 }))
+  return new Uint8Array(
+    new (ArrayBuffer as unknown as ResizableConstructor)(random.below(128), { maxByteLength: 128 }),
+  )
 }
 
 function detached(): Uint8Array {
@@ -222,7 +224,7 @@ export class Values {
   /** An object that is right, or right until it is looked at. */
   effective<T extends object>(object: T): T {
     const random = this.#random
-    if (this.#effects === null || !random.chance(0.15)) return object
+    if (this.#effects === null || !random.chance(0.4)) return object
     return random.chance(0.7)
       ? this.#effects.getters(object, (key) => STEADY.has(key))
       : this.#effects.proxy(object)
@@ -230,7 +232,7 @@ export class Values {
 
   /** A function to be called back. */
   handler(result?: unknown): (...args: unknown[]) => unknown {
-    if (this.#effects !== null && this.#random.chance(0.5)) return this.#effects.handler(result)
+    if (this.#effects !== null && this.#random.chance(0.8)) return this.#effects.handler(result)
     return () => result
   }
 

@@ -82,7 +82,8 @@ export class Makers {
       const there = this.#population.of('VfioDevice').some(({ device }) => device === name)
       const missed = there ? 0 : (this.#missed.get(name) ?? 0) + 1
       this.#missed.set(name, missed)
-      if (missed === LET_GO_AFTER) await this.#population.closeKinds(['PciPassthrough', 'Vcpu', 'Vm', 'Iommufd'])
+      if (missed === LET_GO_AFTER)
+        await this.#population.closeKinds(['PciPassthrough', 'Vcpu', 'Vm', 'Iommufd'])
       if (missed >= LOST_AFTER) throw new Finding(`${name} does not open any more: something holds it`)
     }
   }

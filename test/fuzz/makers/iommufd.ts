@@ -8,10 +8,7 @@ import { deviceOf } from './devices.js'
 
 const IOMMUFD = existsSync('/dev/iommu')
 
-export async function makeIommufd(
-  population: Population,
-  missing: (kind: string) => boolean,
-): Promise<void> {
+export async function makeIommufd(population: Population, missing: (kind: string) => boolean): Promise<void> {
   if (!IOMMUFD) return
   if (missing('Iommufd')) await population.admit(vfio.Iommufd.open(), null)
   if (missing('FaultQueue')) {

@@ -90,7 +90,9 @@ export async function makeMachines(population: Population, random: Random): Prom
   if (vm === undefined) return
   const sources = []
   for (const kind of ['MsiWire', 'Irqfd'])
-    sources.push(missing(kind) ? await newEventFd(population) : (population.value('EventFd', random) as vfio.EventFd))
+    sources.push(
+      missing(kind) ? await newEventFd(population) : (population.value('EventFd', random) as vfio.EventFd),
+    )
   const makers = {
     ...inMachine(population, random, vm, sources),
     ...(ON_HOST ? {} : withDevice(population, random, vm)),

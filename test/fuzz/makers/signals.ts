@@ -8,10 +8,7 @@ export async function newEventFd(population: Population): Promise<vfio.EventFd> 
   return eventfd
 }
 
-export async function makeSignals(
-  population: Population,
-  missing: (kind: string) => boolean,
-): Promise<void> {
+export async function makeSignals(population: Population, missing: (kind: string) => boolean): Promise<void> {
   if (missing('EventFd')) await newEventFd(population)
   if (missing('SignalPoller')) await population.admit(new vfio.SignalPoller().unref(), null)
   if (missing('SignalWaiter')) {

@@ -105,5 +105,8 @@ export async function makeWithoutDevices(
   if (!missing('InterruptIndex')) return
   const interrupts = fakeInterrupts(random)
   await population.admit(interrupts, null)
-  await population.admit(interrupts.listen(() => undefined), null)
+  await population.admit(
+    interrupts.listen(() => undefined),
+    null,
+  )
 }

@@ -1,6 +1,14 @@
 // The host that changes are made to: a tree with a simulated kernel, in which every kind of change finds a device. Nothing of
 // this machine is written to.
-import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 
@@ -78,6 +86,7 @@ function pci({ address, driver, group, totalVfs, ...ids }: Pci): void {
     ...{ subsystem_vendor: '0x1af4', subsystem_device: '0x1100', revision: '0x10' },
     resource: Array(7).fill('0x0000000000000000 0x0000000000000000 0x0000000000000000').join('\n'),
     driver_override: '(null)',
+    numa_node: '-1',
     iommu_group_number: String(group),
     modalias: `pci:v0000${ids.vendor.slice(2)}d0000${ids.device.slice(2)}sv0sd0bc00sc00i00`,
     ...(totalVfs === undefined
