@@ -1,5 +1,7 @@
-// `npm run fuzz -- [--seed N] [--calls N] [--list]`: random calls of the whole public surface, on open devices in the rig, with
-// an addon built with AddressSanitizer. `--host` does without devices and rig, `--plain` without the sanitizers.
+// `npm run fuzz -- [--seed N] [--calls N] [--kernel stock|built|both]`: random calls of the whole public surface, on open devices
+// in the rig, with an addon built with AddressSanitizer. `--host` does without devices and rig, `--plain` without the sanitizers;
+// `--processes N` in so many at once, each with devices of its own; `--no-workers` and `--no-effects` leave out the other
+// Workers, and what getters, proxies and handlers do. `--list` names the members.
 
 import { realpathSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,17 +13,27 @@ import { say } from './lib/say.mjs'
 
 const FOLDER = 'build-asan'
 const RUN = join('test', 'fuzz', 'run.mjs')
+const KERNELS = { stock: ['stock'], built: ['built'], both: ['stock', 'built'] }
 
 const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: String((Date.now() % 1_000_000) + 1) },
     calls: { type: 'string', default: '100000' },
-    timeout: { type: 'string', default: '3600' },
+    kernel: { type: 'string', default: 'both' },
+    processes: { type: 'string' },
+    timeout: { type: 'string', default: '7200' },
     list: { type: 'boolean', default: false },
     host: { type: 'boolean', default: false },
     plain: { type: 'boolean', default: false },
+    'no-workers': { type: 'boolean', default: false },
+    'no-effects': { type: 'boolean', default: false },
   },
 })
+const kernels = KERNELS[values.kernel]
+if (kernels === undefined)
+  throw new RangeError(`--kernel is one of ${Object.keys(KERNELS).join(', ')}, not '${values.kernel}'`)
+// As many as a machine of the rig has processors.
+const processes = values.processes ?? (values.host ? '1' : '2')
 
 prepareModules()
 const env = {}
@@ -39,18 +51,34 @@ if (values.plain) {
 }
 prepareTypeScript()
 
-say(`fuzzing with seed ${values.seed}: --seed ${values.seed} --calls ${values.calls} does the same again`)
-const args = [RUN, '--seed', values.seed, '--calls', values.calls, ...(values.list ? ['--list'] : [])]
-if (values.host) {
-  const failure = run(process.execPath, [...args, '--host'], { env: { ...process.env, ...env } })
-  if (failure !== undefined) process.exitCode = 1
-} else {
+const flags = ['list', 'host', 'no-workers', 'no-effects'].filter((name) => values[name])
+const args = [
+  ...[RUN, '--seed', values.seed, '--calls', values.calls, '--processes', processes],
+  ...flags.map((name) => `--${name}`),
+]
+const again = `--seed ${values.seed} --calls ${values.calls} --processes ${processes}`
+say(`fuzzing with seed ${values.seed}: ${again} does the same again`)
+
+const inRig = async (kernel) => {
   const { runInRig } = await import('../rig/index.mjs')
   const { status } = await runInRig({
+    kernel,
     command: [process.execPath, ...args],
     cwd: ROOT,
     env,
     timeout: Number(values.timeout),
   })
-  process.exitCode = status
+  if (status !== 0)
+    say(`fuzzing on the ${kernel} kernel failed with status ${status}: ${again} --kernel ${kernel}`)
+  return status
+}
+
+if (values.host) {
+  const failure = run(process.execPath, args, { env: { ...process.env, ...env } })
+  if (failure !== undefined) process.exitCode = 1
+} else {
+  for (const kernel of kernels) {
+    say(`the rig's ${kernel} kernel`)
+    process.exitCode = (await inRig(kernel)) || process.exitCode
+  }
 }

@@ -108,12 +108,13 @@ export const prepareRigTests = async ({ kernel }) => {
 
 /**
  * In a guest with real VFIO, on one of the rig's machines. `record` and `part` name the machine and which of its parts this
- * is; `onBegin` is called when the machine is up, or another in its place, `onTest` with the title of each test that has ended.
+ * is; without them `share` may name a folder that the tests write to. `onBegin` is called when the machine is up, or another in
+ * its place, `onTest` with the title of each test that has ended.
  */
 export const onRig = async (
   results,
   files,
-  { kernel, iommu, sriov, record, part = '', label, onBegin, onTest },
+  { kernel, iommu, sriov, record, part = '', env, share, label, onBegin, onTest },
 ) => {
   if (files.length === 0) return
   const { runInRig } = await import('../../rig/index.mjs')
@@ -124,8 +125,8 @@ export const onRig = async (
     kernel,
     iommu,
     sriov,
-    env: recorded?.env,
-    share: recorded?.folder,
+    env: { ...recorded?.env, ...env },
+    share: recorded?.folder ?? share,
     command: [process.execPath, ...ava(files, IN_RIG)],
     timeout: RIG_TIMEOUT,
     silence: RIG_SILENCE,

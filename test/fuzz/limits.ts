@@ -2,21 +2,22 @@
 // waits without an end, descriptors of others, registers with which a device starts DMA or brings QEMU down.
 import { openSync } from 'node:fs'
 
+import type { Vcpu } from '../../ts/kvm/index.js'
+import { rooted } from './makers/tree.js'
 import type { Random } from './random.js'
 import type { Member } from './surface.js'
-
-/** An object to call, and where it came from. */
-export interface Target {
-  value: object
-  kind: string
-  /** The rig's name of the device it belongs to; null where there is none. */
-  device: string | null
-}
+import type { Target } from './target.js'
 
 /** Registers not to be written, by device and region: [first byte, byte behind the last]. */
 const NO_WRITE: Record<string, Record<string, readonly (readonly [number, number])[]>> = {
   // The factorial of a large number occupies QEMU for seconds; the DMA registers abort it when they are wrong.
   edu: {
+    bar0: [
+      [0x08, 0x10],
+      [0x80, 0xa0],
+    ],
+  },
+  edu2: {
     bar0: [
       [0x08, 0x10],
       [0x80, 0xa0],
@@ -39,6 +40,11 @@ const NO_WRITE: Record<string, Record<string, readonly (readonly [number, number
 /** The command register: bus mastering stays off where a device could then move data. */
 const COMMAND: readonly [number, number] = [4, 6]
 
+/** Devices that never read or write memory. */
+const HARMLESS: ReadonlySet<string | null> = new Set(['ivshmem', 'testdev', null])
+
+/** Above every number that is open. */
+const FREE_DESCRIPTOR = 1_000_000
 const LARGEST = 1 << 20
 const LONGEST_MICROS = 300
 
@@ -48,10 +54,11 @@ function clampSize(value: unknown, most: number): unknown {
   return value
 }
 
+/** As the callee will see it: no getter that gives another value the second time. */
 function clampOption(value: unknown, key: string, most: number): void {
-  if (typeof value !== 'object' || value === null) return
-  const options = value as Record<string, unknown>
-  if (Object.hasOwn(options, key)) options[key] = clampSize(options[key], most)
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return
+  const clamped = clampSize(Reflect.get(value, key), most)
+  Object.defineProperty(value, key, { value: clamped, writable: true, enumerable: true, configurable: true })
 }
 
 function writes(member: Member): number | null {
@@ -62,30 +69,13 @@ function writes(member: Member): number | null {
 
 function spansOf(target: Target): readonly (readonly [number, number])[] {
   const region = (target.value as { name?: unknown }).name
-  if (region === 'config') return target.device === 'ivshmem' ? [] : [COMMAND]
+  if (region === 'config') return HARMLESS.has(target.device) ? [] : [COMMAND]
   return NO_WRITE[target.device ?? '']?.[String(region)] ?? []
 }
 
 /** A descriptor that the callee may take over: nobody else's. */
 function ownDescriptor(): number {
   return openSync('/dev/null', 'r')
-}
-
-/** How often, of the times that it is drawn, a member is called on something that lives. */
-export const RARE: Record<string, number> = {
-  'VfioDevice.open': 0.1,
-  'VfioDevice.openSync': 0.1,
-  'VfioDevice.prototype.close': 0.02,
-  'VfioDevice.prototype[Symbol.dispose]': 0.02,
-  'VfioDevice.prototype[Symbol.asyncDispose]': 0.02,
-  'VfioDevice.prototype.reset': 0.05,
-  'VfioDevice.prototype.resetSync': 0.05,
-  // Asleep, a device answers with all ones until it is woken.
-  'LowPower.prototype.enter': 0.1,
-  'LowPower.prototype.enterWithWakeup': 0.1,
-  'AddressSpace.prototype.close': 0.1,
-  'AddressSpace.prototype[Symbol.dispose]': 0.1,
-  'AddressSpace.prototype[Symbol.asyncDispose]': 0.1,
 }
 
 /**
@@ -100,34 +90,50 @@ export function limit(
   adopted: number[],
 ): void {
   const { name, key } = member
-  if (
-    key === 'fromFd' &&
-    typeof args[0] === 'number' &&
-    Number.isInteger(args[0]) &&
-    args[0] >= 0 &&
-    args[0] < 2 ** 31
-  ) {
-    args[0] = random.chance(0.5) ? 1_000_000 + random.below(1000) : ownDescriptor()
-    if ((args[0] as number) < 1_000_000) adopted.push(args[0] as number)
-  }
-  if (/\.(create|allocate|allocateSync)$/.test(name)) {
-    args[0] = clampSize(args[0], LARGEST)
-  }
+  limitDescriptors(member, args, random, adopted)
+  if (/\.(create|allocate|allocateSync)$/.test(name)) args[0] = clampSize(args[0], LARGEST)
   if (/\.poll(32|64)$/.test(name)) clampOption(args[1], 'timeoutMicros', LONGEST_MICROS)
   // Blocking waits, wherever they appear: a number is a time in milliseconds, none is for ever.
   if (/\.wait\w*$/.test(name)) {
     const forEver = args[0] === undefined || args[0] === Infinity
     args[0] = forEver ? 1 : clampSize(args[0], 5)
   }
+  // Nothing of this machine's is changed.
+  if (HOST_OPTIONS[name] !== undefined) args[HOST_OPTIONS[name]] = rooted(args[HOST_OPTIONS[name]], random)
   if (target === null) return
-  if (target.kind === 'PciCommand' && member.action === 'set' && target.device !== 'ivshmem') {
+  // A guest may run for ever, or sleep: the kick ends that, and comes before.
+  if (name === 'Vcpu.prototype.run') kick(target.value as Vcpu)
+  if (target.kind === 'PciCommand' && member.action === 'set' && !HARMLESS.has(target.device)) {
     if (key === 'busMaster') args[0] = false
     if (key === 'raw' && typeof args[0] === 'number') args[0] = Math.trunc(args[0]) & ~4
   }
-  const width = target.kind === 'Region' ? writes(member) : null
+  if (target.kind === 'Region') limitWrite(member, target, args)
+}
+
+/** Where the options are of what changes the host, or plans to. */
+const HOST_OPTIONS: Readonly<Record<string, number>> = { plan: 1, apply: 1, undo: 1, listChanges: 0 }
+
+function limitDescriptors(member: Member, args: unknown[], random: Random, adopted: number[]): void {
+  const { key } = member
+  const isNumber = Number.isInteger(args[0]) && (args[0] as number) >= 0 && (args[0] as number) < 2 ** 31
+  if (!isNumber) return
+  // KVM keeps what it is told of, and a group that it keeps does not open again.
+  if (member.owner === 'VmVfio') args[0] = FREE_DESCRIPTOR + random.below(1000)
+  if (key !== 'fromFd' && key !== 'adoptVcpu') return
+  args[0] = random.chance(0.5) ? FREE_DESCRIPTOR + random.below(1000) : ownDescriptor()
+  if ((args[0] as number) < FREE_DESCRIPTOR) adopted.push(args[0] as number)
+}
+
+function limitWrite(member: Member, target: Target, args: unknown[]): void {
+  // Whoever signals its eventfd writes.
+  const width = member.key === 'ioeventfd' ? 8 : writes(member)
   if (width === null) return
   const offset = args[0]
   if (typeof offset !== 'number') return
   const length = width === 0 ? ((args[1] as { byteLength?: number } | undefined)?.byteLength ?? 0) : width
   if (spansOf(target).some(([first, end]) => offset < end && offset + length > first)) args[0] = -1
+}
+
+function kick(vcpu: Vcpu): void {
+  if (!vcpu.closed) vcpu.kick()
 }

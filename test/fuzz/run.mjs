@@ -1,59 +1,96 @@
-// Runs the fuzzing session in a process of its own, so that a crash can be told: its last calls are in a file. With
-// NODE_VFIO_PRELOAD, that process runs under the sanitizers, and what they write is judged here.
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+// Runs the fuzzing session in processes of their own, so that a crash can be told: their last calls are in files. With
+// NODE_VFIO_PRELOAD, they run under the sanitizers, and what those write is judged here. A process that makes no calls any more
+// is ended.
+import { spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { findingsIn, sanitizerEnvironment } from '../../scripts/lib/sanitizers.mjs'
 
 const SESSION = fileURLToPath(new URL('../../out/test/fuzz/session.js', import.meta.url))
 const KEPT = 25
-// As in scripts/test-asan.mjs: a leak is ours when the innermost frame that is no allocator is.
-const OURS = /nodevfio::|node_vfio|\/native\//
-const ALLOCATOR = /__interceptor_|operator new|\bstd::|__gnu_cxx::/
-const FREED_BY_FINALIZERS = /nodevfio::Window::wrap/
+const LOOK_EVERY_MS = 5000
+/** A call has 120 s, a Worker 180 s to end; what is longer hangs. */
+const SILENCE_MS = 400_000
 
-const isOurLeak = (part) => {
-  if (!/^(Direct|Indirect) leak of/m.test(part) || FREED_BY_FINALIZERS.test(part)) return false
-  const frames = part.split('\n').filter((line) => /^\s*#\d/.test(line))
-  return OURS.test(frames.find((frame) => !ALLOCATOR.test(frame)) ?? '')
-}
+const { values, tokens } = parseArgs({
+  strict: false,
+  tokens: true,
+  options: {
+    seed: { type: 'string', default: String((Date.now() % 1_000_000) + 1) },
+    calls: { type: 'string', default: '100000' },
+    processes: { type: 'string', default: '1' },
+  },
+})
+const OWN = ['seed', 'calls', 'processes']
+const others = tokens
+  .filter(({ kind, name }) => kind === 'option' && !OWN.includes(name))
+  .flatMap(({ rawName, value }) => (value === undefined ? [rawName] : [rawName, value]))
 
 const folder = mkdtempSync(join(tmpdir(), 'fuzz-'))
-const log = join(folder, 'calls')
 const preload = process.env.NODE_VFIO_PRELOAD
-const sanitizers = preload && {
-  LD_PRELOAD: preload,
-  // Node leaks by design at its exit: leaks are reported, and judged by whose stack they name.
-  ASAN_OPTIONS: `abort_on_error=1:exitcode=0:log_path=${join(folder, 'asan')}:detect_leaks=${process.env.NODE_VFIO_LEAKS ?? 1}`,
-  UBSAN_OPTIONS: 'print_stacktrace=1:abort_on_error=1',
-}
+const sanitizers =
+  preload === undefined
+    ? {}
+    : {
+        LD_PRELOAD: preload,
+        ...sanitizerEnvironment(folder, { leaks: process.env.NODE_VFIO_LEAKS !== '0' }),
+      }
 
-const { status, signal } = spawnSync(
-  process.execPath,
-  [
-    '--expose-gc',
-    '--enable-source-maps',
-    process.env.NODE_VFIO_SESSION ?? SESSION,
-    '--log',
-    log,
-    ...process.argv.slice(2),
-  ],
-  { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, ...sanitizers } },
+const tail = (file) => (existsSync(file) ? readFileSync(file, 'utf8').trimEnd().split('\n').slice(-KEPT) : [])
+
+/** One process; resolves to whether it failed. */
+const session = ({ seed, calls, crew, say }) =>
+  new Promise((resolve) => {
+    const log = join(folder, `calls${crew ?? ''}`)
+    const args = ['--seed', String(seed), '--calls', String(calls), '--log', log, ...others]
+    const child = spawn(
+      process.execPath,
+      [
+        ...['--expose-gc', '--enable-source-maps', process.env.NODE_VFIO_SESSION ?? SESSION],
+        ...args,
+        ...(crew === undefined ? [] : ['--crew', String(crew)]),
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...sanitizers } },
+    )
+    for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', say)
+    let last = Date.now()
+    let before = ''
+    const watch = setInterval(() => {
+      const now = existsSync(log) ? `${statSync(log).mtimeMs} ${statSync(log).size}` : ''
+      if (now !== before) last = Date.now()
+      before = now
+      if (Date.now() - last < SILENCE_MS) return
+      say(`FAILED: no call for ${SILENCE_MS / 1000} s: the last one hangs`)
+      child.kill('SIGABRT')
+      last = Date.now()
+    }, LOOK_EVERY_MS)
+    child.on('close', (status, signal) => {
+      clearInterval(watch)
+      if (status !== 0 && status !== 1) {
+        say(`FAILED: the process ended with ${signal ?? `status ${status}`}, seed ${seed}. The last calls:`)
+        for (const line of tail(log)) say(`  ${line}`)
+        say('and the last ones of a Worker:')
+        for (const line of tail(`${log}.worker`)) say(`  ${line}`)
+      }
+      resolve(status !== 0)
+    })
+  })
+
+const processes = Number(values.processes)
+const sessions = Array.from({ length: processes }, (_, index) =>
+  session({
+    seed: Number(values.seed) + index,
+    calls: Math.ceil(Number(values.calls) / processes),
+    crew: processes === 1 ? undefined : index,
+    say: (line) => console.log(processes === 1 ? line : `${index}: ${line}`),
+  }),
 )
-
-let failed = status !== 0
-if (status !== 0 && status !== 1) {
-  console.log(`FAILED: the process ended with ${signal ?? `status ${status}`}. The last calls:`)
-  for (const line of readFileSync(log, 'utf8').trimEnd().split('\n').slice(-KEPT)) console.log(`  ${line}`)
-}
-for (const name of readdirSync(folder).filter((each) => each.startsWith('asan'))) {
-  const text = readFileSync(join(folder, name), 'utf8')
-  const findings = /ERROR: AddressSanitizer|runtime error:/.test(text)
-    ? [text]
-    : text.split(/\n\s*\n/).filter(isOurLeak)
-  for (const finding of findings) console.log(finding)
-  failed ||= findings.length > 0
-}
+const failures = await Promise.all(sessions)
+const findings = preload === undefined ? [] : findingsIn(folder)
+for (const { text } of findings) console.log(text)
 rmSync(folder, { recursive: true })
-process.exitCode = failed ? 1 : 0
+process.exitCode = failures.includes(true) || findings.length > 0 ? 1 : 0

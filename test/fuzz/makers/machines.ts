@@ -1,0 +1,108 @@
+// Makes virtual machines, what is in them, and what joins a device to one. What is taken already, by a call of the fuzzer's, is
+// tried again later.
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+
+import * as vfio from '../../../ts/index.js'
+import { Kvm, type Vm } from '../../../ts/kvm/index.js'
+import { isAllowed } from '../judge.js'
+import { DEVICES, ON_HOST } from '../options.js'
+import type { Population } from '../population.js'
+import type { Random } from '../random.js'
+import { deviceOf } from './devices.js'
+import { newEventFd } from './signals.js'
+
+function hasKvm(): boolean {
+  if (existsSync('/dev/kvm')) return true
+  if (ON_HOST) return false
+  execFileSync('modprobe', ['kvm_amd'])
+  return true
+}
+
+export const WITH_KVM = hasKvm()
+
+/** A loop that writes to a port: out 0x10, al; jmp. */
+const LOOP = [0xe6, 0x10, 0xeb, 0xfc]
+
+function newVm(): Vm {
+  using kvm = Kvm.open()
+  const vm = kvm.createVm()
+  const memory = vfio.GuestMemory.create(16_384)
+  new Uint8Array(memory.buffer).set(LOOP)
+  vm.addMemory({ guestAddress: 0x10_0000n, memory })
+  memory.close()
+  return vm
+}
+
+function newVcpu(vm: Vm, id: number): object {
+  const vcpu = vm.createVcpu(id)
+  const { cs } = vcpu.specialRegisters
+  vcpu.specialRegisters = { cs: { ...cs, base: 0x10_0000n, selector: 0 } }
+  vcpu.registers = { rip: 0n, rflags: 2n }
+  return vcpu
+}
+
+type Makers = Record<string, () => object>
+
+function inMachine(population: Population, random: Random, vm: Vm, sources: vfio.EventFd[]): Makers {
+  const [wired, raising] = sources as [vfio.EventFd, vfio.EventFd]
+  const guestAddress = (): bigint => BigInt(0x20 + random.below(64)) << 16n
+  return {
+    Vcpu: () => newVcpu(vm, random.below(200)),
+    MemorySlot: () => {
+      const memory = (population.value('GuestMemory', random) ?? null) as vfio.GuestMemory
+      return vm.addMemory({ guestAddress: guestAddress(), memory, logDirty: random.chance(0.5) })
+    },
+    GsiRouting: () => vm.routing,
+    VmVfio: () => vm.vfio,
+    MemoryListener: () => vm.onMemoryChange(() => undefined),
+    MsiRoute: () => vm.routing.msi({ address: 0xfee0_0000n, data: random.below(256) }),
+    PinRoute: () => vm.routing.pin(24 + random.below(200), { chip: 'ioapic', pin: random.below(24) }),
+    Irqfd: () => vm.irqfd(raising, { gsi: random.below(24) }),
+    MsiWire: () => vfio.wireMsi(vm, wired, { address: 0xfee0_0000n, data: 65 }),
+    DoorbellWire: () =>
+      vfio.wireDoorbell(
+        vm,
+        { mmio: BigInt(0xd000_0000 + 8 * random.below(512)), length: 4 },
+        () => undefined,
+      ),
+  }
+}
+
+function withDevice(population: Population, random: Random, vm: Vm): Makers {
+  const first = (): vfio.VfioDevice => deviceOf(population, DEVICES[0])
+  return {
+    IntxWire: () => vfio.wireIntx(vm, first(), { gsi: 10 }),
+    DeviceIoeventfd: () =>
+      first()
+        .region('bar0')
+        .ioeventfd(4, { width: 4, data: random.below(1000) }),
+    PciPassthrough: () => new vfio.PciPassthrough(vm, deviceOf(population, DEVICES.at(-1))),
+  }
+}
+
+export async function makeMachines(population: Population, random: Random): Promise<void> {
+  if (!WITH_KVM) return
+  if (population.count('Kvm') === 0) await population.admit(Kvm.open(), null)
+  if (population.count('Vm') < 2) await population.admit(newVm(), null)
+  const missing = (kind: string): boolean => population.count(kind) === 0
+  const vm = population.value('Vm', random) as Vm | undefined
+  if (vm === undefined) return
+  const sources = []
+  for (const kind of ['MsiWire', 'Irqfd'])
+    sources.push(
+      missing(kind) ? await newEventFd(population) : (population.value('EventFd', random) as vfio.EventFd),
+    )
+  const makers = {
+    ...inMachine(population, random, vm, sources),
+    ...(ON_HOST ? {} : withDevice(population, random, vm)),
+  }
+  for (const [kind, make] of Object.entries(makers)) {
+    if (!missing(kind)) continue
+    try {
+      await population.admit(make(), null)
+    } catch (error) {
+      if (!isAllowed(error)) throw error
+    }
+  }
+}
