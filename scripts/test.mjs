@@ -16,6 +16,7 @@ import {
 } from './lib/prepare.mjs'
 import { report, Results, runSuite } from './lib/results.mjs'
 import { say } from './lib/say.mjs'
+import { leftBehind, ownTemporaryFolder } from './lib/scratch.mjs'
 import { typeTests } from './lib/types.mjs'
 import { buildRecorder, forgetRecord } from './uapi/recorder.mjs'
 
@@ -112,12 +113,20 @@ const prepare = (suites) => {
   }
 }
 
+/** The last test of all: the others took their temporary folders away. */
+const tidy = (results) => {
+  const names = leftBehind()
+  if (names.length === 0) results.pass()
+  else results.fail('what tests left in the temporary folder', names)
+}
+
 const main = async () => {
   const { values } = parseArgs({ options })
   if (values.help) {
     console.log(HELP)
     return
   }
+  ownTemporaryFolder('run')
   if (!Object.hasOwn(KERNELS, values.kernel))
     throw new RangeError(`--kernel is one of ${Object.keys(KERNELS).join(', ')}, not '${values.kernel}'`)
   const suites = perMachine(choose(values), KERNELS[values.kernel])
@@ -142,6 +151,7 @@ const main = async () => {
     setUp.fail(`no test file matches ${values.filter}`)
     all.push(setUp)
   }
+  all.push(await runSuite('tidiness', tidy))
   report(all)
 }
 

@@ -19,7 +19,7 @@ const isOurLeak = (part) => {
   return OURS.test(frames.find((frame) => !ALLOCATOR.test(frame)) ?? '')
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'fuzz-'))
+const folder = mkdtempSync(join(tmpdir(), 'node-vfio-fuzz-'))
 const log = join(folder, 'calls')
 const preload = process.env.NODE_VFIO_PRELOAD
 const sanitizers = preload && {
