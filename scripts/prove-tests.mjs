@@ -18,6 +18,7 @@ import {
 } from './lib/prepare.mjs'
 import { ROOT } from './lib/process.mjs'
 import { say, style } from './lib/say.mjs'
+import { ownTemporaryFolder } from './lib/scratch.mjs'
 
 /** What the cases were found on. */
 const BEFORE = '59a73dc'
@@ -60,11 +61,11 @@ const cases = () =>
 
 /** One job for each file: loading it is what takes longest. */
 const jobsOf = (chosen, cwd) =>
-  [...Map.groupBy(chosen, ({ file }) => file)].map(([file, rows]) => ({
+  [...new Set(chosen.map(({ file }) => file))].map((file) => ({
     id: file,
     cwd,
     file: compiled(file),
-    titles: [...new Set(rows.map(({ title }) => title))],
+    titles: [...new Set(chosen.filter((each) => each.file === file).map(({ title }) => title))],
   }))
 
 /** Runs cases in one place, and notes how each ended under `which`. */
@@ -130,6 +131,7 @@ const main = async () => {
   if (all.length === 0) throw new Error('no row of docs/field-cases.md names such a test')
   const why = whyNoCommit(BEFORE)
   if (why !== undefined) throw new Error(why)
+  ownTemporaryFolder('run')
   prepareModules()
   const folder = oldTree(BEFORE)
   const errors = buildOld(folder)
