@@ -206,6 +206,11 @@ function listsBeyond256(config: ConfigSpace, { id, offset }: Capability): boolea
   return (status & (regs.PCI_X_STATUS_266MHZ | regs.PCI_X_STATUS_533MHZ)) !== 0
 }
 
+/** How a device says that it has none, where its first one would be: with zeros, or with an id of all ones that leads nowhere. */
+function saysNone(word: number): boolean {
+  return word === 0 || (word & 0xfff0_ffff) >>> 0 === 0xffff
+}
+
 /** Walks the extended list. Throws only what `config` itself throws, whatever the device answers. */
 export function walkExtendedCapabilities(config: ConfigSpace): Walk<ExtendedCapability> {
   if (!isPresent(config)) return { capabilities: [], problems: [absent()] }
@@ -217,7 +222,6 @@ export function walkExtendedCapabilities(config: ConfigSpace): Walk<ExtendedCapa
     const problem = { kind: 'no-extended-space', list: 'extended', offset: bearer.offset, message } as const
     return { capabilities: [], problems: [problem] }
   }
-  // A word of zeros where the first capability would be is how a device says that it has none.
-  if (config.read32(regs.PCI_CFG_SPACE_SIZE) === 0) return { capabilities: [], problems: [] }
+  if (saysNone(config.read32(regs.PCI_CFG_SPACE_SIZE))) return { capabilities: [], problems: [] }
   return follow(extendedList(config), regs.PCI_CFG_SPACE_SIZE, regs.PCI_CFG_SPACE_SIZE)
 }

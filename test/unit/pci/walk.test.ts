@@ -158,6 +158,15 @@ test('extended: a PCI-X device has a list in mode 2 alone', (t) => {
   t.deepEqual(short.problems(), [])
 })
 
+test('extended: an id of all ones that leads nowhere means that there is none', (t) => {
+  const config = e1000e((space) => space.write32(0x100, 0x0000ffff))
+  t.deepEqual(config.extendedCapabilities(), [])
+  t.deepEqual(config.problems(), [])
+  // What points on is a capability, whatever its id.
+  const other = e1000e((space) => space.write32(0x100, 0x1401ffff))
+  t.deepEqual(offsets(other.extendedCapabilities()), [0x100, 0x140])
+})
+
 test('extended: a loop', (t) => {
   const config = e1000e((space) => space.write32(0x140, 0x10010003))
   t.deepEqual(offsets(config.extendedCapabilities()), [0x100, 0x140])
