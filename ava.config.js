@@ -1,3 +1,8 @@
+import { ownTemporaryFolder } from './scripts/lib/scratch.mjs'
+
+// Of tests that are killed nothing stays. ava listens for SIGINT itself.
+ownTemporaryFolder('tests', ['SIGTERM'])
+
 export default {
   files: ['out/test/**/*.test.js'],
   // A process per file: a crash of native code takes one file with it, and descriptors and signals are its own.

@@ -157,7 +157,7 @@ export const runInRig = async ({
   const running = { timeout, silence, stdout, stderr, signal }
 
   const once = async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'rig-'))
+    const folder = mkdtempSync(join(tmpdir(), 'node-vfio-rig-'))
     const traced = trace && openTrace(trace)
     try {
       runInitramfs(join(folder, 'initramfs'), base, {

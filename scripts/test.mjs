@@ -21,6 +21,7 @@ import { ROOT } from './lib/process.mjs'
 import { Progress } from './lib/progress.mjs'
 import { report, Results, runSuite } from './lib/results.mjs'
 import { say } from './lib/say.mjs'
+import { leftBehind, ownTemporaryFolder } from './lib/scratch.mjs'
 import { divide, saveTimes, Stopwatch, timeOfAll } from './lib/times.mjs'
 import { typeTests } from './lib/types.mjs'
 import { buildRecorder, forgetRecord } from './uapi/recorder.mjs'
@@ -206,12 +207,20 @@ const runMachines = async (suites, lanes, progress) => {
   return [...all.values()]
 }
 
+/** The last test of all: the others took their temporary folders away. */
+const tidy = (results) => {
+  const names = leftBehind()
+  if (names.length === 0) results.pass()
+  else results.fail('what tests left in the temporary folder', names)
+}
+
 const main = async () => {
   const { values } = parseArgs({ options })
   if (values.help) {
     console.log(HELP)
     return
   }
+  ownTemporaryFolder('run')
   if (!Object.hasOwn(KERNELS, values.kernel))
     throw new RangeError(`--kernel is one of ${Object.keys(KERNELS).join(', ')}, not '${values.kernel}'`)
   const lanes = lanesOf(values.lanes)
@@ -258,6 +267,7 @@ const main = async () => {
     all.push(setUp)
   }
   if (values.times) saveTimes((name) => existsSync(join(ROOT, 'test', `${name}.test.ts`)))
+  all.push(await runSuite('tidiness', tidy))
   report(all)
 }
 

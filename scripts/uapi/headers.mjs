@@ -10,7 +10,7 @@ const PACKAGE = 'linux-libc-dev'
 
 /** Calls `use` with the include folder of the newest headers, or of the newest of a series (as in '7.2'). */
 export const withHeaders = async (series, use) => {
-  const folder = mkdtempSync(join(tmpdir(), 'uapi-headers-'))
+  const folder = mkdtempSync(join(tmpdir(), 'node-vfio-headers-'))
   try {
     const apt = new Apt(join(folder, 'apt'), { suite: SUITE })
     await apt.update()

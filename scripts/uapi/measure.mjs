@@ -39,7 +39,7 @@ ${members
  * { path: [offset, size] } } }. A number that fits an int and is negative stays so.
  */
 export const measure = ({ includes, constants, structures, flags = [] }) => {
-  const folder = mkdtempSync(join(tmpdir(), 'uapi-'))
+  const folder = mkdtempSync(join(tmpdir(), 'node-vfio-uapi-'))
   try {
     const source = join(folder, 'measure.cc')
     const binary = join(folder, 'measure')

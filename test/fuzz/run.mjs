@@ -30,7 +30,7 @@ const others = tokens
   .filter(({ kind, name }) => kind === 'option' && !OWN.includes(name))
   .flatMap(({ rawName, value }) => (value === undefined ? [rawName] : [rawName, value]))
 
-const folder = mkdtempSync(join(tmpdir(), 'fuzz-'))
+const folder = mkdtempSync(join(tmpdir(), 'node-vfio-fuzz-'))
 const preload = process.env.NODE_VFIO_PRELOAD
 const sanitizers =
   preload === undefined

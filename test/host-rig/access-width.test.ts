@@ -1,11 +1,11 @@
 // One read32 is one 4-byte access at the device, also when its value is not used, and one write32 is one 4-byte write:
 // counted in QEMU's trace of everything that reaches edu's registers. Runs on the host and boots a rig of its own.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
+import { temporaryFolder } from '../temporary.js'
 
 /** The part of rig/index.mjs that is used here. */
 interface Rig {
@@ -31,10 +31,7 @@ interface Access {
 
 test('one call is one access of 4 bytes, 100,000 times', async (t) => {
   t.timeout(15 * 60_000)
-  const folder = mkdtempSync(join(tmpdir(), 'node-vfio-trace-'))
-  t.teardown(() => {
-    rmSync(folder, { recursive: true })
-  })
+  const folder = temporaryFolder(t, 'trace')
   // The rig's files are not compiled: they lie beside the sources, two folders above the compiled tests.
   const { runInRig, DEVICES } = (await import(
     new URL('../../../rig/index.mjs', import.meta.url).href

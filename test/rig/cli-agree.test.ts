@@ -1,18 +1,10 @@
 // What `vfio` says of real devices agrees with lspci and with the kernel's own files.
 import { execFileSync } from 'node:child_process'
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import test from 'ava'
 import { run } from '../../ts/cli/program.js'
+import { temporaryFolder } from '../temporary.js'
 import { checkOutput } from '../unit/cli/schemas.js'
 import { devices } from './devices.js'
 
@@ -78,8 +70,7 @@ for (const name of ['edu', 'e1000e', 'nvme', 'ivshmem'] as const) {
     const bdf = devices[name]
     const { status, out, err } = await vfio('config', bdf, '--hex')
     t.is(status, 0, err)
-    const folder = mkdtempSync(join(tmpdir(), 'vfio-config-'))
-    t.teardown(() => rmSync(folder, { recursive: true }))
+    const folder = temporaryFolder(t, 'config')
     writeFileSync(join(folder, 'hex'), out)
     const ofBytes = execFileSync('lspci', ['-F', join(folder, 'hex'), '-vvv', '-D', '-n'], {
       encoding: 'utf8',

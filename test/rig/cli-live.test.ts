@@ -1,12 +1,12 @@
 // `vfio dump` and `vfio watch` on real devices: bytes, registers that change, interrupts that arrive, and a clean end.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { run } from '../../ts/cli/program.js'
+import { temporaryFolder } from '../temporary.js'
 import { checkOutput } from '../unit/cli/schemas.js'
 import { devices, EDU, open, withDevice } from './devices.js'
 
@@ -57,8 +57,7 @@ test.serial('dump: configuration space and memory, as text, as JSON and into a f
   const { bytes, length } = JSON.parse(json.out) as { bytes: string; length: number }
   t.is(bytes.slice(0, 8), '361b1000')
   t.is(bytes.length, length * 2)
-  const folder = mkdtempSync(join(tmpdir(), 'vfio-dump-'))
-  t.teardown(() => rmSync(folder, { recursive: true }))
+  const folder = temporaryFolder(t, 'dump')
   const memory = Buffer.alloc(4096, 0x5a)
   await withDevice('ivshmem', (device) => device.region('bar2').write(0, memory))
   const file = join(folder, 'bar2.bin')

@@ -1,13 +1,13 @@
 // Opening: every way in, every obstacle by its name, and nothing left behind.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import test from 'ava'
 
 import { AddressSpace, VfioDevice, VfioError } from '../../ts/index.js'
+import { temporaryFolder } from '../temporary.js'
 import { EDU, devices, withDevice } from './devices.js'
 
 const url = new URL('../../ts/index.js', import.meta.url).href
@@ -82,7 +82,7 @@ test.serial('each obstacle has its name', async (t) => {
   t.is((await refusal(devices.edu, { devRoot: '/nonexistent' })).reason, 'no-vfio-module')
 
   // A device without an IOMMU group, in a tree of its own.
-  const root = mkdtempSync(join(tmpdir(), 'sysfs-'))
+  const root = temporaryFolder(t, 'sysfs')
   const path = join(root, 'devices/pci0000:00/0000:00:02.0')
   mkdirSync(path, { recursive: true })
   mkdirSync(join(root, 'bus/pci/devices'), { recursive: true })

@@ -74,6 +74,7 @@ export const PCI_CAP_LIST_NEXT = 1
 
 export const PCI_CAP_ID_PM = 0x01
 export const PCI_CAP_ID_MSI = 0x05
+export const PCI_CAP_ID_PCIX = 0x07
 export const PCI_CAP_ID_VNDR = 0x09
 export const PCI_CAP_ID_SSVID = 0x0d
 export const PCI_CAP_ID_EXP = 0x10
@@ -119,6 +120,11 @@ export const PCI_MSIX_ENTRY_SIZE = 16
 
 export const PCI_SSVID_VENDOR_ID = 4
 export const PCI_SSVID_DEVICE_ID = 6
+
+// PCI-X, of a device.
+export const PCI_X_STATUS = 0x04
+export const PCI_X_STATUS_266MHZ = 0x40000000
+export const PCI_X_STATUS_533MHZ = 0x80000000
 
 export const PCI_EXP_FLAGS = 0x02
 export const PCI_EXP_FLAGS_VERS = 0x000f

@@ -183,17 +183,36 @@ export function walkCapabilities(config: ConfigSpace): Walk<Capability> {
   return follow(standardList(config), from, config.read8(from))
 }
 
+/**
+ * Whether what lies beyond 256 bytes is an extended list: PCI Express has one, and PCI-X in mode 2. Elsewhere it is whatever the
+ * bridge or the root complex puts there, an echo of the first 256 bytes often.
+ */
+function listsBeyond256(config: ConfigSpace, { id, offset }: Capability): boolean {
+  if (id === regs.PCI_CAP_ID_EXP) return true
+  if (id !== regs.PCI_CAP_ID_PCIX) return false
+  const type = config.read8(regs.PCI_HEADER_TYPE) & regs.PCI_HEADER_TYPE_MASK
+  // A bridge keeps its status elsewhere, in another form; those of PCI-X never had extended registers.
+  if (type !== regs.PCI_HEADER_TYPE_NORMAL || offset + regs.PCI_X_STATUS + 4 > config.size) return false
+  const status = config.read32(offset + regs.PCI_X_STATUS)
+  return (status & (regs.PCI_X_STATUS_266MHZ | regs.PCI_X_STATUS_533MHZ)) !== 0
+}
+
+/** How a device says that it has none, where its first one would be: with zeros, or with an id of all ones that leads nowhere. */
+function saysNone(word: number): boolean {
+  return word === 0 || (word & 0xfff0_ffff) >>> 0 === 0xffff
+}
+
 /** Walks the extended list. Throws only what `config` itself throws, whatever the device answers. */
 export function walkExtendedCapabilities(config: ConfigSpace): Walk<ExtendedCapability> {
   if (!isPresent(config)) return { capabilities: [], problems: [absent()] }
+  const bearer = walkCapabilities(config).capabilities.find((each) => listsBeyond256(config, each))
+  if (bearer === undefined) return { capabilities: [], problems: [] }
   if (config.size <= regs.PCI_CFG_SPACE_SIZE) {
-    const express = walkCapabilities(config).capabilities.find(({ id }) => id === regs.PCI_CAP_ID_EXP)
-    if (express === undefined) return { capabilities: [], problems: [] }
+    if (bearer.id !== regs.PCI_CAP_ID_EXP) return { capabilities: [], problems: [] }
     const message = `a PCI Express device, but its configuration space ends after ${config.size} bytes`
-    const problem = { kind: 'no-extended-space', list: 'extended', offset: express.offset, message } as const
+    const problem = { kind: 'no-extended-space', list: 'extended', offset: bearer.offset, message } as const
     return { capabilities: [], problems: [problem] }
   }
-  // A word of zeros where the first capability would be is how a device says that it has none.
-  if (config.read32(regs.PCI_CFG_SPACE_SIZE) === 0) return { capabilities: [], problems: [] }
+  if (saysNone(config.read32(regs.PCI_CFG_SPACE_SIZE))) return { capabilities: [], problems: [] }
   return follow(extendedList(config), regs.PCI_CFG_SPACE_SIZE, regs.PCI_CFG_SPACE_SIZE)
 }

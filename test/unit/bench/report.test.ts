@@ -1,8 +1,8 @@
 // The charts of a run, its page, and its SVG files.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
+import { temporaryFolder } from '../../temporary.js'
 
 import { chartsOf } from '../../../bench/charts.js'
 import { ROOT } from '../../../bench/limits.js'
@@ -138,13 +138,8 @@ drawn(
 )
 
 drawn('each chart as an SVG file (needs echarts, from `npm ci` in bench/)', (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'node-vfio-'))
-  try {
-    const files = writeSvgs(join(folder, 'new'), ROWS)
-    t.is(files.length, 5)
-    for (const file of files) t.regex(readFileSync(file, 'utf8'), /^<svg [^]*<\/svg>\s*$/)
-    t.regex(readFileSync(files[0]!, 'utf8'), />signal</)
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
+  const files = writeSvgs(join(temporaryFolder(t, 'charts'), 'new'), ROWS)
+  t.is(files.length, 5)
+  for (const file of files) t.regex(readFileSync(file, 'utf8'), /^<svg [^]*<\/svg>\s*$/)
+  t.regex(readFileSync(files[0]!, 'utf8'), />signal</)
 })

@@ -1,21 +1,15 @@
 // `vfio bench`: one quick row measured for real, with the limit compiled by this machine's compiler and without one.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { cacheFolder, Compiler, findCompiler } from '../../../ts/bench/compiler.js'
 import { ROW_NAMES } from '../../../ts/bench/rows.js'
 import { benchText } from '../../../ts/cli/bench.js'
 import type { BenchOutput } from '../../../ts/cli/output.js'
+import { temporaryFolder } from '../../temporary.js'
 import { SANITIZED } from '../support.js'
 import { cliTest } from './run.js'
 import { ROOT } from './schemas.js'
-
-function temporary(t: ExecutionContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'node-vfio-bench-test-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
 
 /** For the tests of this file that change it, which are serial. */
 async function withEnvironment<T>(changes: Record<string, string>, body: () => Promise<T>): Promise<T> {
@@ -60,7 +54,7 @@ test('CXX is the compiler, and the only one', (t) => {
     none: 'CXX is no-such-compiler, which is no program here',
   })
   t.is(findCompiler({ CXX: process.execPath, PATH: '' }), process.execPath)
-  const nothing = findCompiler({ PATH: temporary(t) })
+  const nothing = findCompiler({ PATH: temporaryFolder(t, 'bench-test') })
   t.regex((nothing as { none: string }).none, /no C\+\+ compiler: install one \(apt install g\+\+/)
 })
 
@@ -70,7 +64,7 @@ test('the cache is where XDG_CACHE_HOME says, if that is absolute', (t) => {
 })
 
 test('what does not compile is told, and leaves nothing behind', (t) => {
-  const folder = temporary(t)
+  const folder = temporaryFolder(t, 'bench-test')
   const said: string[] = []
   const compiler = new Compiler({
     env: { CXX: '/bin/false', XDG_CACHE_HOME: folder },
@@ -131,7 +125,10 @@ if (process.platform === 'linux') {
 
   test.serial('a row beside its limit, which is compiled once', async (t) => {
     // Under the sanitizers, their library would be in the compiler too.
-    const environment = { XDG_CACHE_HOME: temporary(t), ...(SANITIZED ? { LD_PRELOAD: '' } : {}) }
+    const environment = {
+      XDG_CACHE_HOME: temporaryFolder(t, 'bench-test'),
+      ...(SANITIZED ? { LD_PRELOAD: '' } : {}),
+    }
     const { row, err } = await measure(t, environment)
     t.regex(err, /compiling eventfd-signal into .*\/node-vfio\/bench\//)
     t.is(row.runs, 3)
@@ -141,7 +138,7 @@ if (process.platform === 'linux') {
   })
 
   test.serial('without a compiler our figure stands alone, and why is told', async (t) => {
-    const empty = temporary(t)
+    const empty = temporaryFolder(t, 'bench-test')
     const { row, err } = await measure(t, { PATH: empty, CXX: '', XDG_CACHE_HOME: empty })
     t.regex(err, /without the C\+\+ limits: there is no C\+\+ compiler: install one/)
     t.true(row.ours! > 0)

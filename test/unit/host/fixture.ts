@@ -1,10 +1,10 @@
 // Builds trees that look like sysfs in a temporary directory, links included. It must not use the code under
 // test.
 
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { temporaryFolder } from '../../temporary.js'
 
 /** A PCI device to put into the tree; what is left out is as edu has it, or absent. */
 export interface PciFixture {
@@ -30,7 +30,7 @@ export class SysfsTree {
   readonly root: string
 
   constructor() {
-    this.root = realpathSync(mkdtempSync(join(tmpdir(), 'node-vfio-sysfs-')))
+    this.root = temporaryFolder(null, 'sysfs')
   }
 
   path(...parts: string[]): string {

@@ -1,32 +1,17 @@
 // The process that writes: what it writes and sees, its errors, and one that sleeps. Ordinary files stand for attributes.
 
 import { execFileSync } from 'node:child_process'
-import {
-  closeSync,
-  constants,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { closeSync, constants, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import test, { type ExecutionContext } from 'ava'
+import test from 'ava'
 import { VfioError } from '../../../ts/errors.js'
 import { KernelIo } from '../../../ts/host/io.js'
+import { temporaryFolder } from '../../temporary.js'
 
 const linuxTest = process.platform === 'linux' ? test.serial : test.skip
 
-function folder(t: ExecutionContext): string {
-  const path = mkdtempSync(join(tmpdir(), 'node-vfio-io-'))
-  t.teardown(() => rmSync(path, { recursive: true }))
-  return path
-}
-
 linuxTest('a line is written in one write, and nothing is created', async (t) => {
-  const path = folder(t)
+  const path = temporaryFolder(t, 'io')
   const file = join(path, 'attribute')
   writeFileSync(file, 'before, and longer\n')
   const io = new KernelIo()
@@ -41,7 +26,7 @@ linuxTest('a line is written in one write, and nothing is created', async (t) =>
 })
 
 linuxTest('what is there is seen, and what is not is nothing', async (t) => {
-  const path = folder(t)
+  const path = temporaryFolder(t, 'io')
   writeFileSync(join(path, 'text'), ' (null)\n')
   symlinkSync('../../drivers/vfio-pci', join(path, 'driver'))
   const io = new KernelIo()
@@ -58,7 +43,7 @@ linuxTest('what is there is seen, and what is not is nothing', async (t) => {
 })
 
 linuxTest('a write that sleeps is given up, and others go on', async (t) => {
-  const path = folder(t)
+  const path = temporaryFolder(t, 'io')
   const pipe = join(path, 'pipe')
   execFileSync('mkfifo', [pipe])
   const io = new KernelIo({ timeout: 400 })

@@ -2,20 +2,18 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { VfioError } from '../../../ts/errors.js'
 import { ChangeLock } from '../../../ts/merged/change/lock.js'
+import { temporaryFolder } from '../../temporary.js'
 
 const lockTest = process.platform === 'linux' ? test.serial : test.skip
 
 function folder(t: ExecutionContext): string {
   // Longer than a socket's address may be.
-  const path = join(mkdtempSync(join(tmpdir(), 'node-vfio-lock-')), 'x'.repeat(120))
-  t.teardown(() => rmSync(path, { recursive: true, force: true }))
-  return path
+  return join(temporaryFolder(t, 'lock'), 'x'.repeat(120))
 }
 
 const LOCK = JSON.stringify(new URL('../../../ts/merged/change/lock.js', import.meta.url).href)

@@ -118,6 +118,55 @@ test('a PCI Express device of which 256 bytes can be read', (t) => {
   t.deepEqual(kinds(config), ['extended no-extended-space e0'])
 })
 
+/** edu, with a list beyond 256 bytes that only PCI Express and PCI-X in mode 2 can have. */
+function longEdu(edit: (space: BufferConfig) => void): PciConfig {
+  const space = parseDump(4096, `${EDU.trim()}\n100: 03 00 01 00 56 34 12 ff ff 00 54 52`)
+  edit(space)
+  return new PciConfig(space)
+}
+
+test('extended: what a conventional device shows beyond 256 bytes is no list', (t) => {
+  const config = longEdu(() => undefined)
+  t.is(config.space.size, 4096)
+  t.deepEqual(config.extendedCapabilities(), [])
+  t.deepEqual(config.problems(), [])
+})
+
+test('extended: a bridge that echoes the first 256 bytes invents no capability', (t) => {
+  const config = longEdu((space) => {
+    for (let offset = 0; offset < 256; offset++) {
+      for (let page = 256; page < 4096; page += 256) space.write8(page + offset, space.read8(offset))
+    }
+  })
+  t.deepEqual(config.extendedCapabilities(), [])
+  t.deepEqual(config.problems(), [])
+})
+
+test('extended: a PCI-X device has a list in mode 2 alone', (t) => {
+  const pcix = (status: number, type = 0): PciConfig =>
+    longEdu((space) => {
+      space.write8(0x0e, type)
+      space.write8(0x41, 0x60)
+      space.write32(0x60, 0x0007)
+      space.write32(0x64, status)
+    })
+  t.deepEqual(offsets(pcix(0x0003_0000).extendedCapabilities()), [])
+  t.deepEqual(offsets(pcix(0x4003_0000).extendedCapabilities()), [0x100])
+  t.deepEqual(offsets(pcix(0x8003_0000).extendedCapabilities()), [0x100])
+  t.deepEqual(offsets(pcix(0xc003_0000, 1).extendedCapabilities()), [])
+  const short = edu((space) => space.write32(0x40, 0x0007))
+  t.deepEqual(short.problems(), [])
+})
+
+test('extended: an id of all ones that leads nowhere means that there is none', (t) => {
+  const config = e1000e((space) => space.write32(0x100, 0x0000ffff))
+  t.deepEqual(config.extendedCapabilities(), [])
+  t.deepEqual(config.problems(), [])
+  // What points on is a capability, whatever its id.
+  const other = e1000e((space) => space.write32(0x100, 0x1401ffff))
+  t.deepEqual(offsets(other.extendedCapabilities()), [0x100, 0x140])
+})
+
 test('extended: a loop', (t) => {
   const config = e1000e((space) => space.write32(0x140, 0x10010003))
   t.deepEqual(offsets(config.extendedCapabilities()), [0x100, 0x140])
@@ -201,6 +250,8 @@ const randomSpace = fc
     }
     const bytes = new Uint8Array(size).map(() => (random() < density * 255 ? random() : 0))
     bytes[0x06] = 0x10
+    // Half of them of PCI Express, whose extended list is followed too.
+    if (size > 64 && (seed & 1) === 1) bytes.set([0x10], (bytes[0x34] = 0x40))
     return new BufferConfig(bytes)
   })
 
