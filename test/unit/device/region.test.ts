@@ -3,7 +3,7 @@ import { ftruncateSync } from 'node:fs'
 import test from 'ava'
 
 import { GuestMemory, type Region, VfioError } from '../../../ts/index.js'
-import { memoryRegion } from '../support.js'
+import { memoryRegion, shrinkableMemory } from '../support.js'
 
 const WIDTHS = [1, 2, 4] as const
 
@@ -290,7 +290,7 @@ test('view: memory-like regions only, and only where they are mapped', (t) => {
 })
 
 test('a region that stops answering reads as all ones and drops writes until it is mapped again', (t) => {
-  using memory = GuestMemory.create(2 * 4096)
+  using memory = shrinkableMemory(2 * 4096)
   let decodes = true
   const region = memoryRegion(memory, { decodes: () => decodes })
   region.write32(0, 0x1234)
