@@ -7,7 +7,8 @@ interface Refusal {
 
 const REFUSALS: Record<string, Refusal> = {
   'KVM_CREATE_VM EBUSY': {
-    remedy: "Another hypervisor of this host (VirtualBox, VMware) has the processor's virtualization: stop it.",
+    remedy:
+      "Another hypervisor of this host (VirtualBox, VMware) has the processor's virtualization: stop it.",
   },
   'KVM_CREATE_IRQCHIP EEXIST': { remedy: 'The machine has its chip already.' },
   'KVM_CREATE_IRQCHIP EINVAL': { remedy: 'The chip comes before the first vCPU: make a machine anew.' },
@@ -31,7 +32,8 @@ const REFUSALS: Record<string, Refusal> = {
       "The table takes pins of a chip that the machine has, GSIs below its limit (routing.limit), and messages to an APIC's address.",
   },
   'KVM_IRQFD EINVAL': {
-    remedy: 'An irqfd needs a chip in the kernel, and one that resamples a pin of it (GSI below 24, full chip).',
+    remedy:
+      'An irqfd needs a chip in the kernel, and one that resamples a pin of it (GSI below 24, full chip).',
   },
   'KVM_IOEVENTFD EINVAL': {
     remedy: 'A doorbell is 1, 2, 4 or 8 bytes, or any length without a match, and does not wrap around.',
@@ -47,19 +49,25 @@ const REFUSALS: Record<string, Refusal> = {
   'KVM_SET_CPUID2 EPERM': {
     reason: 'permission',
     remedy:
-      "The list offers the guest AMX (leaf 7, XTILEDATA), for which the process has no permission: arch_prctl(ARCH_REQ_XCOMP_GUEST_PERM), or clear those bits.",
+      'The list offers the guest AMX (leaf 7, XTILEDATA), for which the process has no permission: arch_prctl(ARCH_REQ_XCOMP_GUEST_PERM), or clear those bits.',
   },
-  'KVM_SET_CPUID2 E2BIG': { remedy: 'KVM takes 256 entries at most: leave out what the guest need not know.' },
-  'KVM_SET_REGS EINVAL': { remedy: 'The state of this vCPU is protected, or a register has bits that are reserved.' },
+  'KVM_SET_CPUID2 E2BIG': {
+    remedy: 'KVM takes 256 entries at most: leave out what the guest need not know.',
+  },
+  'KVM_SET_REGS EINVAL': {
+    remedy: 'The state of this vCPU is protected, or a register has bits that are reserved.',
+  },
   'KVM_SET_SREGS EINVAL': {
     remedy:
       'CR0, CR4 and EFER must agree (long mode: PG, PAE, LME and LMA together), and have no bit that CPUID does not offer.',
   },
   'KVM_SET_MP_STATE EINVAL': {
-    remedy: "Without APICs in the kernel only 0 (runnable) is a state, and 4 (SIPI received) can never be set.",
+    remedy:
+      'Without APICs in the kernel only 0 (runnable) is a state, and 4 (SIPI received) can never be set.',
   },
   'KVM_RUN EINVAL': {
-    remedy: 'The vCPU cannot run as it is set up: look at its mpState, and at what of kvm_run was written to.',
+    remedy:
+      'The vCPU cannot run as it is set up: look at its mpState, and at what of kvm_run was written to.',
   },
   'KVM_DEV_VFIO_FILE_ADD EINVAL': { remedy: 'The descriptor is of no VFIO group or device.' },
   'KVM_DEV_VFIO_FILE_ADD EEXIST': { remedy: 'The machine knows the file by another descriptor already.' },
@@ -83,7 +91,8 @@ const ANY: Record<string, Refusal> = {
       "KVM does not take these arguments as the machine stands: Documentation/virt/kvm/api.rst of the kernel's sources lists when.",
   },
   EIO: {
-    remedy: 'A machine obeys the process that made it only (fork and passed descriptors included), and none once it is broken: see dmesg.',
+    remedy:
+      'A machine obeys the process that made it only (fork and passed descriptors included), and none once it is broken: see dmesg.',
   },
 }
 

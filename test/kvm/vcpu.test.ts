@@ -152,18 +152,23 @@ kvmTest('a new vCPU has no CPUID entries, and takes a list of none', (t) => {
   t.deepEqual(made.vcpu.cpuid, [])
 })
 
-kvmTest('an instruction where no memory is: KVM’s internal error, with its name and where the guest was', (t) => {
-  // ljmp 0x2000:0x0010
-  using made = machine([0xea, 0x10, 0x00, 0x00, 0x20], { irqchip: 'none' })
-  const exit = made.vcpu.run()
-  t.like(exit, { reason: 'internal-error', suberror: 1, name: 'emulation', rip: 0x10n })
-  t.true(exit.reason === 'internal-error' && Array.isArray(exit.data))
-})
+kvmTest(
+  'an instruction where no memory is: KVM’s internal error, with its name and where the guest was',
+  (t) => {
+    // ljmp 0x2000:0x0010
+    using made = machine([0xea, 0x10, 0x00, 0x00, 0x20], { irqchip: 'none' })
+    const exit = made.vcpu.run()
+    t.like(exit, { reason: 'internal-error', suberror: 1, name: 'emulation', rip: 0x10n })
+    t.true(exit.reason === 'internal-error' && Array.isArray(exit.data))
+  },
+)
 
-kvmTest('a vCPU that is closed inside its own run() ends it, and one that is run inside it runs', async (t) => {
-  const kvm = new URL('../../ts/kvm/index.js', import.meta.url).href
-  const child = (within: string): ReturnType<typeof inChild> =>
-    inChild(`
+kvmTest(
+  'a vCPU that is closed inside its own run() ends it, and one that is run inside it runs',
+  async (t) => {
+    const kvm = new URL('../../ts/kvm/index.js', import.meta.url).href
+    const child = (within: string): ReturnType<typeof inChild> =>
+      inChild(`
     const { Worker } = await import('node:worker_threads')
     const { Kvm } = await import(${JSON.stringify(kvm)})
     const vm = Kvm.open().createVm({ irqchip: 'none' })
@@ -191,8 +196,9 @@ kvmTest('a vCPU that is closed inside its own run() ends it, and one that is run
     await new Promise((resolve) => inspector.once('message', resolve))
     try { console.log(vcpu.run().reason) } catch (error) { console.log(error.code) }
     process.exit()`)
-  const closed = await child('vcpu.close()')
-  t.is(closed.stdout, 'EBADF\n', closed.stderr)
-  const ran = await child('console.log(other.run().reason); vcpu.kick()')
-  t.is(ran.stdout, 'hlt\ninterrupted\n', ran.stderr)
-})
+    const closed = await child('vcpu.close()')
+    t.is(closed.stdout, 'EBADF\n', closed.stderr)
+    const ran = await child('console.log(other.run().reason); vcpu.kick()')
+    t.is(ran.stdout, 'hlt\ninterrupted\n', ran.stderr)
+  },
+)

@@ -83,11 +83,13 @@ test.serial('a Worker that closes its claim of a device leaves the peer mapping 
 })
 
 for (const iommu of IOMMUS) {
-  test.serial(`${iommu}: two Workers that open devices of one group at the same moment both get them`, async (t) => {
-    await rebind('bridgedRng', 'vfio-pci')
-    try {
-      const turns = new SharedArrayBuffer(8)
-      const code = `const turns = new Int32Array(data.turns)
+  test.serial(
+    `${iommu}: two Workers that open devices of one group at the same moment both get them`,
+    async (t) => {
+      await rebind('bridgedRng', 'vfio-pci')
+      try {
+        const turns = new SharedArrayBuffer(8)
+        const code = `const turns = new Int32Array(data.turns)
         const { setTimeout: sleep } = await import('node:timers/promises')
         const failures = []
         for (let round = 0; round < 60; round++) {
@@ -102,15 +104,16 @@ for (const iommu of IOMMUS) {
           } catch (error) { failures.push(round + ': ' + error.message) }
         }
         port.postMessage(failures)`
-      const workers = (['bridgedEdu1', 'bridgedEdu2'] as const).map((name) =>
-        inWorker(code, { turns, bdf: devices[name], iommu }),
-      )
-      t.deepEqual(await Promise.all(workers.map(message)), [[], []])
-      await Promise.all(workers.map((worker) => worker.terminate()))
-    } finally {
-      await rebind('bridgedRng', 'virtio-pci')
-    }
-  })
+        const workers = (['bridgedEdu1', 'bridgedEdu2'] as const).map((name) =>
+          inWorker(code, { turns, bdf: devices[name], iommu }),
+        )
+        t.deepEqual(await Promise.all(workers.map(message)), [[], []])
+        await Promise.all(workers.map((worker) => worker.terminate()))
+      } finally {
+        await rebind('bridgedRng', 'virtio-pci')
+      }
+    },
+  )
 
   test.serial(`${iommu}: devices of one group opened at once in one thread get one space`, async (t) => {
     await rebind('bridgedRng', 'vfio-pci')
@@ -126,7 +129,7 @@ for (const iommu of IOMMUS) {
       const error = await t.throwsAsync(VfioDevice.open(devices.bridgedEdu2, { iommu: space }), {
         instanceOf: VfioError,
       })
-      t.is(error?.reason, 'other-address-space')
+      t.is(error.reason, 'other-address-space')
       await first.close()
       await space.close()
     } finally {

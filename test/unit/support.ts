@@ -1,7 +1,15 @@
 // What the unit tests share: other processes and Workers that run a piece of code against the package, counting what a
 // process holds, and a region without a device. It must not know what is tested with it.
 import { spawn } from 'node:child_process'
-import { ftruncateSync, mkdtempSync, openSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
+import {
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'

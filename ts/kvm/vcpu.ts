@@ -72,7 +72,8 @@ export class Vcpu extends Handle {
       throw error instanceof VfioError ? this.#explained(error) : error
     }
     // Nothing: the environment is ending, and no JavaScript will see this.
-    this.#exit = reason === undefined ? { reason: 'interrupted' } : decodeExit(this.#window, reason, this.#rip)
+    this.#exit =
+      reason === undefined ? { reason: 'interrupted' } : decodeExit(this.#window, reason, this.#rip)
     return this.#exit
   }
 

@@ -344,7 +344,8 @@ test('the addon keeps its own bounds of polls and bulk accesses, whoever calls i
   using memory = GuestMemory.create(8192)
   const region = memoryRegion(memory, { size: 4096 })
   const { native } = region
-  const poll = (offset: number, width: number): unknown => addon().registersPoll(native, offset, width, 0n, 0n, 0)
+  const poll = (offset: number, width: number): unknown =>
+    addon().registersPoll(native, offset, width, 0n, 0n, 0)
   for (const [offset, width] of [
     [4096, 1],
     [4096, 4],
@@ -355,7 +356,11 @@ test('the addon keeps its own bounds of polls and bulk accesses, whoever calls i
     [0, 16],
     [2 ** 53 - 1, 1],
   ] as const) {
-    t.throws(() => poll(offset, width), { instanceOf: RangeError }, `poll at ${String(offset)}, ${String(width)}`)
+    t.throws(
+      () => poll(offset, width),
+      { instanceOf: RangeError },
+      `poll at ${String(offset)}, ${String(width)}`,
+    )
   }
   t.is(poll(4092, 4), 0n)
   for (const call of [addon().registersRead, addon().registersWrite]) {
