@@ -3,6 +3,8 @@
 import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
 
+import { kvmRefusal } from './kvm-refusals.js'
+
 /**
  * Causes that a program may want to tell apart although the kernel gives them one errno, or none.
  */
@@ -65,6 +67,33 @@ const errnoNames = new Map(
     .map(([name, number]) => [number, name]),
 )
 
+/** What the system's texts say of sockets, said of what the kernel means here: devices, memory, files. */
+const TEXTS: Record<string, string> = {
+  EADDRINUSE: 'address already in use',
+  EADDRNOTAVAIL: 'address not available',
+  EAFNOSUPPORT: 'family not supported',
+  EALREADY: 'already in progress',
+  ECONNABORTED: 'aborted',
+  ECONNREFUSED: 'refused by the other side',
+  ECONNRESET: 'ended by the other side',
+  EDESTADDRREQ: 'no destination given',
+  EHOSTDOWN: 'the other side is down',
+  EHOSTUNREACH: 'cannot be reached',
+  EISCONN: 'already connected',
+  EMSGSIZE: 'more than there is room for',
+  ENETDOWN: 'the link is down',
+  ENETUNREACH: 'cannot be reached',
+  ENOPROTOOPT: 'option not available',
+  ENOTCONN: 'not connected',
+  ENOTSOCK: 'not the right kind of file',
+  EOPNOTSUPP: 'operation not supported',
+  EPROTONOSUPPORT: 'protocol not supported',
+  EPROTOTYPE: 'wrong type',
+  ESHUTDOWN: 'already shut down',
+  ESOCKTNOSUPPORT: 'type not supported',
+  ETIMEDOUT: 'timed out',
+}
+
 function errnoName(errno: number): string {
   return errnoNames.get(errno) ?? `errno ${String(errno)}`
 }
@@ -74,7 +103,8 @@ let systemErrors: Map<number, [string, string]> | undefined
 
 function errnoText(errno: number): string {
   systemErrors ??= getSystemErrorMap()
-  return systemErrors.get(-errno)?.[1] ?? errnoName(errno)
+  const name = errnoName(errno)
+  return TEXTS[name] ?? systemErrors.get(-errno)?.[1] ?? name
 }
 
 /** Remedies that follow from the call and the errno alone, whoever made the call. */
@@ -187,6 +217,10 @@ const KNOWN: Record<string, VfioErrorContext> = {
   'region write EACCES': { remedy: 'The region is read-only (see region.flags).' },
 }
 
+function known(syscall: string, code: string): VfioErrorContext | undefined {
+  return KNOWN[`${syscall} ${code}`] ?? (syscall.startsWith('KVM_') ? kvmRefusal(syscall, code) : undefined)
+}
+
 /**
  * A refusal by the kernel, or a condition of the host that makes a call pointless. `code`, `errno` and `syscall` are as
  * in Node's own system errors; `syscall` is the uAPI name of the call (`VFIO_GROUP_SET_CONTAINER`).
@@ -212,7 +246,7 @@ export class VfioError extends Error {
     if (typeof errno !== 'number') throw new TypeError(`errno must be a number, not ${typeof errno}`)
     if (typeof syscall !== 'string') throw new TypeError(`syscall must be a string, not ${typeof syscall}`)
     const code = errnoName(errno)
-    const { subject, reason, remedy, available } = { ...KNOWN[`${syscall} ${code}`], ...context }
+    const { subject, reason, remedy, available } = { ...known(syscall, code), ...context }
     const about = subject === undefined ? syscall : `${syscall} on ${subject}`
     super(`${about}: ${errnoText(errno)} (${code})${remedy === undefined ? '' : `. ${remedy}`}`)
     this.code = code

@@ -77,12 +77,7 @@ Irqchip irqchipOf(const Napi::Value& value) {
 Napi::Value kvmCreateVm(const Napi::CallbackInfo& info) {
   const auto kvm = take<Kvm>(info[0], "kvm");
   const Irqchip irqchip = irqchipOf(info[1]);
-  int fd = 0;
-  do {
-    fd = ioctl(kvm->fd(), uapi::kKvmCreateVm, 0);
-    // Any signal that is pending keeps the kernel from making one; the slice of a run() that this thread has left sends
-    // one.
-  } while (fd < 0 && errno == EINTR);
+  const int fd = kvm->createMachine();
   checkCall(fd, "KVM_CREATE_VM");
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   return Handle::wrap(info.Env(), std::make_shared<Vm>(fd, kvm, irqchip, 0));

@@ -1,4 +1,4 @@
-// The CPUID lists.
+// Making machines, and the CPUID lists.
 #include "kvm/kvm.h"
 
 #include <sys/ioctl.h>
@@ -44,6 +44,16 @@ int writeCpuid(int fd, const std::vector<uapi::KvmCpuidEntry>& entries) {
     memcpy(bytes.data() + sizeof(uapi::KvmCpuid), entries.data(), entries.size() * sizeof entries[0]);
   }
   return ioctl(fd, uapi::kKvmSetCpuid, bytes.data()) != 0 ? errno : 0;
+}
+
+int Kvm::createMachine() const {
+  int machine = 0;
+  do {
+    machine = ioctl(fd(), uapi::kKvmCreateVm, 0);
+    // Any signal that is pending keeps the kernel from making one; the slice of a run() that this thread has left sends
+    // one.
+  } while (machine < 0 && errno == EINTR);
+  return machine;
 }
 
 int Kvm::supportedCpuid(std::vector<uapi::KvmCpuidEntry>& entries) const {

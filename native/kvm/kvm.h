@@ -16,6 +16,8 @@ class Kvm : public File {
 
   explicit Kvm(int fd) : File(kKind, fd) {}
 
+  // KVM_CREATE_VM: its descriptor, or -1 and errno.
+  int createMachine() const;
   // KVM_GET_SUPPORTED_CPUID. 0, or an errno.
   int supportedCpuid(std::vector<uapi::KvmCpuidEntry>& entries) const;
 };

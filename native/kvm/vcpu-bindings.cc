@@ -141,7 +141,7 @@ struct RunContext {
 };
 
 // Asked between slices. The vCPU may have been closed by JavaScript that ran in there.
-bool goesOn(const void* context) {
+bool goesOn(void* context) {
   const auto& [env, slot] = *static_cast<const RunContext*>(context);
   return javascriptMayRun(env) && slot.object != nullptr;
 }
@@ -157,7 +157,7 @@ napi_value runVcpu(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   const auto vcpu = std::static_pointer_cast<Vcpu>(slot.object);
-  const RunContext context = {env, slot};
+  RunContext context = {env, slot};
   Vcpu::End end = Vcpu::End::kExit;
   const int error = vcpu->enter(goesOn, &context, end);
   if (error != 0) [[unlikely]] {

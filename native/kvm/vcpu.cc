@@ -37,7 +37,7 @@ std::shared_ptr<Vcpu> Vcpu::adopt(std::shared_ptr<Vm> vm, int fd, uint32_t id, i
 // Before the machine is let go: its memory must not be given back while a vCPU could still reach it.
 Vcpu::~Vcpu() { closeFile(); }
 
-int Vcpu::enter(bool (*mayRun)(const void*), const void* context, End& end) {
+int Vcpu::enter(bool (*mayRun)(void*), void* context, End& end) {
   const std::unique_lock<std::mutex> busy = still();
   if (!busy) return EBUSY;
   int error = 0;

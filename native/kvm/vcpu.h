@@ -39,7 +39,7 @@ class Vcpu : public File {
 
   // KVM_RUN until the guest needs its host, or somebody its thread. `mayRun` is asked at each slice's end; false ends
   // the call (kStopped). 0, or an errno: EBUSY when another thread runs it.
-  int enter(bool (*mayRun)(const void*), const void* context, End& end);
+  int enter(bool (*mayRun)(void*), void* context, End& end);
 
   // Ends the run() under way, or the next one, once. From any thread.
   void kick();

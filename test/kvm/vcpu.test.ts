@@ -1,7 +1,7 @@
 // Running guests of a few instructions.
 import { VfioError } from '../../ts/index.js'
 
-import { SANITIZED } from '../unit/support.js'
+import { SANITIZED, inChild } from '../unit/support.js'
 import { CODE, COUNTER, kvmTest, machine, runInWorker } from './support.js'
 
 /** Milliseconds. */
@@ -144,3 +144,61 @@ kvmTest('what a thread does after run() does not feel the end of its slice', (t)
   }
   t.true(made > 0)
 })
+
+kvmTest('a new vCPU has no CPUID entries, and takes a list of none', (t) => {
+  using made = machine([0xf4])
+  t.deepEqual(made.vcpu.cpuid, [])
+  made.vcpu.cpuid = []
+  t.deepEqual(made.vcpu.cpuid, [])
+})
+
+kvmTest(
+  'an instruction where no memory is: KVM’s internal error, with its name and where the guest was',
+  (t) => {
+    // ljmp 0x2000:0x0010
+    using made = machine([0xea, 0x10, 0x00, 0x00, 0x20], { irqchip: 'none' })
+    const exit = made.vcpu.run()
+    t.like(exit, { reason: 'internal-error', suberror: 1, name: 'emulation', rip: 0x10n })
+    t.true(exit.reason === 'internal-error' && Array.isArray(exit.data))
+  },
+)
+
+kvmTest(
+  'a vCPU that is closed inside its own run() ends it, and one that is run inside it runs',
+  async (t) => {
+    const kvm = new URL('../../ts/kvm/index.js', import.meta.url).href
+    const child = (within: string): ReturnType<typeof inChild> =>
+      inChild(`
+    const { Worker } = await import('node:worker_threads')
+    const { Kvm } = await import(${JSON.stringify(kvm)})
+    const vm = Kvm.open().createVm({ irqchip: 'none' })
+    const memory = vfio.GuestMemory.create(0x10000)
+    vm.addMemory({ guestAddress: 0n, memory })
+    // jmp $; hlt
+    new Uint8Array(memory.buffer).set([0xeb, 0xfe, 0xf4], 0x1000)
+    const made = (id, rip) => {
+      const vcpu = vm.createVcpu(id)
+      vcpu.specialRegisters = { cs: { ...vcpu.specialRegisters.cs, base: 0n, selector: 0 } }
+      vcpu.registers = { rip, rflags: 2n }
+      return vcpu
+    }
+    const vcpu = made(0, 0x1000n), other = made(1, 0x1002n)
+    globalThis.within = () => { ${within} }
+    const inspector = new Worker(\`
+      const { Session } = require('node:inspector')
+      require('node:worker_threads').parentPort.postMessage(1)
+      setTimeout(() => {
+        const session = new Session()
+        session.connectToMainThread()
+        session.post('Runtime.evaluate', { expression: 'within()' })
+      }, 300)
+      setInterval(() => undefined, 1000)\`, { eval: true, execArgv: [] })
+    await new Promise((resolve) => inspector.once('message', resolve))
+    try { console.log(vcpu.run().reason) } catch (error) { console.log(error.code) }
+    process.exit()`)
+    const closed = await child('vcpu.close()')
+    t.is(closed.stdout, 'EBADF\n', closed.stderr)
+    const ran = await child('console.log(other.run().reason); vcpu.kick()')
+    t.is(ran.stdout, 'hlt\ninterrupted\n', ran.stderr)
+  },
+)

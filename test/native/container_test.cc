@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "fake_kernel.h"
+#include "memory/region_mapping.h"
 
 using nodevfio::Container;
 using nodevfio::DmaMapping;
 using nodevfio::Mapping;
+using nodevfio::RegionMapping;
 
 namespace {
 
@@ -264,4 +266,58 @@ TEST_CASE("withdrawn: what was being mapped meanwhile is unmapped again") {
   CHECK(kernel.mappings.empty());
   CHECK(container.mappingCount() == 0);
   CHECK(going.use_count() == 1);
+}
+
+TEST_CASE("DmaMapping: one of a generation that has gone unmaps nothing of the next") {
+  FakeKernel kernel;
+  constexpr uint32_t kDriver = 3;
+  const auto container = std::make_shared<Container>(FakeKernel::kContainerFd, kDriver);
+  record(*container, 0, kPage);
+  {
+    const DmaMapping old(container, 0, kPage);
+    // The last group goes: its driver with all that was mapped. The container knows by what its info is then.
+    kernel.mappings.clear();
+    kernel.nextError = EINVAL;
+    CHECK(container->leave([] { return 0; }) == 0);
+    CHECK(container->mappingCount() == 0);
+    record(*container, 0, kPage);
+  }
+  CHECK(kernel.unmaps == 0);
+  CHECK(container->mappingCount() == 1);
+}
+
+TEST_CASE("DmaMapping: what is left to who has its address stays mapped") {
+  FakeKernel kernel;
+  const auto container = std::make_shared<Container>(FakeKernel::kContainerFd);
+  record(*container, 0, kPage);
+  {
+    DmaMapping mapping(container, 0, kPage);
+    mapping.leave();
+    CHECK(container.use_count() == 1);
+  }
+  CHECK(kernel.unmaps == 0);
+  CHECK(container->mappingCount() == 1);
+}
+
+TEST_CASE("RegionMapping: taken from a space with the last region that shows it, not with the first") {
+  FakeKernel kernel;
+  const auto container = std::make_shared<Container>(FakeKernel::kContainerFd);
+  const int fd = memfd_create("bar", MFD_CLOEXEC);
+  REQUIRE(ftruncate(fd, kPage) == 0);
+  int error = 0;
+  const auto shared = RegionMapping::create(fd, 0, kPage, PROT_READ | PROT_WRITE, error);
+  REQUIRE(shared != nullptr);
+  REQUIRE(shared->show());
+  shared->mappedInto(container);
+  REQUIRE(container->map(shared, 0, kPage, 0x1000, 3) == 0);
+  shared->hide();
+  CHECK(kernel.mappings.size() == 1);
+  CHECK_FALSE(shared->withdrawn());
+  REQUIRE(container->map(shared, 0, kPage, 0x3000, 3) == 0);
+  shared->hide();
+  CHECK(kernel.mappings.empty());
+  CHECK(container->mappingCount() == 0);
+  // Whoever comes next needs another.
+  CHECK_FALSE(shared->show());
+  close(fd);
 }

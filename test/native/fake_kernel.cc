@@ -87,6 +87,11 @@ int FakeKernel::machineRequest(unsigned long number, void* argument) {
     if ((bell.flags & uapi::kIoeventfdDeassign) != 0) return doorbells.erase(key) != 0 ? 0 : ENOENT;
     return doorbells.insert(key).second ? 0 : EEXIST;
   }
+  if (number == uapi::kKvmCreateVm) return 0;
+  if (number == uapi::kKvmCreateDevice && kvmDevice >= 0) {
+    static_cast<uapi::KvmCreateDevice*>(argument)->fd = static_cast<uint32_t>(kvmDevice);
+    return 0;
+  }
   return ENOTTY;
 }
 

@@ -43,6 +43,8 @@ class FakeKernel {
   std::function<int(unsigned long number, void* argument)> device;
   std::set<int> files;  // real descriptors that count as well
 
+  int kvmDevice = -1;  // what KVM_CREATE_DEVICE gives: one of `files`
+
   uint32_t limit = 4096;  // of routes and of slots
   std::map<uint32_t, nodevfio::uapi::KvmUserspaceMemoryRegion> slots;
   std::vector<nodevfio::uapi::KvmIrqRoutingEntry> routes;                  // as last written

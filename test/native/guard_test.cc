@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using nodevfio::GuardedMapping;
@@ -63,6 +64,9 @@ void readAt(const nodevfio::Mapping& mapping, size_t offset) {
 // Holds a thread up where the scheduler may: in the handler, before the stand-in is in place.
 std::atomic<bool> holdStandIns{false};
 std::atomic<bool> heldUp{false};
+
+// Runs after a mapping was put back, before its remap goes on.
+void (*afterRemap)() = nullptr;
 
 // A handler of somebody else's: it counts, and makes the address readable so that the access can go on.
 std::atomic<int> otherHandlerCalls{0};
@@ -125,7 +129,11 @@ extern "C" __attribute__((visibility("default"))) void* mmap(void* address, size
     while (holdStandIns) {
     }
   }
-  return reinterpret_cast<void*>(syscall(SYS_mmap, address, size, protection, flags, fd, offset));
+  void* const mapped = reinterpret_cast<void*>(syscall(SYS_mmap, address, size, protection, flags, fd, offset));
+  if (afterRemap != nullptr && (flags & MAP_SHARED) != 0 && (flags & MAP_FIXED) != 0) {
+    std::exchange(afterRemap, nullptr)();
+  }
+  return mapped;
 }
 
 TEST_CASE("guard: a device that answers is read and written as usual") {
@@ -256,6 +264,74 @@ TEST_CASE("guard: a stand-in that arrives after a remap is not forgotten") {
   REQUIRE(mapping->remap(bar.fd()) == 0);
   CHECK(registerAt(*mapping, 0) == 0);
   CHECK_FALSE(mapping->mark().faulted());
+}
+
+TEST_CASE("guard: a remap acknowledges no fault that came after it began") {
+  static const FakeBar* bar = nullptr;
+  static const nodevfio::Mapping* mapped = nullptr;
+  const FakeBar own(1);
+  const auto mapping = own.map();
+  bar = &own;
+  mapped = mapping.get();
+  own.decode(false);
+  readAt(*mapping, 0);
+  own.decode(true);
+  afterRemap = [] {
+    bar->decode(false);
+    readAt(*mapped, 0);
+    bar->decode(true);
+  };
+  REQUIRE(mapping->remap(own.fd()) == 0);
+  const bool ran = afterRemap == nullptr;
+  CHECK(ran);
+  // A stand-in is there, and is known to be.
+  CHECK(registerAt(*mapping, 0) == kOnes);
+  CHECK(mapping->mark().faulted());
+}
+
+TEST_CASE("guard: comes on top again over a handler that passes on to it, without a circle") {
+  const Handler last(otherHandler);
+  const FakeBar bar(1);
+  auto mapping = bar.map();
+  // Somebody who calls what was there before.
+  static struct sigaction before = {};
+  struct sigaction passing = {};
+  passing.sa_sigaction = [](int signal, siginfo_t* info, void* context) { before.sa_sigaction(signal, info, context); };
+  passing.sa_flags = SA_SIGINFO;
+  REQUIRE(sigaction(SIGBUS, &passing, &before) == 0);
+  mapping.reset();
+  mapping = bar.map();
+  CHECK(guardIntact());
+  raise(SIGBUS);
+  CHECK(otherHandlerCalls == 1);
+  bar.decode(false);
+  CHECK(registerAt(*mapping, 0) == kOnes);
+  CHECK(otherHandlerCalls == 1);
+  mapping.reset();
+  CHECK(handledBy(passing.sa_sigaction));
+}
+
+TEST_CASE("guard: is put back over a handler that knows of none before it, and after that took all away") {
+  const Handler last(otherHandler);
+  const FakeBar bar(1);
+  const auto mapping = bar.map();
+  {
+    const Handler over(plainHandler);
+    CHECK_FALSE(guardIntact());
+    CHECK(nodevfio::restoreGuard());
+    CHECK(guardIntact());
+    bar.decode(false);
+    CHECK(registerAt(*mapping, 0) == kOnes);
+    raise(SIGBUS);
+    CHECK(otherHandlerCalls == 1);
+    bar.decode(true);
+    REQUIRE(mapping->remap(bar.fd()) == 0);
+  }
+  signal(SIGBUS, SIG_DFL);
+  CHECK_FALSE(guardIntact());
+  CHECK(nodevfio::restoreGuard());
+  bar.decode(false);
+  CHECK(registerAt(*mapping, 0) == kOnes);
 }
 
 TEST_CASE("guard: many mappings, each with its own mark") {

@@ -2,12 +2,14 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <set>
 #include <thread>
 
 #include "event/eventfd.h"
@@ -21,6 +23,7 @@ using nodevfio::EventFd;
 using nodevfio::Ioeventfd;
 using nodevfio::Irqchip;
 using nodevfio::Irqfd;
+using nodevfio::Kvm;
 using nodevfio::Memory;
 using nodevfio::MemorySlots;
 using nodevfio::Routes;
@@ -231,6 +234,47 @@ TEST_CASE("Irqfd: what is refused leaves no claim behind") {
   CHECK(Irqfd::create(vm, interrupt, gsi, nullptr, error) == nullptr);
   CHECK(error == EBUSY);
   CHECK(vm->routes.free(kVm, gsi) == 0);
+}
+
+TEST_CASE("Kvm: a machine is made although a signal came first") {
+  FakeKernel kernel;
+  const Kvm kvm(kVm);
+  kernel.nextError = EINTR;
+  CHECK(kvm.createMachine() >= 0);
+  kernel.nextError = ENOMEM;
+  CHECK(kvm.createMachine() == -1);
+  CHECK(errno == ENOMEM);
+}
+
+TEST_CASE("VfioFiles: a file is counted, told to KVM once, and taken away with its last user") {
+  FakeKernel kernel;
+  const int device = memfd_create("kvm-vfio", MFD_CLOEXEC);
+  REQUIRE(device >= 0);
+  kernel.kvmDevice = device;
+  kernel.files.insert(device);
+  std::set<int> known;
+  kernel.device = [&](unsigned long number, void* argument) {
+    if (number != uapi::kKvmSetDeviceAttr) return -ENOTTY;
+    const auto& request = *static_cast<uapi::KvmDeviceAttr*>(argument);
+    const int file = *reinterpret_cast<int32_t*>(request.addr);
+    if (request.attr == uapi::kDevVfioFileAdd) return known.insert(file).second ? 0 : -EEXIST;
+    return known.erase(file) != 0 ? 0 : -ENOENT;
+  };
+  {
+    nodevfio::VfioFiles files;
+    CHECK(files.add(kVm, 100) == 0);
+    CHECK(files.add(kVm, 100) == 0);
+    CHECK(files.add(kVm, 101) == 0);
+    CHECK(known == std::set<int>{100, 101});
+    CHECK(files.remove(100) == 0);
+    // Another device of the group is still there.
+    CHECK(known == std::set<int>{100, 101});
+    CHECK(files.remove(100) == 0);
+    CHECK(known == std::set<int>{101});
+    CHECK(files.remove(100) == ENOENT);
+    CHECK(files.remove(101) == 0);
+    CHECK(known.empty());
+  }
 }
 
 TEST_CASE("Ioeventfd: one per address, length and value; none in writable memory; taken away with the object") {

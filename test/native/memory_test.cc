@@ -42,6 +42,19 @@ TEST_CASE("Memory::create: of the size asked for, zeroed, not inherited by child
   for (size_t i = 0; i < home->size(); i += 512) CHECK(home->address()[i] == 0);
 }
 
+TEST_CASE("Memory::create: whoever has the descriptor can neither shorten nor lengthen it") {
+  int error = 0;
+  const auto memory = Memory::create(2 * pageSize(), 0, error);
+  REQUIRE(memory != nullptr);
+  CHECK(ftruncate(memory->fd(), 0) == -1);
+  CHECK(errno == EPERM);
+  CHECK(ftruncate(memory->fd(), static_cast<off_t>(4 * pageSize())) == -1);
+  CHECK(fcntl(memory->fd(), F_ADD_SEALS, F_SEAL_WRITE) == -1);
+  CHECK(memory->keepsItsSize());
+  const Memory other(memfd_create("other", MFD_CLOEXEC), pageSize(), pageSize());
+  CHECK_FALSE(other.keepsItsSize());
+}
+
 TEST_CASE("Memory::create: the kernel's refusals arrive as errnos") {
   int error = 0;
   CHECK(Memory::create(UINT64_MAX / 2 + 1, 0, error) == nullptr);

@@ -197,6 +197,24 @@ test.serial('a line that stays up costs one handler call at a time', async (t) =
   })
 })
 
+test.serial('an INTx listener that closes itself in its handler leaves the line to the next', async (t) => {
+  await usingEdu(async (edu) => {
+    const intx = edu.device.irq('intx')
+    for (let round = 0; round < 5; round++) {
+      let calls = 0
+      const listener = intx.listen(() => {
+        listener.close()
+        edu.acknowledge()
+        calls++
+      })
+      edu.raise(1)
+      const end = performance.now() + 5000
+      while (calls === 0 && performance.now() < end) await sleep(5)
+      t.is(calls, 1, `listener ${String(round)}`)
+    }
+  })
+})
+
 test.serial('a handler of an INTx that throws or rejects does not leave it masked', async (t) => {
   await usingEdu(async (edu) => {
     const uncaught: unknown[] = []

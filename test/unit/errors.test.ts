@@ -1,4 +1,6 @@
 // VfioError: what it says, what it keeps, and the remedies that follow from a call and its errno.
+import { readdirSync, readFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import test from 'ava'
 
 import { VfioError, attempt, attemptAsync, EBUSY, EOPNOTSUPP } from '../../ts/errors.js'
@@ -66,4 +68,29 @@ test('attempt explains VfioErrors and lets others through as they are', async (t
     { instanceOf: VfioError },
   )
   t.is(rejected.subject, 'y')
+})
+
+test('no text names a socket: what is refused is a device, memory or a file', (t) => {
+  for (const [name, errno] of Object.entries(constants.errno)) {
+    const { message } = new VfioError(errno, 'x')
+    t.notRegex(message, /socket|transport|connection|\bpeer\b|network|\bhost\b/i, name)
+  }
+  t.regex(new VfioError(EOPNOTSUPP, 'x').message, /: operation not supported \(/)
+})
+
+test('every call of KVM explains its EPERM and its EINVAL', (t) => {
+  const folder = new URL('../../../native/kvm/', import.meta.url)
+  const calls = new Set(
+    readdirSync(folder)
+      .filter((name) => name.endsWith('.cc'))
+      .flatMap((name) => [...readFileSync(new URL(name, folder), 'utf8').matchAll(/"(KVM_[A-Z0-9_]+)"/g)])
+      .map(([, call]) => call ?? ''),
+  )
+  t.true(calls.size > 20)
+  for (const call of calls) {
+    for (const errno of [constants.errno.EPERM, constants.errno.EINVAL]) {
+      t.regex(new VfioError(errno, call).remedy ?? '', /^[A-Z].{20,}[.]$/, `${call} ${String(errno)}`)
+    }
+  }
+  t.is(new VfioError(constants.errno.EPERM, 'KVM_CREATE_VM').reason, 'permission')
 })

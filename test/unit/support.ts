@@ -1,13 +1,23 @@
 // What the unit tests share: other processes and Workers that run a piece of code against the package, counting what a
 // process holds, and a region without a device. It must not know what is tested with it.
 import { spawn } from 'node:child_process'
-import { readFileSync, readdirSync, readlinkSync } from 'node:fs'
+import {
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 
 import { type RegionInfo } from '../../ts/device/info.js'
 import { Region } from '../../ts/device/region.js'
-import { type GuestMemory } from '../../ts/iommu/guest-memory.js'
+import { GuestMemory } from '../../ts/iommu/guest-memory.js'
 
 /**
  * Runs under AddressSanitizer or ThreadSanitizer, whose code is slower, whose freed memory stays, and whose look for leaks at
@@ -125,6 +135,18 @@ export function held(): Held {
 export async function until(condition: () => boolean, milliseconds = 5000): Promise<void> {
   const end = performance.now() + milliseconds
   while (!condition() && performance.now() < end) await sleep(5)
+}
+
+/** Memory in a file that can be cut short, as that of others can; what is made here is sealed. */
+export function shrinkableMemory(size: number): GuestMemory {
+  const folder = mkdtempSync(join(tmpdir(), 'node-vfio-memory-'))
+  try {
+    const fd = openSync(join(folder, 'memory'), 'w+')
+    ftruncateSync(fd, size)
+    return GuestMemory.fromFd(fd)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 }
 
 /** A region of a kind over memory: all of it mapped, unless told otherwise. */

@@ -7,13 +7,15 @@ import {
   constants,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readFileSync,
   realpathSync,
   renameSync,
   rmSync,
+  statSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
-import { homedir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 
 /** The folder of package.json. */
@@ -74,6 +76,25 @@ export function cacheFolder({ XDG_CACHE_HOME = '' }: CompilerOptions['env']): st
   )
 }
 
+const OTHERS_WRITE = 0o022
+const STICKY = 0o1000
+
+/**
+ * Whether only this user and root can put something at a path, there or yet to be made: they own it and every folder on the
+ * way, and nobody else may write there. What another user could exchange is not run, least of all as root.
+ */
+function isOurs(path: string): boolean {
+  let at = path
+  while (!existsSync(at)) at = dirname(at)
+  for (at = realpathSync(at); ; at = dirname(at)) {
+    const { uid, mode } = statSync(at)
+    if (uid !== 0 && uid !== process.getuid?.()) return false
+    // In a folder like /tmp nobody touches what is another's.
+    if ((mode & OTHERS_WRITE) !== 0 && (mode & STICKY) === 0) return false
+    if (at === dirname(at)) return true
+  }
+}
+
 /** The folder of Node's own headers: those that the addon was built with, or those beside node. */
 function nodeHeaders(): string | undefined {
   const config = join(PACKAGE, 'build', 'config.gypi')
@@ -89,6 +110,7 @@ export class Compiler {
   readonly #env: CompilerOptions['env']
   readonly #say: CompilerOptions['say']
   readonly #compiler: string | None
+  #own: string | undefined
   readonly #made = new Map<string, string | None>()
 
   constructor({ env, say }: CompilerOptions) {
@@ -120,21 +142,43 @@ export class Compiler {
     return made
   }
 
+  /** Where programs go: the cache, or a folder for this run where others may write to the cache. Made if need be. */
+  #folder(cached: string): string | None {
+    try {
+      if (isOurs(cached)) {
+        mkdirSync(cached, { recursive: true, mode: 0o700 })
+        // In a folder like /tmp somebody else may have been there first.
+        if (isOurs(cached)) return realpathSync(cached)
+      }
+      if (this.#own === undefined) {
+        if (!isOurs(tmpdir())) return { none: `neither ${cached} nor ${tmpdir()} is safe from other users` }
+        const own = mkdtempSync(join(realpathSync(tmpdir()), 'node-vfio-bench-'))
+        process.once('exit', () => {
+          rmSync(own, { recursive: true, force: true })
+        })
+        this.#say(`${cached} is not this user's alone: compiling anew`)
+        this.#own = own
+      }
+      return this.#own
+    } catch (error) {
+      return { none: (error as Error).message }
+    }
+  }
+
   #make(source: string, name: string, more: readonly string[]): string | None {
     const compiler = this.#compiler
     if (typeof compiler !== 'string') return compiler
     const flags = [...FLAGS, ...more]
     const key = createHash('sha256').update([compiler, process.arch, ...flags].join('\0'))
     for (const file of [source, ...HEADERS]) key.update(readFileSync(file))
-    const folder = join(cacheFolder(this.#env), key.digest('hex').slice(0, 16))
+    const folder = this.#folder(join(cacheFolder(this.#env), key.digest('hex').slice(0, 16)))
+    if (typeof folder !== 'string') return folder
     const target = join(folder, name)
-    if (existsSync(target)) return target
-    this.#say(`compiling ${name} into ${folder} (${compiler})`)
-    try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 })
-    } catch (error) {
-      return { none: (error as Error).message }
+    if (existsSync(target)) {
+      if (isOurs(target)) return target
+      return { none: `${target} is not this user's alone, so it is not run: remove it` }
     }
+    this.#say(`compiling ${name} into ${folder} (${compiler})`)
     // Nobody may find half a program, another process that compiles the same among them.
     const unfinished = `${target}.${process.pid}`
     const { status, error, stderr } = spawnSync(compiler, [...flags, source, '-o', unfinished], {

@@ -204,8 +204,10 @@ export class InterruptIndex {
     }
     const { eventfd } = assigned
     let closed = false
+    // Also for a listener that was closed meanwhile, by its own handler for instance: the kernel masked the interrupt for
+    // whoever listens next too, and nobody else will take that back.
     const unmask = (): void => {
-      if (!closed && this.#enabled) this.unmask(vector)
+      if (this.#enabled) this.unmask(vector)
     }
     poller.add(eventfd, this.info.flags.automasked ? automasked(handler, unmask) : handler)
     const listener = {

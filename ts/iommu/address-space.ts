@@ -208,7 +208,7 @@ export class AddressSpace extends Handle {
    * Lets devices reach memory at an address of theirs (VFIO_IOMMU_MAP_DMA, IOMMU_IOAS_MAP). The memory is pinned until `unmap`.
    *
    * A `Region` is another device's own memory (peer to peer): what is mapped of a BAR goes to that device, and is unmapped
-   * when it closes. The type1 IOMMU of a VFIO container takes it; iommufd takes a region as a dma-buf only (`mapFile`).
+   * when the last Worker that has that region open closes it. The type1 IOMMU of a VFIO container takes it; iommufd takes a region as a dma-buf only (`mapFile`).
    * @param memory GuestMemory, a DmaBuffer, a page-aligned view of either's ArrayBuffer, or a Region
    * @returns the IOVA
    * @throws RangeError for other memory: an ordinary ArrayBuffer is not page-aligned; use `allocate`
@@ -509,7 +509,9 @@ export class AddressSpace extends Handle {
   #placeOwnedSync(piece: MemoryPiece, place: Placement): Placed {
     const found = this.#found(piece, place)
     if (found !== undefined) return { iova: found, mapping: undefined }
-    return this.#placer.ownedSync(piece, place, (iova) => this.#backend.mapOwnedSync(piece, iova, place.flags))
+    return this.#placer.ownedSync(piece, place, (iova) =>
+      this.#backend.mapOwnedSync(piece, iova, place.flags),
+    )
   }
 
   async #placeAsync(piece: MemoryPiece, place: Placement): Promise<Placed> {
@@ -529,8 +531,7 @@ export class AddressSpace extends Handle {
 
   #own(memory: GuestMemory, placed: Placed): DmaBuffer {
     const { iova } = placed
-    const mapping =
-      placed.mapping ?? addon().dmaMappingOwn(this.nativeInFlight, iova, BigInt(memory.size))
+    const mapping = placed.mapping ?? addon().dmaMappingOwn(this.nativeInFlight, iova, BigInt(memory.size))
     if (this.closed) {
       addon().handleRelease(mapping, false)
       throw new VfioError(EBADF, 'closed', { subject: this.label })

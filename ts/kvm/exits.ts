@@ -24,6 +24,35 @@ export interface MmioExit {
   data: Uint8Array
 }
 
+/** The processor refused the guest's state. */
+export interface FailEntryExit {
+  reason: 'fail-entry'
+  /** The processor's own number: VMX's exit reason or instruction error, SVM's exit code. */
+  hardwareReason: bigint
+  /** The host's processor that refused (Linux 5.9; 0 before). */
+  cpu: number
+  /** Where the guest was; null when the kernel does not tell. */
+  rip: bigint | null
+}
+
+/** What KVM could not do (KVM_INTERNAL_ERROR_*). */
+export type InternalError =
+  'emulation' | 'simultaneous-exceptions' | 'event-delivery' | 'unexpected-exit' | 'unknown'
+
+/** KVM cannot go on, for example with an instruction that it does not emulate. */
+export interface InternalErrorExit {
+  reason: 'internal-error'
+  suberror: number
+  /** The suberror in words. */
+  name: InternalError
+  /** Everything that KVM says of it, in 64-bit words, at most 16. */
+  data: bigint[]
+  /** The bytes of the instruction that could not be emulated, where KVM has them (Linux 5.14). */
+  instruction: Uint8Array | null
+  /** Where the guest was; null when the kernel does not tell. */
+  rip: bigint | null
+}
+
 /** What `Vcpu.run()` ended with. */
 export type VcpuExit =
   | IoExit
@@ -32,10 +61,8 @@ export type VcpuExit =
   | { reason: 'hlt' }
   /** A triple fault, or the guest turned its machine off. */
   | { reason: 'shutdown' }
-  /** The processor refused the guest's state. */
-  | { reason: 'fail-entry'; hardwareReason: bigint }
-  /** KVM cannot go on, for example with an instruction that it does not emulate. */
-  | { reason: 'internal-error'; suberror: number }
+  | FailEntryExit
+  | InternalErrorExit
   /** With the split irqchip: the guest has handled a level interrupt of the IOAPIC's vector. */
   | { reason: 'ioapic-eoi'; vector: number }
   /** KVM_SYSTEM_EVENT_*: 1 shut down, 2 reset, 3 crash. */
@@ -65,8 +92,44 @@ const KICKED = 0xffff_ffff
 // Where a reason's details begin.
 const DETAILS = 32
 
-/** @internal */
-export function decodeExit(window: DataView, reason: number): VcpuExit {
+const INTERNAL_ERRORS: Record<number, InternalError> = {
+  1: 'emulation',
+  2: 'simultaneous-exceptions',
+  3: 'event-delivery',
+  4: 'unexpected-exit',
+}
+const MOST_DATA = 16
+const EMULATION = 1
+const HAS_INSTRUCTION = 1n // KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES
+const MOST_INSTRUCTION = 15
+
+function internalError(window: DataView, rip: bigint | null): InternalErrorExit {
+  const suberror = window.getUint32(DETAILS, true)
+  const count = Math.min(window.getUint32(DETAILS + 4, true), MOST_DATA)
+  const data = Array.from({ length: count }, (_, i) => window.getBigUint64(DETAILS + 8 + i * 8, true))
+  // The first word is flags then, and the second begins with the length.
+  const told = suberror === EMULATION && count > 1 && ((data[0] ?? 0n) & HAS_INSTRUCTION) !== 0n
+  const length = Math.min(window.getUint8(DETAILS + 16), MOST_INSTRUCTION)
+  return {
+    reason: 'internal-error',
+    suberror,
+    name: INTERNAL_ERRORS[suberror] ?? 'unknown',
+    data,
+    // A copy: the page is the next exit's.
+    instruction: told ? new Uint8Array(window.buffer.slice(DETAILS + 17, DETAILS + 17 + length)) : null,
+    rip,
+  }
+}
+
+/**
+ * @param rip where the guest is, asked for where that says what went wrong
+ * @internal
+ */
+export function decodeExit(
+  window: DataView,
+  reason: number,
+  rip: () => bigint | null = (): null => null,
+): VcpuExit {
   switch (reason) {
     case REASON.io: {
       const size = window.getUint8(DETAILS + 1)
@@ -96,9 +159,14 @@ export function decodeExit(window: DataView, reason: number): VcpuExit {
     case REASON.shutdown:
       return { reason: 'shutdown' }
     case REASON.failEntry:
-      return { reason: 'fail-entry', hardwareReason: window.getBigUint64(DETAILS, true) }
+      return {
+        reason: 'fail-entry',
+        hardwareReason: window.getBigUint64(DETAILS, true),
+        cpu: window.getUint32(DETAILS + 8, true),
+        rip: rip(),
+      }
     case REASON.internalError:
-      return { reason: 'internal-error', suberror: window.getUint32(DETAILS, true) }
+      return internalError(window, rip())
     case REASON.ioapicEoi:
       return { reason: 'ioapic-eoi', vector: window.getUint8(DETAILS) }
     case REASON.systemEvent:

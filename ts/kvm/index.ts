@@ -1,7 +1,14 @@
 // The public surface of node-vfio/kvm.
 export { type Capability } from './capabilities.js'
 export { type CpuidEntry } from './cpuid.js'
-export { type IoExit, type MmioExit, type VcpuExit } from './exits.js'
+export {
+  type FailEntryExit,
+  type InternalError,
+  type InternalErrorExit,
+  type IoExit,
+  type MmioExit,
+  type VcpuExit,
+} from './exits.js'
 export { Kvm } from './kvm.js'
 export { type AddMemoryOptions, MemorySlot } from './memory-slot.js'
 export { type DescriptorTable, type Registers, type Segment, type SpecialRegisters } from './registers.js'

@@ -72,7 +72,8 @@ export class Vcpu extends Handle {
       throw error instanceof VfioError ? this.#explained(error) : error
     }
     // Nothing: the environment is ending, and no JavaScript will see this.
-    this.#exit = reason === undefined ? { reason: 'interrupted' } : decodeExit(this.#window, reason)
+    this.#exit =
+      reason === undefined ? { reason: 'interrupted' } : decodeExit(this.#window, reason, this.#rip)
     return this.#exit
   }
 
@@ -153,6 +154,14 @@ export class Vcpu extends Handle {
 
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  readonly #rip = (): bigint | null => {
+    try {
+      return this.registers.rip
+    } catch {
+      return null
+    }
   }
 
   #explained(error: VfioError): VfioError {

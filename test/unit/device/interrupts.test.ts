@@ -169,6 +169,43 @@ test('a handler is called with the counts, and an automasked interrupt is unmask
   t.true(eventfd?.closed)
 })
 
+test('a listener that closes itself in its handler leaves the line unmasked for the next', async (t) => {
+  const { owner, told } = fake()
+  const intx = new InterruptIndex(info(0, 1, { maskable: true, automasked: true }), owner)
+  const unmasks = (): number => told.filter(({ action }) => action === IRQ_ACTION.unmask).length
+  const [eventfd] = intx.enable(1)
+  let settle: (() => void) | undefined
+  const handlers = [
+    () => undefined,
+    () => {
+      throw new Error('of the handler')
+    },
+    () => new Promise<void>((resolve) => (settle = resolve)),
+  ]
+  // What a handler throws goes to the process.
+  const uncaught = process.listeners('uncaughtException')
+  process.removeAllListeners('uncaughtException')
+  process.on('uncaughtException', () => undefined)
+  t.teardown(() => {
+    process.removeAllListeners('uncaughtException')
+    for (const each of uncaught) process.on('uncaughtException', each)
+  })
+  for (const [i, handler] of handlers.entries()) {
+    let calls = 0
+    const listener = intx.listen(() => {
+      calls++
+      listener.close()
+      return handler()
+    })
+    eventfd?.signal()
+    await until(() => calls > 0)
+    settle?.()
+    await setImmediate()
+    t.is(unmasks(), i + 1)
+  }
+  intx.disable()
+})
+
 test('a listener on a poller of the caller’s; the device’s close ends it', async (t) => {
   const { owner } = fake()
   const msix = new InterruptIndex(info(2, 2), owner)

@@ -3,7 +3,8 @@ import { ftruncateSync } from 'node:fs'
 import test from 'ava'
 
 import { GuestMemory, type Region, VfioError } from '../../../ts/index.js'
-import { memoryRegion } from '../support.js'
+import { addon } from '../../../ts/native.js'
+import { memoryRegion, shrinkableMemory } from '../support.js'
 
 const WIDTHS = [1, 2, 4] as const
 
@@ -290,7 +291,7 @@ test('view: memory-like regions only, and only where they are mapped', (t) => {
 })
 
 test('a region that stops answering reads as all ones and drops writes until it is mapped again', (t) => {
-  using memory = GuestMemory.create(2 * 4096)
+  using memory = shrinkableMemory(2 * 4096)
   let decodes = true
   const region = memoryRegion(memory, { decodes: () => decodes })
   region.write32(0, 0x1234)
@@ -336,5 +337,51 @@ test('a region that stops answering reads as all ones and drops writes until it 
   region.write32(0, 1)
   t.true(region.faulted)
   t.is(region.read32(0), 0xffff_ffff)
+  region.closeWithDevice()
+})
+
+test('the addon keeps its own bounds of polls and bulk accesses, whoever calls it', (t) => {
+  using memory = GuestMemory.create(8192)
+  const region = memoryRegion(memory, { size: 4096 })
+  const { native } = region
+  const poll = (offset: number, width: number): unknown =>
+    addon().registersPoll(native, offset, width, 0n, 0n, 0)
+  for (const [offset, width] of [
+    [4096, 1],
+    [4096, 4],
+    [4094, 4],
+    [2, 4],
+    [0, 3],
+    [0, 0],
+    [0, 16],
+    [2 ** 53 - 1, 1],
+  ] as const) {
+    t.throws(
+      () => poll(offset, width),
+      { instanceOf: RangeError },
+      `poll at ${String(offset)}, ${String(width)}`,
+    )
+  }
+  t.is(poll(4092, 4), 0n)
+  for (const call of [addon().registersRead, addon().registersWrite]) {
+    for (const [offset, length] of [
+      [4096, 1],
+      [4095, 2],
+      [0, 4097],
+      [2 ** 53 - 1, 1],
+    ] as const) {
+      t.throws(
+        () => {
+          call(native, offset, new Uint8Array(length))
+        },
+        { instanceOf: RangeError },
+        `${String(length)} bytes at ${String(offset)}`,
+      )
+    }
+    t.notThrows(() => {
+      call(native, 4095, new Uint8Array(1))
+      call(native, 4096, new Uint8Array(0))
+    })
+  }
   region.closeWithDevice()
 })

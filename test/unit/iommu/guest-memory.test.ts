@@ -264,3 +264,32 @@ test('memory of a NUMA node: every mapping of it is bound there', (t) => {
   t.throws(() => GuestMemory.create(4096, { numaNode: 1024 }), { instanceOf: RangeError })
   t.throws(() => GuestMemory.create(4096, { numaNode: '0' as never }), { instanceOf: TypeError })
 })
+
+test('memory made here cannot be cut short by whoever has its descriptor', async (t) => {
+  const { status, signal, stdout, stderr } = await inChild(`
+    const fs = await import('node:fs')
+    const memory = vfio.GuestMemory.create(8192)
+    const bytes = new Uint8Array(memory.buffer)
+    bytes[5000] = 7
+    for (const size of [0, 4096, 16384]) {
+      try { fs.ftruncateSync(memory.fd, size); console.log('resized') } catch (error) { console.log(error.code) }
+    }
+    console.log(bytes[5000], memory.sealed)`)
+  t.is(status, 0, `${String(signal)} ${stderr}`)
+  t.is(stdout, 'EPERM\nEPERM\nEPERM\n7 true\n')
+})
+
+test('memory of others that is cut short reads as all ones, and does not end the process', async (t) => {
+  const { status, signal, stdout, stderr } = await inChild(`
+    const fs = await import('node:fs')
+    const memory = support.shrinkableMemory(8192)
+    const bytes = new Uint8Array(memory.buffer)
+    bytes[0] = 1
+    bytes[4096] = 2
+    fs.ftruncateSync(memory.fd, 4096)
+    bytes[5000] = 3
+    console.log(bytes[0], bytes[4096], memory.sealed)
+    memory.close()`)
+  t.is(status, 0, `${String(signal)} ${stderr}`)
+  t.is(stdout, '1 255 false\n')
+})

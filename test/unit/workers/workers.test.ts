@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 
-import { EventFd, GuestMemory, VfioError } from '../../../ts/index.js'
+import { EventFd, GuestMemory, SignalPoller, VfioError } from '../../../ts/index.js'
 import { type Held, ended, held, inChild, inWorker, memoryRegion, message, until } from '../support.js'
 
 const ROUNDS = 50
@@ -191,6 +191,31 @@ test.serial(
     await sameAs(t, before)
   },
 )
+
+test.serial('an EventFd that a Worker watched can be watched here once the Worker has ended', async (t) => {
+  const before = await settledCount()
+  const eventfd = new EventFd()
+  for (const watch of [
+    'const poller = new vfio.SignalPoller(); poller.add(own, () => undefined)',
+    'new vfio.SignalWaiter([own])',
+    'void own[Symbol.asyncIterator]().next()',
+  ]) {
+    const worker = inWorker(
+      `const own = vfio.EventFd.claim(data); ${watch}; port.postMessage(1); setInterval(() => undefined, 1000)`,
+      eventfd.share(),
+    )
+    await message(worker)
+    await worker.terminate()
+    await ended(worker)
+    const poller = new SignalPoller()
+    t.notThrows(() => {
+      poller.add(eventfd, () => undefined)
+    }, watch)
+    poller.close()
+  }
+  eventfd.close()
+  await sameAs(t, before)
+})
 
 test.serial('GuestMemory shared with a Worker: both see the bytes, either may close first', async (t) => {
   const before = await settledCount()
