@@ -184,8 +184,8 @@ test('several devices in one AddressSpace see one buffer', async (t) => {
     eduDma(second.region('bar0'), buffer.iova, 2048, 'fromDevice')
     t.deepEqual(bytes.slice(0, 2048), pattern(2048, 8))
     const closing = buffer.close()
-    t.false(first.config.command.busMaster)
-    t.false(second.config.command.busMaster)
+    t.true(first.config.command.busMaster, 'the IOMMU alone keeps both away')
+    t.true(second.config.command.busMaster)
     await closing
     t.true(first.config.command.busMaster)
     t.true(second.config.command.busMaster)

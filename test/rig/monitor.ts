@@ -2,7 +2,7 @@
 // and put it back. Knows the rig's machine; knows nothing of the package.
 import { closeSync, existsSync, openSync, readFileSync, readSync, readdirSync, writeSync } from 'node:fs'
 
-import { devices, driverOf, rebind, until, writeSysfs } from './devices.js'
+import { devices, rebind, until, writeSysfs } from './devices.js'
 
 const PORTS = '/sys/class/virtio-ports'
 /** `rig.monitor` of machine.mjs. */

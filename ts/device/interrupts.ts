@@ -1,5 +1,5 @@
 // InterruptIndex: one kind of interrupt of a device (INTx, MSI, MSI-X, error, request), its vectors and their eventfds.
-import { attempt, type VfioError, type VfioErrorContext } from '../errors.js'
+import { attempt, VfioError, type VfioErrorContext } from '../errors.js'
 import { EventFd } from '../event/eventfd.js'
 import { SignalPoller, environmentPollers } from '../event/poller.js'
 import { array, callable, instance, integer, options as optionsOf } from '../validate.js'
@@ -115,7 +115,7 @@ export class InterruptIndex {
         made.push(eventfd)
         return eventfd
       })
-      this.#set(IRQ_ACTION.trigger, start, eventfds.length, eventfds)
+      this.#assignInKernel(start, eventfds)
     } catch (error) {
       for (const eventfd of made) eventfd.close()
       throw error
@@ -134,7 +134,7 @@ export class InterruptIndex {
   set(vector: number, eventfd: EventFd | null): void {
     this.#checkVector(vector)
     if (eventfd !== null) instance(eventfd, EventFd, 'eventfd')
-    this.#set(IRQ_ACTION.trigger, vector, 1, [eventfd])
+    this.#assignInKernel(vector, [eventfd])
     this.#markEnabled()
     this.#assign(vector, eventfd, false)
   }
@@ -306,6 +306,30 @@ export class InterruptIndex {
   #markEnabled(): void {
     this.#enabled = true
     if (this.#exclusive) this.#owner.exclusive = this
+  }
+
+  /**
+   * Where it fails midway (no vector to spare, no memory), the kernel takes those of the range that it has been through off
+   * their eventfds: they get the old ones back. EINVAL comes before it has touched any.
+   */
+  #assignInKernel(start: number, eventfds: readonly (EventFd | null)[]): void {
+    try {
+      this.#set(IRQ_ACTION.trigger, start, eventfds.length, eventfds)
+    } catch (error) {
+      if (!(error instanceof VfioError) || error.code !== 'EINVAL') this.#putBack(start, eventfds.length)
+      throw error
+    }
+  }
+
+  #putBack(start: number, count: number): void {
+    for (const [vector, { eventfd }] of this.#vectors) {
+      if (vector < start || vector >= start + count || eventfd.closed) continue
+      try {
+        this.#set(IRQ_ACTION.trigger, vector, 1, [eventfd])
+      } catch {
+        // What was refused first is what the caller is to know.
+      }
+    }
   }
 
   #set(action: number, start: number, count: number, data: IrqData): void {

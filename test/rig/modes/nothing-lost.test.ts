@@ -8,7 +8,7 @@ import {
   AddressSpace,
   type AddressSpaceOptions,
   type DmaBuffer,
-  EventFd,
+  type EventFd,
   VfioDevice,
 } from '../../../ts/index.js'
 import { EDU_MASK, Edu, devices, eduDma, nextCount, pattern, rig, settledCount } from '../devices.js'

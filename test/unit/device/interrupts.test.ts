@@ -71,6 +71,30 @@ test('enable by number, by eventfds and by range; disable closes what it made an
   t.is(told.length, length, 'nothing to turn off')
 })
 
+test('vectors that the kernel took off their eventfds when it failed midway get them back', (t) => {
+  const { owner, told, refuse } = fake()
+  const msix = new InterruptIndex(info(2, 8, { noresize: false }), owner)
+  const [first, second, third] = msix.enable(3) as [EventFd, EventFd, EventFd]
+  const ENOSPC = 28
+  for (const call of [() => msix.enable({ start: 1, count: 7 }), () => msix.enable([third, second, first])]) {
+    told.length = 0
+    refuse(ENOSPC)
+    t.throws(call, { instanceOf: VfioError, code: 'ENOSPC' })
+    t.true(told.every(({ action, count }) => action === IRQ_ACTION.trigger && count === 1))
+    const back = told.map(({ start, data }) => [start, (data as EventFd[])[0]])
+    t.deepEqual(back.slice(-2), [
+      [1, second],
+      [2, third],
+    ])
+    t.deepEqual([...msix.eventfds.values()], [first, second, third])
+  }
+  t.is(told.length, 3, 'all three of the second time')
+  told.length = 0
+  refuse(22)
+  t.throws(() => msix.enable({ start: 1, count: 7 }), { code: 'EINVAL' })
+  t.deepEqual(told, [], 'refused before any was touched')
+})
+
 test('a refused enable leaves no eventfd, and says what is in the way', (t) => {
   const { owner, refuse } = fake()
   const msi = new InterruptIndex(info(1, 4), owner)

@@ -173,6 +173,18 @@ test('a device that does not answer', (t) => {
   )
 })
 
+test('a device that is gone while VFIO still shows its ids', (t) => {
+  const config = gpu()
+  config.space.write32(8, 0xffffffff)
+  t.not(config.vendorId, 0xffff)
+  t.false(config.present)
+  t.deepEqual(config.capabilities(), [])
+  t.deepEqual(
+    config.problems().map(({ kind }) => kind),
+    ['absent'],
+  )
+})
+
 test('a virtual function whose ids read all ones is present', (t) => {
   const config = gpu()
   config.space.write32(0, 0xffffffff)
