@@ -1,7 +1,7 @@
 // A PCI device that is bytes, for passing through to a real machine of the host's KVM: its configuration space is a dump of a
 // real one, its BARs are memory, and its interrupts are told. What the host can spare, and when, is the test's to say.
 import {
-  EventFd,
+  type EventFd,
   GuestMemory,
   InterruptIndex,
   PciConfig,

@@ -34,7 +34,9 @@ kvmTest(
   'a listener that closes the slot whose going it hears of takes no other slot out of the list',
   async (t) => {
     await withVm((vm, add) => {
-      const [first] = [add(1), add(2), add(3)]
+      const first = add(1)
+      add(2)
+      add(3)
       const told: string[] = []
       const listener = vm.onMemoryChange(({ kind, slot }) => {
         told.push(`${kind} ${String(Number(slot.guestAddress) / PAGE)}`)

@@ -58,8 +58,7 @@ function warnings(about: RegExp): () => string[] {
 }
 
 /** The counters that tell of shortages; a version that has them not gives undefined. */
-const counters = (passthrough: PciPassthrough): Record<string, number> =>
-  passthrough.counters as unknown as Record<string, number>
+const counters = (passthrough: PciPassthrough): Record<string, number> => passthrough.counters
 
 const slots = (vm: Vm): [bigint, string][] =>
   vm.memorySlots
