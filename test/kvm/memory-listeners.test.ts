@@ -42,7 +42,7 @@ kvmTest(
         told.push(`${kind} ${String(Number(slot.guestAddress) / PAGE)}`)
         if (kind === 'removing') slot.close()
       })
-      first?.close()
+      first.close()
       listener.close()
       t.deepEqual(told, ['removing 1'])
       t.deepEqual(pages(vm), [2, 3])

@@ -64,28 +64,28 @@ async function drain(gate: Gate): Promise<void> {
 
 const mapped = (space: FakeSpace): number[] => [...space.mapped.keys()].map((iova) => Number(iova) / PAGE)
 
-for (const [what, end] of [
+for (const [title, end] of [
   [
-    'it',
+    'start(), while the memory is mapped it is closed: it rejects, and nothing is mapped',
     (_: Setting, __: FakeDevice, passthrough: PciPassthrough) => {
       passthrough.close()
     },
   ],
   [
-    'its Vm',
+    'start(), while the memory is mapped its Vm is closed: it rejects, and nothing is mapped',
     ({ vm }: Setting) => {
       vm.close()
     },
   ],
   [
-    'its device',
+    'start(), while the memory is mapped its device is closed: it rejects, and nothing is mapped',
     (_: Setting, fake: FakeDevice) => {
       fake.close()
     },
   ],
 ] as const) {
   // prettier-ignore
-  kvmTest(`start(), while the memory is mapped ${what} is closed: it rejects, and nothing is mapped`, async (t) => {
+  kvmTest(title, async (t) => {
     await setting(async (given) => {
       const { vm, gate, space, device, add } = given
       const fake = device()
