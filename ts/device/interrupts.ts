@@ -322,7 +322,7 @@ export class InterruptIndex {
     const subject = `${this.name} ${vectors} of ${this.#owner.label}`
     const other = this.#owner.exclusive
     if (error.available !== undefined)
-      return { subject, remedy: `The host can spare ${String(error.available)} vectors: enable no more.` }
+      return { subject, remedy: `The host can spare ${String(error.available)}: enable no more.` }
     if (error.code === 'EINVAL' && other !== undefined && other !== this && this.index <= 2) {
       return {
         subject,
