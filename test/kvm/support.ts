@@ -1,4 +1,5 @@
 // Machines of a few bytes, for tests on the host's own KVM.
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 
@@ -152,4 +153,22 @@ export function holdings(): Holdings {
     mappings: mappings.filter((name) => ours.test(name)).sort(),
     threads: readdirSync('/proc/self/task').length,
   }
+}
+
+/** The native calls that write a routing table. */
+const WRITERS = /^vm.*Route/
+
+/** How often a routing table is written meanwhile. */
+export function routeWrites(during: () => void): number {
+  let count = 0
+  const listener = (call: unknown): void => {
+    if (WRITERS.test((call as { name: string }).name)) count++
+  }
+  subscribe('node-vfio:call', listener)
+  try {
+    during()
+  } finally {
+    unsubscribe('node-vfio:call', listener)
+  }
+  return count
 }

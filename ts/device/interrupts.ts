@@ -99,7 +99,8 @@ export class InterruptIndex {
    * @param what a number of vectors from 0 on, which get eventfds of their own (closed again by `disable()`); the eventfds
    *   to use, which stay the caller's; or a range
    * @throws RangeError for more vectors than the device has
-   * @throws VfioError EINVAL when another of INTx, MSI and MSI-X is enabled
+   * @throws VfioError EINVAL when another of INTx, MSI and MSI-X is enabled; ENOSPC when the host has not that many to spare:
+   *   `available` of them, where it says so
    */
   enable(count: number): EventFd[]
   enable(eventfds: readonly (EventFd | null)[]): EventFd[]
@@ -346,6 +347,8 @@ export class InterruptIndex {
       count === 1 ? `vector ${String(start)}` : `vectors ${String(start)}-${String(start + count - 1)}`
     const subject = `${this.name} ${vectors} of ${this.#owner.label}`
     const other = this.#owner.exclusive
+    if (error.available !== undefined)
+      return { subject, remedy: `The host can spare ${String(error.available)}: enable no more.` }
     if (error.code === 'EINVAL' && other !== undefined && other !== this && this.index <= 2) {
       return {
         subject,

@@ -191,7 +191,8 @@ export class GsiRouting {
   }
 
   #own(route: MsiRoute): Route {
-    if (instance(route, Route, 'route').owner === this) return route as Route
+    const known = instance(route, Route, 'route')
+    if (known.owner === this) return known
     throw new TypeError('route must be one of this machine')
   }
 

@@ -251,7 +251,7 @@ export class MessageVectors {
       try {
         this.#irq.enable(eventfds)
         this.#hold(count, eventfds)
-        const what = `${String(granted)} MSI of the host are all that the guest's ${String(count)} have`
+        const what = `the guest's ${String(count)} MSI vectors share ${String(granted)} of the host`
         if (shortage !== undefined) this.#shortfalls.count('sharedVectors', what, shortage, count - granted)
         return
       } catch (error) {
