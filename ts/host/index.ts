@@ -1,6 +1,7 @@
 // The subpath node-vfio/host: what a host has, read from sysfs. It loads on every platform; nothing is
 // defined here, and nothing in this folder may import the addon.
 
+export type { ReadProblem } from './attempts.js'
 export { compareBdf, formatBdf, isBdf, parseBdf, type PciAddress } from './bdf.js'
 export { type VfioDev } from './device.js'
 export {
@@ -27,7 +28,6 @@ export {
   probeHost,
   type ProbedGroup,
   type ProbedPciDevice,
-  type ReadProblem,
 } from './probe.js'
 export { type ResolvedDevice, resolveDevice } from './resolve.js'
 export { readSriov, type SriovState } from './sriov.js'
