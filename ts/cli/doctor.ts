@@ -81,9 +81,9 @@ function unsafe({ modules }: HostReport): Finding[] {
 }
 
 function unread({ problems }: HostReport): Finding[] {
-  return problems.map(({ subject, message }) =>
+  return problems.map(({ subject, attribute, message }) =>
     warning('unread', {
-      what: `${subject} could not be read: ${message}`,
+      what: `${attribute === undefined ? '' : `${attribute} of `}${subject} could not be read: ${message}`,
       why: 'Nothing is said of what could not be read.',
       next: 'Run it as root (sudo vfio doctor), or see whether the device is still there.',
     }),

@@ -1,6 +1,6 @@
 // `vfio ls`: every device that VFIO could give out, by IOMMU group; who has it, whether it can be opened, and what to do
 // where it cannot.
-import { Attempts } from '../host/attempts.js'
+import { Attempts, problemText } from '../host/attempts.js'
 import { examineIommuGroups } from '../host/groups.js'
 import {
   type HostOptions,
@@ -42,7 +42,11 @@ function judged(device: ResolvedDevice, classCode: number, scene: Scene): Openab
   const { host, attempts, groups, machine } = scene
   if (['driver', 'iommu_group'].some((name) => attempts.lacks(device.name, name))) return UNREAD
   const group = groups.get(device.iommuGroup ?? Number.NaN)
-  return attempts.run(device.name, () => openable(device, host, { classCode, group, ...(machine && { machine }) }), UNREAD)
+  return attempts.run(
+    device.name,
+    () => openable(device, host, { classCode, group, ...(machine && { machine }) }),
+    UNREAD,
+  )
 }
 
 function ofPci(device: PciDevice, scene: Scene): ListedDevice {
@@ -82,7 +86,7 @@ function collect({ host }: CliContext, attempts: Attempts): ListedDevice[] {
     const device = known.get(address)
     if (device !== undefined) return [ofPci(device, scene)]
     // One that went away left no problem behind.
-    return attempts.problems.some(({ subject }) => subject.startsWith(address)) ? [ofNobody(address)] : []
+    return attempts.has(address) ? [ofNobody(address)] : []
   })
   // Mediated and platform devices are only known by their groups.
   const all = [...pci, ...groups.flatMap((group) => ofGroup(group, scene))]
@@ -116,7 +120,7 @@ function openCell({ open }: ListedDevice, style: Style): string {
 
 /** The parts of a device that could not be read, each once. */
 function unread(problems: readonly ReadProblem[], style: Style): string {
-  const lines = [...new Set(problems.map(({ subject, message }) => `${subject}: ${message}`))]
+  const lines = [...new Set(problems.map(problemText))]
   return lines.map((line) => `\n${style.warn('could not be read')}: ${line}\n`).join('')
 }
 

@@ -1,4 +1,5 @@
 // `vfio merged`: what the host can share with guests while it uses it. What is read is mergedReport's.
+import { problemText } from '../host/attempts.js'
 import {
   type MergedReport,
   mergedReport,
@@ -28,14 +29,17 @@ function alike<T>(all: readonly T[], said: (each: T) => string): Map<string, T[]
 function functionLines({ functions }: SharedDevice): [string, string][] {
   const said = ({ driver, currentVgpuType, creatableVgpuTypes }: SharedFunction): string => {
     const type = currentVgpuType === null || currentVgpuType === 0 ? '' : `, vGPU type ${currentVgpuType}`
-    const more =
-      creatableVgpuTypes === null ? '' : `, can become one of ${plural(creatableVgpuTypes.length, 'type')}`
+    // A vGPU's list says what its siblings could become.
+    const free = creatableVgpuTypes !== null && (currentVgpuType ?? 0) === 0
+    const more = free ? `, can become one of ${plural(creatableVgpuTypes.length, 'type')}` : ''
     return `${driver ?? 'without driver'}${type}${more}`
   }
   return [...alike(functions, said)].map(([text, same]) => {
     const first = same[0]?.address ?? ''
     const last = same.at(-1)?.address ?? ''
-    return same.length === 1 ? ['VF', `${first} ${text}`] : [`${same.length} VFs`, `${first} to ${last}: ${text}`]
+    return same.length === 1
+      ? ['VF', `${first} ${text}`]
+      : [`${same.length} VFs`, `${first} to ${last}: ${text}`]
   })
 }
 
@@ -53,7 +57,15 @@ function typeLines({ mdevTypes }: SharedDevice): [string, string][] {
   })
 }
 
-function parameterText({ name, value, inForce, asked, read, meaning, sideEffects }: ParameterInForce): string {
+function parameterText({
+  name,
+  value,
+  inForce,
+  asked,
+  read,
+  meaning,
+  sideEffects,
+}: ParameterInForce): string {
   const state = !inForce
     ? asked === null
       ? ' (not there)'
@@ -92,7 +104,7 @@ function facts(device: SharedDevice): [string, string][] {
 
 function text({ devices, problems }: MergedReport): string {
   const told = devices.map((device) => `${title(device)}\n${table(facts(device), '  ')}`)
-  const unread = problems.map(({ subject, message }) => `could not be read: ${subject}: ${message}\n`)
+  const unread = problems.map((each) => `could not be read: ${problemText(each)}\n`)
   if (told.length === 0)
     told.push('nothing here can be shared: no GPU, no virtual functions, no mediated devices\n')
   return [...told, ...(unread.length === 0 ? [] : [unread.join('')])].join('\n')

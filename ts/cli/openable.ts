@@ -118,7 +118,8 @@ function ofToken(device: FoundDevice, node: string, host: HostOptions): Openable
   const remedy = `The physical function ${pf} is on ${driver}: the program that has it open sets a token, and opening takes it (vfToken in the API, vf-token in QEMU); this command does without.`
   // By its own node it took no token at first: Linux 6.6 to 6.16, unless the correction was taken into them.
   const release = readText(procRoot(host), 'sys', 'kernel', 'osrelease')
-  const mayDoWithout = node === device.vfioDev?.cdev && release !== null && isAtLeast(release, '6.17') === false
+  const mayDoWithout =
+    node === device.vfioDev?.cdev && release !== null && isAtLeast(release, '6.17') === false
   return mayDoWithout
     ? { ...not('vf-token', 'may need its VF token', remedy), possible: true }
     : not('vf-token', why, remedy)

@@ -1,7 +1,7 @@
 // `vfio show`: one device, as the host sees it and, when it can be opened, as VFIO does.
 import { VfioDevice } from '../device/device.js'
 import { VfioError } from '../errors.js'
-import { Attempts } from '../host/attempts.js'
+import { Attempts, problemText } from '../host/attempts.js'
 import { examineIommuGroup } from '../host/groups.js'
 import { type PciDevice, type ReadProblem, resolveDevice } from '../host/index.js'
 import { examinePciDevice } from '../host/pci.js'
@@ -127,7 +127,11 @@ interface Shown {
 }
 
 function print({ out }: CliContext, { host, open, device, problems }: Shown): void {
-  const verdict = open.possible ? (open.tried ? 'yes' : `not tried: ${open.why ?? ''}`) : `no: ${open.why ?? ''}`
+  const verdict = open.possible
+    ? open.tried
+      ? 'yes'
+      : `not tried: ${open.why ?? ''}`
+    : `no: ${open.why ?? ''}`
   out(`${titleOf(host)}\n`)
   out(
     table(
@@ -135,7 +139,7 @@ function print({ out }: CliContext, { host, open, device, problems }: Shown): vo
         ...hostRows(host),
         ['can be opened', verdict],
         ...(open.remedy === null ? [] : [['', open.remedy]]),
-        ...problems.map(({ subject, message }) => ['could not be read', `${subject}: ${message}`]),
+        ...problems.map((each) => ['could not be read', problemText(each)]),
       ],
       '  ',
     ),
@@ -185,6 +189,8 @@ export async function show(context: CliContext, id: string, options: { json?: bo
     }
   }
   if (options.json === true)
-    context.out(json({ schema: 'vfio-show/1', host, open, device, problems: attempts.problems } satisfies ShowOutput))
+    context.out(
+      json({ schema: 'vfio-show/1', host, open, device, problems: attempts.problems } satisfies ShowOutput),
+    )
   else print(context, { host, open, device, problems: attempts.problems })
 }

@@ -72,9 +72,9 @@ function readMember(
   if (sysfsPath === null) return null
   return {
     name,
-    bus: attempt(`${name} subsystem`, () => readBus(sysfsPath), null),
-    driver: attempt(`${name} driver`, () => readDriver(sysfsPath), null),
-    vfioDev: attempt(`${name} vfio-dev`, () => readVfioDev(sysfsPath, options), null),
+    bus: attempt(name, () => readBus(sysfsPath), null, 'subsystem'),
+    driver: attempt(name, () => readDriver(sysfsPath), null, 'driver'),
+    vfioDev: attempt(name, () => readVfioDev(sysfsPath, options), null, 'vfio-dev'),
     sysfsPath,
   }
 }
@@ -118,7 +118,7 @@ export function examineIommuGroup(id: number, options: HostOptions, attempt: Att
   const names = listNames(path, 'devices')
   if (names === null) return null
   const one = <T>(name: string, read: () => T, otherwise: T): T =>
-    attempt(`IOMMU group ${id} ${name}`, read, otherwise)
+    attempt(`IOMMU group ${id}`, read, otherwise, name)
   return {
     id,
     name: one('name', () => readIommuGroupName(id, options), null),

@@ -199,7 +199,7 @@ function readIdentity(path: string, address: string, attempt: Attempt): Identity
   const known: Partial<Record<keyof typeof IDENTITY, number>> = {}
   let elsewhere: ReturnType<typeof identityElsewhere> | undefined
   for (const [name, most] of Object.entries(IDENTITY) as [keyof typeof IDENTITY, number][]) {
-    const value = attempt(`${address} ${name}`, () => readUnsigned(most, path, name), undefined)
+    const value = attempt(address, () => readUnsigned(most, path, name), undefined, name)
     // Every device has these: without one, it went away.
     if (value === null) return null
     const found = value ?? (elsewhere ??= identityElsewhere(path))[name]
@@ -219,7 +219,7 @@ function readIdentity(path: string, address: string, attempt: Attempt): Identity
 
 /**
  * Reads one device as {@link readPciDevice} does.
- * @param attempt gets each attribute that cannot be read, with the address and the attribute's name
+ * @param attempt gets each attribute that cannot be read
  */
 export function examinePciDevice(bdf: string, options: HostOptions, attempt: Attempt): PciDevice | null {
   const address = formatBdf(parseBdf(bdf))
@@ -229,8 +229,7 @@ export function examinePciDevice(bdf: string, options: HostOptions, attempt: Att
   if (identity === null) return null
   // A file that is not listed is not asked for: that costs more than reading one that is there.
   const names = new Set(listNames(path))
-  const one = <T>(name: string, read: () => T, otherwise: T): T =>
-    attempt(`${address} ${name}`, read, otherwise)
+  const one = <T>(name: string, read: () => T, otherwise: T): T => attempt(address, read, otherwise, name)
   const ifListed = <T>(name: string, read: () => T | null): T | null =>
     names.has(name) ? one(name, read, null) : null
   const numaNode = one('numa_node', () => readNumber(path, 'numa_node'), null)
@@ -280,8 +279,7 @@ export function pciAddresses(options: HostOptions, attempt: Attempt): string[] {
 /** Every PCI device, by address: what cannot be read of one costs neither the rest of it nor the others. */
 export function examinePciDevices(options: HostOptions, attempts: Attempts): PciDevice[] {
   return pciAddresses(options, attempts.run).flatMap(
-    (address) =>
-      attempts.run(address, () => examinePciDevice(address, options, attempts.run), null) ?? [],
+    (address) => attempts.run(address, () => examinePciDevice(address, options, attempts.run), null) ?? [],
   )
 }
 

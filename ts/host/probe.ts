@@ -4,7 +4,13 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { Attempts, type ReadProblem } from './attempts.js'
-import { examineIommuGroup, type GroupViability, groupViability, type IommuGroup, NO_IOMMU_GROUP } from './groups.js'
+import {
+  examineIommuGroup,
+  type GroupViability,
+  groupViability,
+  type IommuGroup,
+  NO_IOMMU_GROUP,
+} from './groups.js'
 import { type Machine, readMachine } from './machine.js'
 import { type KernelModule, readModule } from './modules.js'
 import { PciIds, type PciNames } from './pci-ids.js'

@@ -59,9 +59,7 @@ function removeKernelParameter(machine: Machine, word: string): string {
   if (isLike(machine, 'pop')) return `sudo kernelstub -d "${word}", then reboot`
   if (isLike(machine, ...FEDORA))
     return `sudo grubby --update-kernel=ALL --remove-args="${word}", then reboot`
-  return addKernelParameter(machine, word)
-    .replace(/^add (\S+) to /, 'take $1 from ')
-    .replace(/ from the options of /, ' from the options of ')
+  return addKernelParameter(machine, word).replace(/^add (\S+) to /, 'take $1 out of ')
 }
 
 const GUEST =

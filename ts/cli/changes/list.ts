@@ -1,5 +1,5 @@
 // `vfio sriov show`, `vfio mdev types` and `ls`: what can be given to guests, as the host has it now.
-import { Attempts } from '../../host/attempts.js'
+import { Attempts, problemText } from '../../host/attempts.js'
 import { formatBdf, listMdevs, listMdevTypes, parseBdf, readSriov } from '../../host/index.js'
 import { examinePciDevices } from '../../host/pci.js'
 import type { CliContext } from '../context.js'
@@ -19,7 +19,7 @@ export function showSriov({ host, out, err }: CliContext, id: string | undefined
     if (address !== null && device.address !== address) return []
     return attempts.run(device.address, () => readSriov(device, host), null) ?? []
   })
-  for (const { subject, message } of attempts.problems) err(`could not be read: ${subject}: ${message}\n`)
+  for (const each of attempts.problems) err(`could not be read: ${problemText(each)}\n`)
   if (address !== null && functions.length === 0)
     throw new CliError(`${address} is not here, or cannot have virtual functions`)
   const output: SriovOutput = { schema: 'vfio-sriov/1', functions }
