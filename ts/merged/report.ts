@@ -131,7 +131,10 @@ function frameworkOf(
     const frameworkWhy = 'its virtual functions have nvidia/creatable_vgpu_types'
     return { framework: 'vendor-vfio', frameworkWhy }
   }
-  if (types.length > 0) return { framework: 'mdev', frameworkWhy: `it offers ${types.length} mdev types` }
+  if (types.length > 0) {
+    const kinds = new Set(types.map(({ id }) => id)).size
+    return { framework: 'mdev', frameworkWhy: `it offers ${kinds} mdev type${kinds === 1 ? '' : 's'}` }
+  }
   if (usableVfs > 0)
     return {
       framework: 'sriov',
