@@ -26,7 +26,7 @@ async function listed(): Promise<Map<string, ListedDevice['open']>> {
 }
 
 test.serial('ls says yes to what nobody has, and names a group that is in use', async (t) => {
-  const { edu = '', edu2 = '' } = rig.devices
+  const { edu, edu2 } = rig.devices
   const yes = { possible: true, tried: true, why: null }
   const before = await listed()
   t.like(before.get(edu), yes)

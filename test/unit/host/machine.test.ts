@@ -196,7 +196,7 @@ for (const [line, state] of [
   })
 
 const LOADER = 'firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-442b29bb8c4f'
-const SYSTEMD_BOOT = [...'\u0006   systemd-boot 255.4'].join('\0')
+const SYSTEMD_BOOT = '\u0006   systemd-boot 255.4'.replaceAll(/./g, '$&\0')
 
 for (const [name, files, says] of [
   [

@@ -273,11 +273,11 @@ export const LARGE_HOSTS = {
     kernel(tree, '6.8.0')
     const vf = (index: number): PciFixture => {
       if (index === 31) return {}
-      const [current, types] =
-        index === 30 ? ['1100', ''] : ['0', MANY_TYPES.map(([id, name]) => `${id} : ${name}`).join('\n')]
+      const taken = index === 30
+      const types = taken ? [] : MANY_TYPES.map(([id, name]) => `${id} : ${name}`)
       const files = {
-        'nvidia/current_vgpu_type': current!,
-        'nvidia/creatable_vgpu_types': `ID : vGPU Name\n${types}`,
+        'nvidia/current_vgpu_type': taken ? '1100' : '0',
+        'nvidia/creatable_vgpu_types': ['ID : vGPU Name', ...types].join('\n'),
       }
       return { driver: 'nvidia', files }
     }
