@@ -1,6 +1,8 @@
 // `vfio config`: a PCI device's configuration space, out of sysfs or of an open device; decoded or as bytes.
 import { VfioDevice } from '../device/device.js'
-import { readPciDevice, type PciResource, resolveDevice } from '../host/index.js'
+import { Attempts } from '../host/attempts.js'
+import { type PciResource, resolveDevice } from '../host/index.js'
+import { examinePciDevice } from '../host/pci.js'
 import { readBytes } from '../host/sysfs.js'
 import { ConfigBytes } from '../pci/bytes.js'
 import {
@@ -256,7 +258,8 @@ export async function config(context: CliContext, id: string, options: ConfigOpt
     }
     if (options.json === true) context.out(json(output))
     else {
-      const pci = found.kind === 'pci' ? readPciDevice(found.name, context.host) : null
+      // What of it cannot be read costs a size beside a BAR, which is no problem of the configuration space.
+      const pci = found.kind === 'pci' ? examinePciDevice(found.name, context.host, new Attempts().run) : null
       print(context, output, bytes, pci?.resources ?? [])
     }
   }

@@ -1,6 +1,7 @@
 // `vfio doctor`: what stands between this host and VFIO, each finding with why it matters and its next step. What is read
 // is probeHost's; what concerns the user that runs it is in ./permissions.ts.
 import { type HostReport, probeHost } from '../host/index.js'
+import { NO_IOMMU_GROUP } from '../host/groups.js'
 import { loadModule, noIommu } from '../host/remedies.js'
 import type { CliContext } from './context.js'
 import { blocker, ok, warning } from './finding.js'
@@ -18,9 +19,6 @@ import {
 } from './permissions.js'
 import { type Style, styleOf } from './style.js'
 
-/** What VFIO calls a group that it made itself, for a device behind no IOMMU. */
-const NO_IOMMU = 'vfio-noiommu'
-
 function kernel({ kernelRelease }: HostReport): Finding {
   return kernelRelease === null
     ? blocker('kernel', {
@@ -32,7 +30,7 @@ function kernel({ kernelRelease }: HostReport): Finding {
 }
 
 function iommu({ iommu: { type, units }, groups, machine }: HostReport): Finding {
-  const bare = groups.filter(({ name }) => name === NO_IOMMU)
+  const bare = groups.filter(({ name }) => name === NO_IOMMU_GROUP)
   if (groups.length > bare.length) {
     const by =
       units.length === 0 ? 'no unit is shown' : `${type ?? 'unknown kind'}, ${plural(units.length, 'unit')}`
@@ -83,9 +81,9 @@ function unsafe({ modules }: HostReport): Finding[] {
 }
 
 function unread({ problems }: HostReport): Finding[] {
-  return problems.map(({ subject, message }) =>
+  return problems.map(({ subject, attribute, message }) =>
     warning('unread', {
-      what: `${subject} could not be read: ${message}`,
+      what: `${attribute === undefined ? '' : `${attribute} of `}${subject} could not be read: ${message}`,
       why: 'Nothing is said of what could not be read.',
       next: 'Run it as root (sudo vfio doctor), or see whether the device is still there.',
     }),

@@ -1,6 +1,7 @@
 // Words for people and JSON for programs. It must not know what any command shows.
 import { VfioError } from '../errors.js'
 import { visibleLength } from './style.js'
+import { inWordsOfTheCommand } from './words.js'
 
 /** A failure that is the user's to mend, with nothing more to say than its message. */
 export class CliError extends Error {
@@ -92,6 +93,7 @@ export function failure(error: VfioError): string {
 /** An error as the command line shows it: what failed, and below it what to do. */
 export function errorText(error: unknown): string {
   if (!(error instanceof VfioError))
-    return `vfio: ${error instanceof Error ? error.message : String(error)}\n`
-  return `vfio: ${failure(error)}\n${error.remedy === undefined ? '' : `  ${error.remedy}\n`}`
+    return `vfio: ${inWordsOfTheCommand(error instanceof Error ? error.message : String(error))}\n`
+  const { remedy } = error
+  return `vfio: ${failure(error)}\n${remedy === undefined ? '' : `  ${inWordsOfTheCommand(remedy)}\n`}`
 }

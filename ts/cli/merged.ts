@@ -1,13 +1,79 @@
 // `vfio merged`: what the host can share with guests while it uses it. What is read is mergedReport's.
-import { type MergedReport, mergedReport, type SharedDevice, withHooks } from '../merged/index.js'
+import { problemText } from '../host/attempts.js'
+import {
+  type MergedReport,
+  mergedReport,
+  type ParameterInForce,
+  type SharedDevice,
+  type SharedFunction,
+  withHooks,
+} from '../merged/index.js'
 import type { CliContext } from './context.js'
-import { ids, json, table } from './format.js'
+import { ids, json, plural, table } from './format.js'
 import type { MergedOutput } from './output.js'
 
 function title({ name, pci }: SharedDevice): string {
   if (pci === null) return name
   const names = [pci.names.vendor, pci.names.device].filter((each) => each !== null).join(' ')
   return `${name}  ${ids(pci.vendor, pci.device)}${names === '' ? '' : `  ${names}`}`
+}
+
+/** What is alike, by what is said of it, in the order of the first of each kind. */
+function alike<T>(all: readonly T[], said: (each: T) => string): Map<string, T[]> {
+  const kinds = new Map<string, T[]>()
+  for (const each of all) kinds.set(said(each), [...(kinds.get(said(each)) ?? []), each])
+  return kinds
+}
+
+/** Virtual functions, those of which the same is to be said on one line: a GPU has dozens. */
+function functionLines({ functions }: SharedDevice): [string, string][] {
+  const said = ({ driver, currentVgpuType, creatableVgpuTypes }: SharedFunction): string => {
+    const type = currentVgpuType === null || currentVgpuType === 0 ? '' : `, vGPU type ${currentVgpuType}`
+    // A vGPU's list says what its siblings could become.
+    const free = creatableVgpuTypes !== null && (currentVgpuType ?? 0) === 0
+    const more = free ? `, can become one of ${plural(creatableVgpuTypes.length, 'type')}` : ''
+    return `${driver ?? 'without driver'}${type}${more}`
+  }
+  return [...alike(functions, said)].map(([text, same]) => {
+    const first = same[0]?.address ?? ''
+    const last = same.at(-1)?.address ?? ''
+    return same.length === 1
+      ? ['VF', `${first} ${text}`]
+      : [`${same.length} VFs`, `${first} to ${last}: ${text}`]
+  })
+}
+
+/** Types of mediated devices; one that each virtual function offers is one line. */
+function typeLines({ mdevTypes }: SharedDevice): [string, string][] {
+  const kinds = alike(mdevTypes, ({ id, name }) => `${id}${name === null ? '' : ` (${name})`}`)
+  return [...kinds].map(([text, same]) => {
+    const left = same.reduce<number | null>(
+      (sum, { available }) => (sum === null || available === null ? null : sum + available),
+      0,
+    )
+    const count = same.reduce((sum, { devices }) => sum + devices.length, 0)
+    const where = same.length === 1 ? '' : ` on ${same.length} functions`
+    return ['mdev type', `${text}${where}: ${count} exist, ${left ?? 'unknown'} more possible`]
+  })
+}
+
+function parameterText({
+  name,
+  value,
+  inForce,
+  asked,
+  read,
+  meaning,
+  sideEffects,
+}: ParameterInForce): string {
+  const state = !inForce
+    ? asked === null
+      ? ' (not there)'
+      : ` (not in force: ${read})`
+    : value === null
+      ? ` (${read})`
+      : `=${value}`
+  return `${name}${state}: ${meaning}${sideEffects === null ? '' : ` ${sideEffects}`}`
 }
 
 function facts(device: SharedDevice): [string, string][] {
@@ -21,22 +87,10 @@ function facts(device: SharedDevice): [string, string][] {
     ...(vfs === null
       ? []
       : [['VFs', `${vfs.active} of ${vfs.total} active, ${vfs.free} free`] satisfies [string, string]]),
-    ...device.functions.map(
-      ({ address, driver: own, currentVgpuType, creatableVgpuTypes }): [string, string] => {
-        const type = currentVgpuType === null || currentVgpuType === 0 ? '' : `, vGPU type ${currentVgpuType}`
-        const more = creatableVgpuTypes === null ? '' : `, can become ${creatableVgpuTypes.length} types`
-        return ['VF', `${address} ${own ?? 'without driver'}${type}${more}`]
-      },
-    ),
-    ...device.mdevTypes.map(({ id, name, available, devices }): [string, string] => [
-      'mdev type',
-      `${id}${name === null ? '' : ` (${name})`}: ${devices.length} exist, ${available ?? 'unknown'} more possible`,
-    ]),
+    ...functionLines(device),
+    ...typeLines(device),
     ...device.hooks.map(({ hook, answer, why }): [string, string] => [hook, `${answer}: ${why}`]),
-    ...device.parameters.map(({ name, value, meaning, sideEffects }): [string, string] => [
-      'parameter',
-      `${name}${value === null ? ' (not set)' : `=${value}`}: ${meaning}${sideEffects === null ? '' : ` ${sideEffects}`}`,
-    ]),
+    ...device.parameters.map((each): [string, string] => ['parameter', parameterText(each)]),
     ...device.blockers.map((text): [string, string] => ['blocker', text]),
     ...device.notes.map((text): [string, string] => ['note', text]),
     ...device.knownIssues
@@ -50,7 +104,7 @@ function facts(device: SharedDevice): [string, string][] {
 
 function text({ devices, problems }: MergedReport): string {
   const told = devices.map((device) => `${title(device)}\n${table(facts(device), '  ')}`)
-  const unread = problems.map(({ subject, message }) => `could not be read: ${subject}: ${message}\n`)
+  const unread = problems.map((each) => `could not be read: ${problemText(each)}\n`)
   if (told.length === 0)
     told.push('nothing here can be shared: no GPU, no virtual functions, no mediated devices\n')
   return [...told, ...(unread.length === 0 ? [] : [unread.join('')])].join('\n')

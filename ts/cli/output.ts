@@ -4,7 +4,7 @@ import type { Row } from '../bench/harness.js'
 import type { VfioDevice } from '../device/device.js'
 import type { InterruptIndex } from '../device/interrupts.js'
 import type { Region } from '../device/region.js'
-import type { IommuGroup, Mdev, MdevType, PciDevice, SriovState } from '../host/index.js'
+import type { IommuGroup, Mdev, MdevType, PciDevice, ReadProblem, SriovState } from '../host/index.js'
 import type { DamagedJournal, JournalEntry, MergedReport, Plan } from '../merged/index.js'
 import type {
   Capability,
@@ -36,6 +36,8 @@ export interface LsOutput {
   readonly schema: 'vfio-ls/1'
   /** By IOMMU group; those without come last. */
   readonly devices: readonly ListedDevice[]
+  /** What is there and could not be read: each costs its field alone. */
+  readonly problems: readonly ReadProblem[]
 }
 
 /** What the host knows of a device. */
@@ -74,6 +76,8 @@ export interface ShowOutput {
   readonly open: Openable
   /** Null when it could not be opened. */
   readonly device: VfioSide | null
+  /** What of the host's side is there and could not be read. */
+  readonly problems: readonly ReadProblem[]
 }
 
 /** One finding of `vfio doctor`. */

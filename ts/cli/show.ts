@@ -1,7 +1,10 @@
 // `vfio show`: one device, as the host sees it and, when it can be opened, as VFIO does.
 import { VfioDevice } from '../device/device.js'
 import { VfioError } from '../errors.js'
-import { type PciDevice, readIommuGroup, readPciDevice, resolveDevice } from '../host/index.js'
+import { Attempts, problemText } from '../host/attempts.js'
+import { examineIommuGroup } from '../host/groups.js'
+import { type PciDevice, type ReadProblem, resolveDevice } from '../host/index.js'
+import { examinePciDevice } from '../host/pci.js'
 import { type Capability, className, type ExtendedCapability, vendorName } from '../pci/index.js'
 import type { CliContext } from './context.js'
 import { byteSize, CliError, failure, hex, ids, json, plural, table } from './format.js'
@@ -116,12 +119,28 @@ function iommuRows({ iommu }: VfioSide): string[][] {
   return rows
 }
 
-function print({ out }: CliContext, host: HostSide, open: Openable, device: VfioSide | null): void {
-  const verdict = open.possible ? 'yes' : `no: ${open.why ?? ''}`
+interface Shown {
+  readonly host: HostSide
+  readonly open: Openable
+  readonly device: VfioSide | null
+  readonly problems: readonly ReadProblem[]
+}
+
+function print({ out }: CliContext, { host, open, device, problems }: Shown): void {
+  const verdict = open.possible
+    ? open.tried
+      ? 'yes'
+      : `not tried: ${open.why ?? ''}`
+    : `no: ${open.why ?? ''}`
   out(`${titleOf(host)}\n`)
   out(
     table(
-      [...hostRows(host), ['can be opened', verdict], ...(open.remedy === null ? [] : [['', open.remedy]])],
+      [
+        ...hostRows(host),
+        ['can be opened', verdict],
+        ...(open.remedy === null ? [] : [['', open.remedy]]),
+        ...problems.map((each) => ['could not be read', problemText(each)]),
+      ],
       '  ',
     ),
   )
@@ -146,14 +165,19 @@ function print({ out }: CliContext, host: HostSide, open: Openable, device: Vfio
 export async function show(context: CliContext, id: string, options: { json?: boolean }): Promise<void> {
   const found = given(() => resolveDevice(id, context.host))
   if (found === null) throw new CliError(`there is no device ${id}; \`vfio ls\` lists them`)
+  const attempts = new Attempts()
+  const { run } = attempts
   const host: HostSide = {
     name: found.name,
     bus: found.bus,
     driver: found.driver,
-    iommuGroup: found.iommuGroup === null ? null : readIommuGroup(found.iommuGroup, context.host),
-    pci: found.kind === 'pci' ? readPciDevice(found.name, context.host) : null,
+    iommuGroup: found.iommuGroup === null ? null : examineIommuGroup(found.iommuGroup, context.host, run),
+    pci: found.kind === 'pci' ? examinePciDevice(found.name, context.host, run) : null,
   }
-  let open = openable(found, context.host)
+  let open = openable(found, context.host, {
+    ...(host.pci === null ? {} : { classCode: host.pci.class }),
+    ...(host.iommuGroup === null ? {} : { group: host.iommuGroup }),
+  })
   let device: VfioSide | null = null
   if (open.possible) {
     try {
@@ -165,6 +189,8 @@ export async function show(context: CliContext, id: string, options: { json?: bo
     }
   }
   if (options.json === true)
-    context.out(json({ schema: 'vfio-show/1', host, open, device } satisfies ShowOutput))
-  else print(context, host, open, device)
+    context.out(
+      json({ schema: 'vfio-show/1', host, open, device, problems: attempts.problems } satisfies ShowOutput),
+    )
+  else print(context, { host, open, device, problems: attempts.problems })
 }

@@ -12,6 +12,8 @@ import {
   attemptAsync,
   explained,
 } from '../errors.js'
+import { readMachine } from '../host/machine.js'
+import { unsafeInterrupts } from '../host/remedies.js'
 import { AddressSpace } from '../iommu/address-space.js'
 import { attachTo, attachToSync } from '../iommu/attach.js'
 import { addon, type NativeHandle } from '../native.js'
@@ -239,8 +241,10 @@ function bindContext(device: FoundDevice, options: Checked, { errno }: VfioError
     return {
       subject,
       reason: 'unsafe-interrupts',
-      remedy:
-        'The IOMMU does not isolate interrupts: interrupt remapping is off. iommufd.allow_unsafe_interrupts=1 accepts that risk.',
+      remedy: unsafeInterrupts(
+        readMachine({ sysfsRoot: options.sysfsRoot, devRoot: options.devRoot }),
+        'iommufd',
+      ),
     }
   }
   if (errno === EBUSY) {

@@ -15,7 +15,7 @@ import {
   attemptAsync,
   explained,
 } from '../errors.js'
-import { readIommuGroupName } from '../host/groups.js'
+import { NO_IOMMU_GROUP, readIommuGroupName } from '../host/groups.js'
 import { type GroupOffender, groupViability, readIommuGroup, type ResolvedDevice } from '../host/index.js'
 import { readMachine } from '../host/machine.js'
 import { noContainerNodeRemedy } from '../host/remedies.js'
@@ -117,7 +117,7 @@ class GroupRoute implements Route {
  */
 export function groupNode(group: number, options: Checked): string {
   const { devRoot, iommu } = options
-  const bare = readIommuGroupName(group, options) === 'vfio-noiommu'
+  const bare = readIommuGroupName(group, options) === NO_IOMMU_GROUP
   if (bare !== wantsBare(iommu)) throw bareness(group, bare)
   if (bare) return `${devRoot}/vfio/noiommu-${String(group)}`
   const container = `${devRoot}/vfio/vfio`

@@ -2,6 +2,7 @@
 // the kernel's own answer is VFIO_GROUP_GET_STATUS, this says why.
 
 import { join } from 'node:path'
+import { type Attempt, strictly } from './attempts.js'
 import { readBus, readDriver, readVfioDev, type VfioDev } from './device.js'
 import { array, integer, object } from '../validate.js'
 import { checkHostOptions, type HostOptions, listNames, readText, resolvePath, sysfsRoot } from './sysfs.js'
@@ -61,16 +62,28 @@ export interface GroupViability {
  */
 const NEUTRAL_DRIVERS: ReadonlySet<string> = new Set(['pcieport', 'pci-stub'])
 
-function readMember(path: string, name: string, options: HostOptions): IommuGroupMember | null {
-  const sysfsPath = resolvePath(path, name)
+function readMember(
+  path: string,
+  name: string,
+  options: HostOptions,
+  attempt: Attempt,
+): IommuGroupMember | null {
+  const sysfsPath = attempt(name, () => resolvePath(path, name), null)
   if (sysfsPath === null) return null
   return {
     name,
-    bus: readBus(sysfsPath),
-    driver: readDriver(sysfsPath),
-    vfioDev: readVfioDev(sysfsPath, options),
+    bus: attempt(name, () => readBus(sysfsPath), null, 'subsystem'),
+    driver: attempt(name, () => readDriver(sysfsPath), null, 'driver'),
+    vfioDev: attempt(name, () => readVfioDev(sysfsPath, options), null, 'vfio-dev'),
     sysfsPath,
   }
+}
+
+function readReservedRegions(path: string): ReservedRegion[] {
+  return (readText(path, 'reserved_regions') ?? '')
+    .split('\n')
+    .map(parseReservedRegion)
+    .filter((region) => region !== null)
 }
 
 function parseReservedRegion(line: string): ReservedRegion | null {
@@ -96,34 +109,54 @@ export function readIommuGroupName(id: number, options: HostOptions): string | n
 export function readIommuGroup(id: number, options: HostOptions = {}): IommuGroup | null {
   checkHostOptions(options)
   integer(id, 'id', 0, Number.MAX_SAFE_INTEGER)
+  return examineIommuGroup(id, options, strictly)
+}
+
+/** Reads one group as {@link readIommuGroup} does; `attempt` gets each attribute that cannot be read. */
+export function examineIommuGroup(id: number, options: HostOptions, attempt: Attempt): IommuGroup | null {
   const path = groupPath(id, options)
   const names = listNames(path, 'devices')
   if (names === null) return null
+  const one = <T>(name: string, read: () => T, otherwise: T): T =>
+    attempt(`IOMMU group ${id}`, read, otherwise, name)
   return {
     id,
-    name: readIommuGroupName(id, options),
-    type: readText(path, 'type'),
+    name: one('name', () => readIommuGroupName(id, options), null),
+    type: one('type', () => readText(path, 'type'), null),
     members: names
       .sort()
-      .map((name) => readMember(join(path, 'devices'), name, options))
+      .map((name) => readMember(join(path, 'devices'), name, options, attempt))
       .filter((member) => member !== null),
-    reservedRegions: (readText(path, 'reserved_regions') ?? '')
-      .split('\n')
-      .map(parseReservedRegion)
-      .filter((region) => region !== null),
+    reservedRegions: one('reserved_regions', () => readReservedRegions(path), []),
   }
+}
+
+/** Every group that can be read, by number. */
+export function examineIommuGroups(options: HostOptions, attempt: Attempt): IommuGroup[] {
+  const list = (): string[] | null => listNames(sysfsRoot(options), 'kernel', 'iommu_groups')
+  return (attempt('iommu_groups', list, null) ?? [])
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .sort((a, b) => a - b)
+    .flatMap((id) => attempt(`IOMMU group ${id}`, () => examineIommuGroup(id, options, attempt), null) ?? [])
 }
 
 /** Every IOMMU group, by number. Empty where the IOMMU is off, or there is no sysfs. */
 export function listIommuGroups(options: HostOptions = {}): IommuGroup[] {
   checkHostOptions(options)
-  return (listNames(sysfsRoot(options), 'kernel', 'iommu_groups') ?? [])
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .sort((a, b) => a - b)
-    .map((id) => readIommuGroup(id, options))
-    .filter((group) => group !== null)
+  return examineIommuGroups(options, strictly)
 }
+
+/**
+ * The first region that the firmware keeps for a device of the group, one to one, and that the kernel does not give up (Intel's
+ * RMRR, AMD's IVMD, Arm's RMR): it attaches no such group for user space. `direct-relaxable` does no harm.
+ */
+export function keptByFirmware(group: Pick<IommuGroup, 'reservedRegions'>): ReservedRegion | null {
+  return group.reservedRegions.find(({ type }) => type === 'direct') ?? null
+}
+
+/** What VFIO names a group that it made itself, for a device that no IOMMU stands behind. */
+export const NO_IOMMU_GROUP = 'vfio-noiommu'
 
 /**
  * Whether a member is in the hands of VFIO: by its entry, or by the driver's name where the kernel is too old

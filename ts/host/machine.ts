@@ -155,8 +155,8 @@ function bootLoaderOf(
   if (has('etc', 'kernel', 'proxmox-boot-uuids')) return 'proxmox'
   // Four bytes of attributes, then UTF-16.
   const loader = read('sys', 'firmware', 'efi', 'efivars', LOADER_INFO).replaceAll('\0', '')
-  if (/systemd-boot/.test(loader)) return 'systemd-boot'
-  if (/GRUB/.test(loader)) return 'grub'
+  if (loader.includes('systemd-boot')) return 'systemd-boot'
+  if (loader.includes('GRUB')) return 'grub'
   if (has('etc', 'default', 'grub') && words.some((word) => word.startsWith('BOOT_IMAGE='))) return 'grub'
   if (has('etc', 'kernel', 'cmdline')) return 'systemd-boot'
   return has('etc', 'default', 'grub') ? 'grub' : null

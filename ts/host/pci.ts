@@ -1,5 +1,6 @@
 // PCI devices as sysfs shows them. It must not know groups or decide whether a device can be opened.
 
+import { type Attempt, type Attempts, strictly } from './attempts.js'
 import { compareBdf, formatBdf, isBdf, type PciAddress, parseBdf } from './bdf.js'
 import { readDriver, readIommuGroupNumber, readVfioDev, type VfioDev } from './device.js'
 import {
@@ -7,6 +8,7 @@ import {
   type HostOptions,
   linkName,
   listNames,
+  readBytes,
   readNumber,
   readText,
   readUnsigned,
@@ -134,6 +136,121 @@ function readSriov(path: string, names: ReadonlySet<string>): PciSriov | null {
   return totalVfs === null || numVfs === null ? null : { totalVfs, numVfs }
 }
 
+/** Registers of the header, PCI Local Bus Specification 6.1; sysfs shows these 64 bytes to everybody. */
+const REVISION = 0x08
+const HEADER_TYPE = 0x0e
+const MULTIFUNCTION = 0x80
+
+const CLASSES_OF_BRIDGES: readonly number[] = [0x0604, 0x0607]
+
+/**
+ * Whether a device is a bridge to another bus, which VFIO does not take: its header says so (type 1, or 2 for CardBus), or, where
+ * that cannot be read, its class. An NVSwitch (0680) or a host bridge (0600) is a device like any other.
+ * @param path its directory
+ */
+export function isPciBridge(path: string, classCode: number): boolean {
+  const header = quietly(() => readBytes(path, 'config'))?.[HEADER_TYPE]
+  if (header !== undefined && header !== 0xff) return (header & ~MULTIFUNCTION) !== 0
+  return CLASSES_OF_BRIDGES.includes(classCode >>> 8)
+}
+
+function quietly<T>(read: () => T): T | null {
+  try {
+    return read()
+  } catch {
+    return null
+  }
+}
+
+type Identity = Pick<
+  PciDevice,
+  'vendor' | 'device' | 'subsystemVendor' | 'subsystemDevice' | 'class' | 'revision'
+>
+/** Largest values of what identifies a device, by the names of the files. */
+const IDENTITY = {
+  vendor: 0xffff,
+  device: 0xffff,
+  subsystem_vendor: 0xffff,
+  subsystem_device: 0xffff,
+  class: 0xffffff,
+  revision: 0xff,
+} as const
+
+/** The same from other files: the uevent has all but the revision, which is in the header. */
+function identityElsewhere(path: string): Partial<Record<keyof typeof IDENTITY, number>> {
+  const uevent = quietly(() => readText(path, 'uevent')) ?? ''
+  const hex = (pattern: RegExp, part: number): number | undefined => {
+    const text = pattern.exec(uevent)?.[part]
+    return text === undefined ? undefined : Number.parseInt(text, 16)
+  }
+  const found = {
+    vendor: hex(/^PCI_ID=([0-9A-F]{1,4}):([0-9A-F]{1,4})$/im, 1),
+    device: hex(/^PCI_ID=([0-9A-F]{1,4}):([0-9A-F]{1,4})$/im, 2),
+    subsystem_vendor: hex(/^PCI_SUBSYS_ID=([0-9A-F]{1,4}):([0-9A-F]{1,4})$/im, 1),
+    subsystem_device: hex(/^PCI_SUBSYS_ID=([0-9A-F]{1,4}):([0-9A-F]{1,4})$/im, 2),
+    class: hex(/^PCI_CLASS=([0-9A-F]{1,6})$/im, 1),
+    revision: quietly(() => readBytes(path, 'config'))?.[REVISION],
+  }
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined))
+}
+
+/** Null if the device went away while it was read, or one of these is nowhere to be had. */
+function readIdentity(path: string, address: string, attempt: Attempt): Identity | null {
+  const known: Partial<Record<keyof typeof IDENTITY, number>> = {}
+  let elsewhere: ReturnType<typeof identityElsewhere> | undefined
+  for (const [name, most] of Object.entries(IDENTITY) as [keyof typeof IDENTITY, number][]) {
+    const value = attempt(address, () => readUnsigned(most, path, name), undefined, name)
+    // Every device has these: without one, it went away.
+    if (value === null) return null
+    const found = value ?? (elsewhere ??= identityElsewhere(path))[name]
+    if (found === undefined) return null
+    known[name] = found
+  }
+  const { vendor = 0, device = 0, subsystem_vendor = 0, subsystem_device = 0, revision = 0 } = known
+  return {
+    vendor,
+    device,
+    subsystemVendor: subsystem_vendor,
+    subsystemDevice: subsystem_device,
+    class: known.class ?? 0,
+    revision,
+  }
+}
+
+/**
+ * Reads one device as {@link readPciDevice} does.
+ * @param attempt gets each attribute that cannot be read
+ */
+export function examinePciDevice(bdf: string, options: HostOptions, attempt: Attempt): PciDevice | null {
+  const address = formatBdf(parseBdf(bdf))
+  const path = resolvePath(sysfsRoot(options), 'bus', 'pci', 'devices', address)
+  if (path === null) return null
+  const identity = readIdentity(path, address, attempt)
+  if (identity === null) return null
+  // A file that is not listed is not asked for: that costs more than reading one that is there.
+  const names = new Set(listNames(path))
+  const one = <T>(name: string, read: () => T, otherwise: T): T => attempt(address, read, otherwise, name)
+  const ifListed = <T>(name: string, read: () => T | null): T | null =>
+    names.has(name) ? one(name, read, null) : null
+  const numaNode = one('numa_node', () => readNumber(path, 'numa_node'), null)
+  return {
+    address,
+    sysfsPath: path,
+    ...identity,
+    driver: ifListed('driver', () => readDriver(path)),
+    driverOverride: one('driver_override', () => readDriverOverride(path), null),
+    iommuGroup: ifListed('iommu_group', () => readIommuGroupNumber(path)),
+    numaNode: numaNode === null || numaNode < 0 ? null : numaNode,
+    resources: one('resource', () => readResources(path), []),
+    powerState: ifListed('power_state', () => readText(path, 'power_state')),
+    resetMethods: one('reset_method', () => readResetMethods(path, names), null),
+    physfn: ifListed('physfn', () => linkName(path, 'physfn')),
+    virtfns: one('virtfn', () => readVirtfns(path, names), []),
+    sriov: one('sriov_numvfs', () => readSriov(path, names), null),
+    vfioDev: ifListed('vfio-dev', () => readVfioDev(path, options)),
+  }
+}
+
 /**
  * Reads one device.
  * @param bdf its address, with or without the domain
@@ -142,52 +259,34 @@ function readSriov(path: string, names: ReadonlySet<string>): PciSriov | null {
  */
 export function readPciDevice(bdf: string, options: HostOptions = {}): PciDevice | null {
   checkHostOptions(options)
-  const address = formatBdf(parseBdf(bdf))
-  const path = resolvePath(sysfsRoot(options), 'bus', 'pci', 'devices', address)
-  if (path === null) return null
-  const vendor = readUnsigned(0xffff, path, 'vendor')
-  const device = readUnsigned(0xffff, path, 'device')
-  const subsystemVendor = readUnsigned(0xffff, path, 'subsystem_vendor')
-  const subsystemDevice = readUnsigned(0xffff, path, 'subsystem_device')
-  const classCode = readUnsigned(0xffffff, path, 'class')
-  const revision = readUnsigned(0xff, path, 'revision')
-  // Every device has these: without one, it went away while it was read.
-  if (vendor === null || device === null || subsystemVendor === null || subsystemDevice === null) return null
-  if (classCode === null || revision === null) return null
-  // A file that is not listed is not asked for: that costs more than reading one that is there.
-  const names = new Set(listNames(path))
-  const numaNode = readNumber(path, 'numa_node')
-  return {
-    address,
-    sysfsPath: path,
-    vendor,
-    device,
-    subsystemVendor,
-    subsystemDevice,
-    class: classCode,
-    revision,
-    driver: names.has('driver') ? readDriver(path) : null,
-    driverOverride: readDriverOverride(path),
-    iommuGroup: names.has('iommu_group') ? readIommuGroupNumber(path) : null,
-    numaNode: numaNode === null || numaNode < 0 ? null : numaNode,
-    resources: readResources(path),
-    powerState: names.has('power_state') ? readText(path, 'power_state') : null,
-    resetMethods: readResetMethods(path, names),
-    physfn: names.has('physfn') ? linkName(path, 'physfn') : null,
-    virtfns: readVirtfns(path, names),
-    sriov: readSriov(path, names),
-    vfioDev: names.has('vfio-dev') ? readVfioDev(path, options) : null,
-  }
+  return examinePciDevice(bdf, options, strictly)
+}
+
+function addressesOf(names: readonly string[] | null, attempt: Attempt): string[] {
+  return (names ?? [])
+    .filter(isBdf)
+    .flatMap((name) => attempt<PciAddress[]>(name, () => [parseBdf(name)], []))
+    .sort(compareBdf)
+    .map(formatBdf)
+}
+
+/** Addresses of every device that sysfs lists. */
+export function pciAddresses(options: HostOptions, attempt: Attempt): string[] {
+  const list = (): string[] | null => listNames(sysfsRoot(options), 'bus', 'pci', 'devices')
+  return addressesOf(attempt('bus/pci', list, null), attempt)
+}
+
+/** Every PCI device, by address: what cannot be read of one costs neither the rest of it nor the others. */
+export function examinePciDevices(options: HostOptions, attempts: Attempts): PciDevice[] {
+  return pciAddresses(options, attempts.run).flatMap(
+    (address) => attempts.run(address, () => examinePciDevice(address, options, attempts.run), null) ?? [],
+  )
 }
 
 /** Every PCI device, by address. Empty where there is no PCI, or no sysfs. */
 export function listPciDevices(options: HostOptions = {}): PciDevice[] {
   checkHostOptions(options)
-  const addresses: PciAddress[] = (listNames(sysfsRoot(options), 'bus', 'pci', 'devices') ?? [])
-    .filter(isBdf)
-    .map(parseBdf)
-  return addresses
-    .sort(compareBdf)
-    .map((address) => readPciDevice(formatBdf(address), options))
+  return pciAddresses(options, strictly)
+    .map((address) => readPciDevice(address, options))
     .filter((device) => device !== null)
 }

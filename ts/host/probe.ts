@@ -3,12 +3,18 @@
 
 import { accessSync, constants, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { compareBdf, formatBdf, isBdf, parseBdf } from './bdf.js'
-import { type GroupViability, groupViability, type IommuGroup, readIommuGroup } from './groups.js'
+import { Attempts, type ReadProblem } from './attempts.js'
+import {
+  examineIommuGroup,
+  type GroupViability,
+  groupViability,
+  type IommuGroup,
+  NO_IOMMU_GROUP,
+} from './groups.js'
 import { type Machine, readMachine } from './machine.js'
 import { type KernelModule, readModule } from './modules.js'
 import { PciIds, type PciNames } from './pci-ids.js'
-import { type PciDevice, readPciDevice } from './pci.js'
+import { examinePciDevices, type PciDevice } from './pci.js'
 import {
   checkHostOptions,
   devRoot,
@@ -19,13 +25,6 @@ import {
   readText,
   sysfsRoot,
 } from './sysfs.js'
-
-/** Something that is there and could not be read. */
-export interface ReadProblem {
-  /** What it is about: an address, a group, a file. */
-  readonly subject: string
-  readonly message: string
-}
 
 /** A device node, and what this process may do with it. */
 export interface DeviceNode {
@@ -150,34 +149,12 @@ function lockCapability(status: string | null): boolean | null {
   return match === null ? null : ((BigInt(`0x${match[1] ?? '0'}`) >> CAP_IPC_LOCK) & 1n) === 1n
 }
 
-/** Runs readers, and keeps what each could not read beside what the others did. */
-export class Attempts {
-  readonly problems: ReadProblem[] = []
-
-  run<T>(subject: string, read: () => T, otherwise: T): T {
-    try {
-      return read()
-    } catch (error) {
-      this.problems.push({ subject, message: error instanceof Error ? error.message : String(error) })
-      return otherwise
-    }
-  }
-}
-
 /** Every PCI device that can be read, with its names; the others are problems. */
 function probeDevices(attempts: Attempts, options: HostOptions): ProbedPciDevice[] {
-  const names = attempts.run('bus/pci', () => listNames(sysfsRoot(options), 'bus', 'pci', 'devices'), null)
-  const addresses = (names ?? []).filter(isBdf).flatMap((name) => {
-    const address = attempts.run(name, () => parseBdf(name), null)
-    return address === null ? [] : [address]
-  })
-  if (addresses.length === 0) return []
+  const devices = examinePciDevices(options, attempts)
+  if (devices.length === 0) return []
   const database = PciIds.read(pciIdsPaths(options))
-  return addresses.sort(compareBdf).flatMap((each) => {
-    const address = formatBdf(each)
-    const device = attempts.run(address, () => readPciDevice(address, options), null)
-    return device === null ? [] : [{ ...device, names: database.names(device.vendor, device.device) }]
-  })
+  return devices.map((device) => ({ ...device, names: database.names(device.vendor, device.device) }))
 }
 
 function probeGroups(attempts: Attempts, options: HostOptions): ProbedGroup[] {
@@ -192,10 +169,10 @@ function probeGroups(attempts: Attempts, options: HostOptions): ProbedGroup[] {
     .flatMap((id) => {
       const subject = `IOMMU group ${id}`
       const read = (): ProbedGroup | null => {
-        const group = readIommuGroup(id, options)
+        const group = examineIommuGroup(id, options, attempts.run)
         if (group === null) return null
         // A group that no IOMMU stands behind has another name of node.
-        const name = group.name === 'vfio-noiommu' ? `noiommu-${id}` : String(id)
+        const name = group.name === NO_IOMMU_GROUP ? `noiommu-${id}` : String(id)
         return {
           ...group,
           viability: groupViability(group),

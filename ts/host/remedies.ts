@@ -20,8 +20,7 @@ function grubCommand(machine: Machine): string | null {
 }
 
 function withGrub(machine: Machine, word: string): string {
-  const command = grubCommand(machine)
-  const then = command === null ? "write GRUB's menu anew as your distribution does it" : command
+  const then = grubCommand(machine) ?? "write GRUB's menu anew as your distribution does it"
   return `add ${word} to GRUB_CMDLINE_LINUX in /etc/default/grub, then ${then} and reboot`
 }
 
@@ -59,9 +58,7 @@ function removeKernelParameter(machine: Machine, word: string): string {
   if (isLike(machine, 'pop')) return `sudo kernelstub -d "${word}", then reboot`
   if (isLike(machine, ...FEDORA))
     return `sudo grubby --update-kernel=ALL --remove-args="${word}", then reboot`
-  return addKernelParameter(machine, word)
-    .replace(/^add (\S+) to /, 'take $1 from ')
-    .replace(/ from the options of /, ' from the options of ')
+  return addKernelParameter(machine, word).replace(/^add (\S+) to /, 'take $1 out of ')
 }
 
 const GUEST =
@@ -237,6 +234,22 @@ export function noKvmNode(machine: Machine): string {
         ? 'virtualization (VT-x)'
         : 'virtualization'
   return `Enable ${name} in the firmware, then sudo modprobe ${module}`
+}
+
+/**
+ * What to do where the IOMMU does not isolate interrupts.
+ * @param module whose parameter accepts that
+ */
+export function unsafeInterrupts({ hypervisor, architecture }: Machine, module: string): string {
+  const why = 'The IOMMU does not isolate interrupts'
+  const accept = `${module}.allow_unsafe_interrupts=1 accepts that risk.`
+  if (hypervisor === 'qemu')
+    return `${why}: this virtual machine has no interrupt remapping (QEMU: intremap=on of intel-iommu, with kernel-irqchip=split; virtio-iommu has none). ${accept}`
+  if (hypervisor !== null)
+    return `${why}: the virtual machine that this is has no interrupt remapping. ${accept}`
+  if (architecture === 'arm')
+    return `${why}: the interrupt controller does not tell devices apart (it needs an ITS). ${accept}`
+  return `${why}: interrupt remapping is off. See intremap= on the kernel command line, and the firmware. ${accept}`
 }
 
 /** How a module is loaded, once and for every boot. */

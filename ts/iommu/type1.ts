@@ -2,7 +2,7 @@
 import { type VfioError, type VfioErrorContext, attempt } from '../errors.js'
 import { addon, type NativeHandle } from '../native.js'
 import { readMachine } from '../host/machine.js'
-import { noContainerNodeRemedy, noIommufdNode } from '../host/remedies.js'
+import { noContainerNodeRemedy, noIommufdNode, unsafeInterrupts } from '../host/remedies.js'
 import { MAX_U64 } from '../validate.js'
 import type { Geometry, IommuType, Piece, SpaceBackend } from './backend.js'
 import { DmaCalls } from './dma-calls.js'
@@ -194,8 +194,7 @@ function iommuContext(wanted: readonly ContainerIommu[], error: VfioError): Vfio
   if (error.code === 'EPERM') {
     return {
       reason: 'unsafe-interrupts',
-      remedy:
-        'The IOMMU does not isolate interrupts: interrupt remapping is off. vfio_iommu_type1.allow_unsafe_interrupts=1 accepts that risk.',
+      remedy: unsafeInterrupts(readMachine(), 'vfio_iommu_type1'),
     }
   }
   return {}

@@ -6,7 +6,7 @@ import { readDriver } from '../host/device.js'
 import { mdevParentPaths, type MdevType, mdevTypesOf } from '../host/mdev.js'
 import { type HostOptions, linkName, listNames, readUnsigned, readText, resolvePath } from '../host/sysfs.js'
 import { parseVgpuTypes, type VgpuType } from '../host/vgpu.js'
-import type { Attempts } from '../host/probe.js'
+import type { Attempts } from '../host/attempts.js'
 
 /** A virtual function, as far as sharing goes. */
 export interface SharedFunction {

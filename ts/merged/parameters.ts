@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import { commandLineWords } from '../host/machine.js'
 import { type KernelModule, readModule } from '../host/modules.js'
-import type { Attempts } from '../host/probe.js'
+import type { Attempts } from '../host/attempts.js'
 import { etcRoot, type HostOptions, listNames, readText } from '../host/sysfs.js'
 import { MODULE_PARAMETERS, type ModuleParameter } from './known-issues.js'
 

@@ -5,13 +5,8 @@ import { basename } from 'node:path'
 import { readDriver } from '../host/device.js'
 import { isVfioMember } from '../host/groups.js'
 import type { MdevType } from '../host/mdev.js'
-import {
-  Attempts,
-  type HostReport,
-  probeHost,
-  type ProbedPciDevice,
-  type ReadProblem,
-} from '../host/probe.js'
+import { Attempts, type ReadProblem } from '../host/attempts.js'
+import { type HostReport, probeHost, type ProbedPciDevice } from '../host/probe.js'
 import { type VfMaking, vfMaking } from '../host/vf-making.js'
 import { array, object } from '../validate.js'
 import { checkHostOptions, type HostOptions, listNames, readText, sysfsRoot } from '../host/sysfs.js'
@@ -136,7 +131,10 @@ function frameworkOf(
     const frameworkWhy = 'its virtual functions have nvidia/creatable_vgpu_types'
     return { framework: 'vendor-vfio', frameworkWhy }
   }
-  if (types.length > 0) return { framework: 'mdev', frameworkWhy: `it offers ${types.length} mdev types` }
+  if (types.length > 0) {
+    const kinds = new Set(types.map(({ id }) => id)).size
+    return { framework: 'mdev', frameworkWhy: `it offers ${kinds} mdev type${kinds === 1 ? '' : 's'}` }
+  }
   if (usableVfs > 0)
     return {
       framework: 'sriov',

@@ -3,6 +3,8 @@
 import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs'
 import test from 'ava'
 
+import type { ListedDevice } from '../../../ts/cli/output.js'
+import { run } from '../../../ts/cli/program.js'
 import { AddressSpace, type OpenOptions, VfioDevice, VfioError } from '../../../ts/index.js'
 import { rig, until, writeSysfs } from '../devices.js'
 import { MODES } from '../modes/modes.js'
@@ -49,6 +51,37 @@ test.serial.afterEach.always(async () => {
     await writeSysfs(`${path(PF)}/sriov_numvfs`, '0')
   await writeSysfs(`${path(PF)}/sriov_drivers_autoprobe`, '1')
   await give(PF, 'nvme')
+})
+
+/** What `vfio ls` says of a device. */
+async function listed(address: string): Promise<ListedDevice['open'] | undefined> {
+  let out = ''
+  await run(['ls', '--json'], {
+    host: {},
+    out: (text) => (out += text),
+    redraw: () => undefined,
+    outBytes: () => undefined,
+    err: () => undefined,
+    color: false,
+    columns: null,
+    uid: 0,
+    onInterrupt: () => () => undefined,
+  })
+  return (JSON.parse(out) as { devices: ListedDevice[] }).devices.find(({ name }) => name === address)?.open
+}
+
+test.serial('ls knows which virtual functions ask for a token', async (t) => {
+  await writeSysfs(`${path(PF)}/sriov_drivers_autoprobe`, '0')
+  const [first = ''] = await enable(1)
+  await give(first, 'vfio-pci')
+  t.like(await listed(first), { possible: true, tried: true, why: null })
+  await writeSysfs(`${path(PF)}/sriov_numvfs`, '0')
+  await writeSysfs('/sys/module/vfio_pci/parameters/enable_sriov', 'Y')
+  await give(PF, 'vfio-pci')
+  const [second = ''] = await enable(1)
+  await give(second, 'vfio-pci')
+  t.like(await listed(second), { possible: false, reason: 'vf-token' })
+  t.like(await refusal(second), { code: 'EACCES' })
 })
 
 test.serial('a virtual function with vfio, while the host uses the physical one', async (t) => {

@@ -1,6 +1,9 @@
 // `vfio doctor` and `vfio merged`: on a host without VFIO, on one with it, and as JSON.
-import { HOSTS, PF } from '../merged/hosts.js'
-import { cliTest } from './run.js'
+import { writeFileSync } from 'node:fs'
+import { gzipSync } from 'node:zlib'
+import { probeHost } from '../../../ts/host/index.js'
+import { HOSTS, LARGE_HOSTS, PF } from '../merged/hosts.js'
+import { type Cli, cliTest } from './run.js'
 
 interface Finding {
   id: string
@@ -75,3 +78,90 @@ cliTest('merged has nothing to say of an ordinary host, with status 0', async (t
     err: '',
   })
 })
+
+const findingOf = async (vfio: Cli['vfio'], id: string): Promise<Finding & { what: string }> => {
+  const { findings } = JSON.parse((await vfio('doctor', '--json')).out) as {
+    findings: (Finding & { what: string })[]
+  }
+  return findings.find((each) => each.id === id)!
+}
+
+cliTest(
+  'doctor sees that VFIO is loaded and its node is not in this container',
+  async (t, { tree, vfio }) => {
+    tree.file('module/vfio/initstate', 'live')
+    tree.file('proc/1/environ', 'PATH=/bin\0container=docker')
+    const { level, what, next } = await findingOf(vfio, 'vfio')
+    t.is(level, 'blocker')
+    t.regex(what, /VFIO is loaded, and this \/dev does not have its node/)
+    t.regex(next!, /--device \/dev\/vfio\/vfio/)
+    t.notRegex(next!, /modprobe/)
+    t.regex((await findingOf(vfio, 'vfio-pci')).next!, /on the host, outside this container/)
+  },
+)
+
+cliTest('doctor takes a kernel that has devices by their own nodes alone', async (t, { tree, vfio }) => {
+  tree.file('module/vfio/initstate', 'live')
+  tree.file('module/iommufd/initstate', 'live')
+  tree.pci('0000:00:10.0', { driver: 'vfio-pci', group: 2, vfioDev: 'vfio0' })
+  tree.file('dev/vfio/devices/vfio0', '')
+  const bare = await findingOf(vfio, 'vfio')
+  t.is(bare.level, 'blocker')
+  t.regex(bare.what, /by their own nodes only/)
+  t.notRegex(bare.next!, /modprobe vfio-pci/)
+  tree.file('dev/iommu', '')
+  t.like(await findingOf(vfio, 'vfio'), { level: 'ok' })
+  t.like(await findingOf(vfio, 'devices'), { level: 'ok' })
+})
+
+cliTest('doctor does not take a group without an IOMMU for one', async (t, { tree, vfio }) => {
+  tree.pci('0000:00:10.0', { driver: 'vfio-pci', group: 0, vfioDev: 'vfio0', cdev: false })
+  tree.file('kernel/iommu_groups/0/name', 'vfio-noiommu')
+  const { level, what } = await findingOf(vfio, 'iommu')
+  t.is(level, 'blocker')
+  t.regex(what, /but 1 group without an IOMMU behind/)
+})
+
+cliTest('merged says once what is true of many functions and types', async (t, { tree, vfio }) => {
+  LARGE_HOSTS['nvidia-vgpu-many'](tree)
+  const { out } = await vfio('merged')
+  const lines = out.split('\n')
+  t.is(lines.filter((line) => /^ {2}(\d+ )?VFs? /.test(line)).length, 4, out)
+  t.regex(out, /^ {2}30 VFs +0000:03:00\.4 to 0000:03:04\.1: nvidia, can become one of 20 types$/m)
+  t.regex(out, /^ {2}VF +0000:03:04\.2 nvidia, vGPU type 1100$/m)
+  t.regex(out, /^ {2}VF +0000:03:04\.3 without driver/m)
+  t.true(lines.length < 30, `${lines.length} lines`)
+})
+
+cliTest('merged says once each type that every function offers', async (t, { tree, vfio }) => {
+  LARGE_HOSTS['nvidia-mdev-many'](tree)
+  const { out } = await vfio('merged')
+  t.is(out.split('\n').filter((line) => line.startsWith('  mdev type')).length, 20, out)
+  t.regex(out, /nvidia-1100 \(A40-0\) on 32 functions: 0 exist, 32 more possible/)
+})
+
+cliTest('merged says that a parameter asked for is none', async (t, { tree, vfio }) => {
+  HOSTS['intel-i915-stock'](tree)
+  const { out } = await vfio('merged')
+  t.regex(out, /parameter +max_vfs \(not in force: .*unknown parameter ignored\)/)
+  t.notRegex(out, /max_vfs=7:/)
+})
+
+cliTest(
+  'names of devices are found where Fedora, Arch and openSUSE have them, compressed too',
+  async (t, { tree, host }) => {
+    HOSTS['nvidia-mdev'](tree)
+    const text = '10de  NVIDIA Corporation\n\t2235  GA102GL [A40]\n8086  Intel Corporation\n'
+    const { pciIds: _none, ...rest } = host
+    const names = () => probeHost({ ...rest, shareRoot: tree.path('share') }).devices[0]!.names
+    t.deepEqual(names(), { vendor: null, device: null })
+    tree.dir('share/hwdata')
+    writeFileSync(tree.path('share/hwdata/pci.ids.gz'), gzipSync(text))
+    t.deepEqual(names(), { vendor: 'NVIDIA Corporation', device: 'GA102GL [A40]' })
+    tree.file('share/hwdata/pci.ids', text.replace('A40', 'plain'))
+    t.is(names().device, 'GA102GL [plain]')
+    // Debian's own place comes first.
+    tree.file('share/misc/pci.ids', text.replace('A40', 'misc'))
+    t.is(names().device, 'GA102GL [misc]')
+  },
+)

@@ -1,6 +1,7 @@
 // Runs `vfio` commands against a sysfs of a test's own, and keeps what they write.
 import { writeFileSync } from 'node:fs'
 import test, { type ExecutionContext } from 'ava'
+import type { HostOptions } from '../../../ts/host/index.js'
 import type { CliContext } from '../../../ts/cli/context.js'
 import { run } from '../../../ts/cli/program.js'
 import { checkOutput } from './schemas.js'
@@ -16,6 +17,8 @@ export interface Outcome {
 
 export interface Cli {
   readonly tree: SysfsTree
+  /** Where the command is told to look. */
+  readonly host: HostOptions
   /** Puts a node into the tree's /dev/vfio. */
   readonly node: (name: string) => void
   readonly vfio: (...args: string[]) => Promise<Outcome>
@@ -37,9 +40,11 @@ export function cliTest(
       devRoot: tree.path('dev'),
       procRoot: tree.path('proc'),
       pciIds: tree.path('pci.ids'),
+      etcRoot: tree.path('etc'),
     }
     await body(t, {
       tree,
+      host,
       node: (name) => {
         tree.dir('dev/vfio')
         writeFileSync(tree.path('dev/vfio', name), '')

@@ -15,7 +15,12 @@ export const rootsOf = (tree: SysfsTree) => ({
 })
 
 export const PF = '0000:03:00.0'
-const vfName = (index: number) => `0000:03:00.${index + 1}`
+/** Functions from the fourth on where there are many, as NVIDIA has them; the others come right behind. */
+const vfName = (index: number, count = 1): string => {
+  const number = index + (count > 7 ? 4 : 1)
+  return `0000:03:0${number >> 3}.${number & 7}`
+}
+const MANY_TYPES = Array.from({ length: 20 }, (_each, index) => [1100 + index, `A40-${index}`] as const)
 const GPU = '0x030000'
 
 interface Gpu extends PciFixture {
@@ -32,7 +37,7 @@ function pf(tree: SysfsTree, gpu: Gpu): string {
   const path = tree.pci(PF, { class: GPU, ...rest, files: { ...sriov, ...files } })
   if (drm) for (const name of ['card0', 'renderD128']) tree.dir(`${path}/drm/${name}`)
   for (const [index, vf] of vfs.entries()) {
-    const vfPath = tree.pci(vfName(index), { class: GPU, ...pick(rest), ...vf })
+    const vfPath = tree.pci(vfName(index, vfs.length), { class: GPU, ...pick(rest), ...vf })
     tree.link(`${vfPath}/physfn`, path)
     tree.link(`${path}/virtfn${index}`, vfPath)
   }
@@ -259,6 +264,38 @@ export const HOSTS = {
   'gpu-unbound': (tree) => pf(tree, { vendor: '0x10de', device: '0x2235' }),
   'gpu-on-vfio': (tree) =>
     pf(tree, { ...INTEL, drm: false, driver: 'vfio-pci', vfioDev: 'vfio0', totalVfs: 7 }),
+} satisfies Record<string, Host>
+
+/** GPUs with all that they may have, for what is read by people; too large to be damaged file by file. */
+export const LARGE_HOSTS = {
+  // A whole GPU: 30 functions free, one taken, one without driver; twenty types.
+  'nvidia-vgpu-many': (tree) => {
+    kernel(tree, '6.8.0')
+    const vf = (index: number): PciFixture => {
+      if (index === 31) return {}
+      const taken = index === 30
+      const types = taken ? [] : MANY_TYPES.map(([id, name]) => `${id} : ${name}`)
+      const files = {
+        'nvidia/current_vgpu_type': taken ? '1100' : '0',
+        'nvidia/creatable_vgpu_types': ['ID : vGPU Name', ...types].join('\n'),
+      }
+      return { driver: 'nvidia', files }
+    }
+    pf(tree, { ...NVIDIA, totalVfs: 32, vfs: Array.from({ length: 32 }, (_each, index) => vf(index)) })
+    tree.file('module/nvidia_vgpu_vfio/initstate', 'live')
+  },
+  'nvidia-mdev-many': (tree) => {
+    kernel(tree, '5.15.0')
+    const vfs = Array.from({ length: 32 }, () => ({ driver: 'nvidia' }))
+    pf(tree, { ...NVIDIA, totalVfs: 32, vfs })
+    for (const index of vfs.keys()) {
+      const own = vfName(index, vfs.length)
+      const path = `devices/pci0000:00/${own}`
+      for (const [id, name] of MANY_TYPES)
+        mdevType(tree, path, `nvidia-${id}`, { name, available_instances: '1', device_api: 'vfio-pci' })
+      mdevParent(tree, own, path)
+    }
+  },
 } satisfies Record<string, Host>
 
 const BINARY = Buffer.from([0, 255, 254, 1, 2, 10, 0]).toString('latin1')

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
 import { mergedReport, type SharedDevice } from '../../../ts/merged/index.js'
 import { SysfsTree } from '../host/fixture.js'
-import { HOSTS, PF, rootsOf, UUID } from './hosts.js'
+import { type Host, HOSTS, LARGE_HOSTS, PF, rootsOf, UUID } from './hosts.js'
 
 type Body = (t: ExecutionContext, device: SharedDevice) => void
 
@@ -255,6 +255,22 @@ hostTest('gpu-on-vfio', (t, device) => {
 })
 
 const posixTest = process.platform === 'win32' ? test.skip : test
+
+posixTest('a GPU with 32 functions and 20 types is reported in full', (t) => {
+  const read = (host: Host) => {
+    const tree = new SysfsTree()
+    t.teardown(() => tree.remove())
+    host(tree)
+    return mergedReport(rootsOf(tree)).devices[0]!
+  }
+  const vendorVfio = read(LARGE_HOSTS['nvidia-vgpu-many'])
+  t.like(vendorVfio, { framework: 'vendor-vfio', merged: { state: 'merged' } })
+  t.deepEqual(vendorVfio.vfs, { total: 32, active: 32, free: 0 })
+  t.is(vendorVfio.functions[0]!.creatableVgpuTypes!.length, 20)
+  const mdev = read(LARGE_HOSTS['nvidia-mdev-many'])
+  t.like(mdev, { framework: 'mdev', merged: { state: 'possible' } })
+  t.is(mdev.mdevTypes.length, 640)
+})
 
 posixTest('a parameter of modprobe.d counts only where the loaded module has it', (t) => {
   const tree = new SysfsTree()

@@ -1,5 +1,7 @@
 // `vfio sriov show`, `vfio mdev types` and `ls`: what can be given to guests, as the host has it now.
-import { formatBdf, listMdevs, listMdevTypes, listPciDevices, parseBdf, readSriov } from '../../host/index.js'
+import { Attempts, problemText } from '../../host/attempts.js'
+import { formatBdf, listMdevs, listMdevTypes, parseBdf, readSriov } from '../../host/index.js'
+import { examinePciDevices } from '../../host/pci.js'
 import type { CliContext } from '../context.js'
 import { CliError, json } from '../format.js'
 import { given } from '../given.js'
@@ -10,12 +12,14 @@ interface Json {
   readonly json?: boolean
 }
 
-export function showSriov({ host, out }: CliContext, id: string | undefined, options: Json): void {
+export function showSriov({ host, out, err }: CliContext, id: string | undefined, options: Json): void {
   const address = id === undefined ? null : given(() => formatBdf(parseBdf(id)))
-  const functions = listPciDevices(host).flatMap((device) => {
+  const attempts = new Attempts()
+  const functions = examinePciDevices(host, attempts).flatMap((device) => {
     if (address !== null && device.address !== address) return []
-    return readSriov(device, host) ?? []
+    return attempts.run(device.address, () => readSriov(device, host), null) ?? []
   })
+  for (const each of attempts.problems) err(`could not be read: ${problemText(each)}\n`)
   if (address !== null && functions.length === 0)
     throw new CliError(`${address} is not here, or cannot have virtual functions`)
   const output: SriovOutput = { schema: 'vfio-sriov/1', functions }

@@ -38,7 +38,7 @@ export const nvidia: Vendor = {
     ]
   },
   notes({ driver, functions, making }) {
-    if (driver !== 'nvidia' || functions.length > 0 || making === null || making.tool === null) return []
+    if (driver !== 'nvidia' || functions.length > 0 || (making?.tool ?? null) === null) return []
     return ['whether it shares by mediated devices or by vendor VFIO shows only once virtual functions exist']
   },
 }
