@@ -11,6 +11,10 @@ const DEVICE = '0000:00:15.0'
 const ID = '8086:10d3'
 const MODALIAS = 'pci:v00008086d000010D3sv00001AF4sd00001100bc02sc00i00'
 
+/** What this kernel adds for a driver of VFIO, and a tree of a test's own need not have. */
+const withoutNodes = (portrait: Record<string, string>): Record<string, string> =>
+  Object.fromEntries(Object.entries(portrait).filter(([name]) => !name.includes('/vfio-dev')))
+
 for (const holder of [
   'pci-stub',
   'pciback',
@@ -24,7 +28,7 @@ for (const holder of [
   changeTest(`unbind takes a device back from ${holder}`, async (t, { tree, options, portrait }) => {
     SimulatedKernel.drivers(tree.root, { e1000e: [ID], [holder]: [] })
     tree.pci(DEVICE, { vendor: '0x8086', device: '0x10d3', driver: holder, group: 9 })
-    const before = portrait()
+    const before = withoutNodes(portrait())
     // By its ids, without an override.
     const planned = plan({ kind: 'unbind', device: DEVICE }, options)
     t.deepEqual(
@@ -40,7 +44,7 @@ for (const holder of [
     SimulatedKernel.drivers(tree.root, { e1000e: [ID], [holder]: [ID] })
     await undo(undefined, options)
     SimulatedKernel.drivers(tree.root, { e1000e: [ID], [holder]: [] })
-    t.deepEqual(portrait(), before)
+    t.deepEqual(withoutNodes(portrait()), before)
   })
 }
 
@@ -55,22 +59,22 @@ for (const [holder, list] of [
       // In the order of this kernel it comes before the driver of the host.
       SimulatedKernel.drivers(tree.root, { zz: [ID], [holder]: [ID] })
       tree.pci(DEVICE, { vendor: '0x8086', device: '0x10d3', driver: holder, group: 9 })
-      const before = portrait()
+      const before = withoutNodes(portrait())
       const error = await t.throwsAsync(apply(plan({ kind: 'unbind', device: DEVICE }, options), options), {
         instanceOf: ChangeError,
       })
-      t.is(error.outcome, holder === 'vfio-pci' ? 'undone' : 'undone')
+      t.is(error.outcome, 'undone')
       t.regex(error.message, new RegExp(`${holder} took the device again.*/${holder}/${list}`))
-      t.deepEqual(portrait(), before)
+      t.deepEqual(withoutNodes(portrait()), before)
     },
   )
 }
 
 changeTest(
   'another driver that gets the device meanwhile is named',
-  async (t, { tree, options, faulty, portrait }) => {
+  async (t, { tree, options, portrait }) => {
     SimulatedKernel.drivers(tree.root, { nvme: ['1b36:0010'], 'pci-stub': ['1b36:0010'] })
-    const before = portrait()
+    const before = withoutNodes(portrait())
     // Somebody else's tool clears the override before the device is asked for, and the stub has its id.
     const io = new SimulatedKernel(tree.root)
     const asked = {
@@ -88,17 +92,15 @@ changeTest(
     })
     t.regex(error.message, /pci-stub took the device, and not vfio-pci/)
     t.is(error.cause instanceof VfioError && error.cause.code, 'EIO')
-    t.truthy(faulty)
-    t.truthy(before)
+    t.is(error.outcome, 'undone')
+    t.deepEqual(withoutNodes(portrait()), before)
   },
 )
 
 changeTest(
   'the one driver that is made for a device gets it, whoever else has its id',
   async (t, { tree, options, portrait }) => {
-    SimulatedKernel.drivers(tree.root, { e1000e: [ID] })
-    const table = { e1000e: [ID], 'pci-stub': [ID] }
-    SimulatedKernel.drivers(tree.root, table)
+    SimulatedKernel.drivers(tree.root, { e1000e: [ID], 'pci-stub': [ID], 'vfio-pci': [ID] })
     tree.pci(DEVICE, {
       vendor: '0x8086',
       device: '0x10d3',
@@ -118,21 +120,21 @@ changeTest(
     t.regex(unloaded.notes.join(), /no driver for 0000:00:15\.0 is loaded.*modprobe e1000e$/)
     t.is(unloaded.steps.at(-1)?.new, '*')
     tree.link('module/e1000e/drivers/pci:e1000e', 'bus/pci/drivers/e1000e')
-    const before = portrait()
+    const before = withoutNodes(portrait())
     const planned = plan({ kind: 'unbind', device: DEVICE }, options)
     t.like(planned.steps.at(-1), { new: 'e1000e', write: { file: tree.path('bus/pci/drivers/e1000e/bind') } })
     const { id } = await apply(planned, options)
     t.regex(portrait()[`devices/pci0000:00/${DEVICE}/driver`]!, /e1000e$/)
-    await undo(id!, options).catch((error: unknown) => t.log(error))
-    t.truthy(before)
+    await undo(id!, options)
+    t.deepEqual(withoutNodes(portrait()), before)
   },
 )
 
 changeTest(
   'a driver that is made for the device and does not take it is a failure',
-  async (t, { tree, options, faulty, portrait }) => {
+  async (t, { tree, faulty, portrait }) => {
     SimulatedKernel.drivers(tree.root, { e1000e: [ID] })
-    const path = tree.pci(DEVICE, {
+    tree.pci(DEVICE, {
       vendor: '0x8086',
       device: '0x10d3',
       driver: 'vfio-pci',
@@ -144,16 +146,14 @@ changeTest(
       'e1000e.alias=pci:v00008086d000010D3sv*sd*bc*sc*i*\0',
     )
     tree.link('module/e1000e/drivers/pci:e1000e', 'bus/pci/drivers/e1000e')
-    const before = portrait()
+    const before = withoutNodes(portrait())
     const bad = faulty({ refuse: { 'e1000e/bind': 'ENODEV' } })
     const error = await t.throwsAsync(apply(plan({ kind: 'unbind', device: DEVICE }, bad), bad), {
       instanceOf: ChangeError,
     })
     t.is(error.outcome, 'undone')
     t.regex(error.message, /e1000e\/bind.*does not take the device/)
-    t.deepEqual(portrait(), before)
-    t.truthy(path)
-    t.truthy(options)
+    t.deepEqual(withoutNodes(portrait()), before)
   },
 )
 

@@ -163,6 +163,8 @@ export async function apply(plan: Plan, options: ChangeOptions = {}): Promise<Ap
         await write(step, step.write, io)
         await tell('after-write')
         const seen = await seeSettled(step.look, (value) => difference(step, value) === null, io)
+        entry.seen = seen
+        journal.seen(at, seen)
         const differs = difference(step, seen)
         if (differs !== null)
           throw new VfioError(EIO, 'write', {
@@ -170,8 +172,6 @@ export async function apply(plan: Plan, options: ChangeOptions = {}): Promise<Ap
             reason: 'host-differs',
             remedy: `The write succeeded, but ${differs}`,
           })
-        entry.seen = seen
-        journal.seen(at, seen)
         await tell('done')
       }
       journal.applied()
