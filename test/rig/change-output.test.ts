@@ -24,20 +24,20 @@ async function shell(redirected: string, ...args: string[]): Promise<{ status: n
   return { status, err }
 }
 
-for (const [what, redirected] of [
-  ['head that has gone', '| head -1'],
-  ['true that never reads', '| true'],
-  ['full disk', '> /dev/full'],
-  ['full disk, and standard error too', '> /dev/full 2>&1'],
+for (const [title, redirected] of [
+  ['a change whose words go to a head that has gone is made, and undone', '| head -1'],
+  ['a change whose words go to a true that never reads is made, and undone', '| true'],
+  ['a change whose words go to a full disk is made, and undone', '> /dev/full'],
+  ['a change whose words go to a full disk, and standard error too is made, and undone', '> /dev/full 2>&1'],
 ] as const) {
-  test.serial(`a change whose words go to a ${what} is made, and undone`, async (t) => {
+  test.serial(title, async (t) => {
     t.timeout(600_000)
     const before = picture()
     const made = await shell(redirected, 'unbind', edu2, '--no-driver', '--yes')
     t.is(made.status, 0, made.err)
     t.is(driverOf('edu2'), null)
     t.like(listChanges().at(-1), { state: 'applied', plan: { devices: [edu2] } })
-    if (what === 'full disk') t.regex(made.err, /standard output: ENOSPC[^]*exit status/)
+    if (redirected === '> /dev/full') t.regex(made.err, /standard output: ENOSPC[^]*exit status/)
     const undone = await shell(redirected, 'undo')
     t.is(undone.status, 0, undone.err)
     t.deepEqual(picture(), before)

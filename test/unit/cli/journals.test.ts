@@ -43,16 +43,22 @@ changeCliTest('a line that is lost in the middle loses no step', async (t, cli) 
   t.deepEqual(photograph(), before)
 })
 
-for (const [what, damage] of [
-  ['garbled plan', (text: string) => text.replace('{"line":"plan"', '{"lune":"plan"')],
-  ['plan without steps', (text: string) => text.replace('"steps"', '"stops"')],
-  ['cut plan', (text: string) => text.replace(/"summary".*/, '')],
+for (const [title, damage] of [
   [
-    'journal of zeros',
+    'a garbled plan is named by every command and stops none',
+    (text: string) => text.replace('{"line":"plan"', '{"lune":"plan"'),
+  ],
+  [
+    'a plan without steps is named by every command and stops none',
+    (text: string) => text.replace('"steps"', '"stops"'),
+  ],
+  ['a cut plan is named by every command and stops none', (text: string) => text.replace(/"summary".*/, '')],
+  [
+    'a journal of zeros is named by every command and stops none',
     (text: string) => text.replace(/\{"line":"plan".*/, (line) => '\0'.repeat(line.length)),
   ],
 ] as const) {
-  changeCliTest(`a ${what} is named by every command and stops none`, async (t, cli) => {
+  changeCliTest(title, async (t, cli) => {
     const { vfio } = cli
     t.is((await vfio('bind', NVME)).status, 0)
     writeFileSync(journal(cli, 1), damage(readFileSync(journal(cli, 1), 'utf8')))

@@ -20,14 +20,14 @@ import { changeTest, EDU, NVME } from './change.js'
 const FILE = `etc/driverctl.d/pci-${NVME}`
 const isRoot = process.getuid?.() === 0
 
-for (const [what, put] of [
+for (const [title, put] of [
   [
-    'bytes that are no UTF-8',
+    'bytes that are no UTF-8 in the place of a kept file: undone as it was',
     (path: string) =>
       writeFileSync(path, Buffer.from('vf\xffio\xc3\x28\xed\xa0\x80\xf0\x9f\x98\x80\xfe\n', 'latin1')),
   ],
   [
-    'permissions and owner',
+    'permissions and owner in the place of a kept file: undone as it was',
     (path: string) => {
       writeFileSync(path, 'nvme\n')
       if (isRoot) chownSync(path, 12, 34)
@@ -35,34 +35,40 @@ for (const [what, put] of [
     },
   ],
   [
-    'a symbolic link to a file',
+    'a symbolic link to a file in the place of a kept file: undone as it was',
     (path: string) => {
       writeFileSync(`${path}.real`, 'nvme\n')
       symlinkSync(`pci-${NVME}.real`, path)
     },
   ],
-  ['a dangling symbolic link', (path: string) => symlinkSync('/nowhere/at/all', path)],
-  ['a symbolic link to itself', (path: string) => symlinkSync(path, path)],
-  ['a link to /dev/null', (path: string) => symlinkSync('/dev/null', path)],
+  [
+    'a dangling symbolic link in the place of a kept file: undone as it was',
+    (path: string) => symlinkSync('/nowhere/at/all', path),
+  ],
+  [
+    'a symbolic link to itself in the place of a kept file: undone as it was',
+    (path: string) => symlinkSync(path, path),
+  ],
+  [
+    'a link to /dev/null in the place of a kept file: undone as it was',
+    (path: string) => symlinkSync('/dev/null', path),
+  ],
 ] as const) {
-  changeTest(
-    `${what} in the place of a kept file: undone as it was`,
-    async (t, { tree, options, portrait }) => {
-      mkdirSync(tree.path('etc/driverctl.d'))
-      put(tree.path(FILE))
-      const before = portrait()
-      await apply(plan({ kind: 'bind', device: NVME, persist: true }, options), options)
-      t.is(readFileSync(tree.path(FILE), 'utf8'), 'vfio-pci\n')
-      t.true(lstatSync(tree.path(FILE)).isFile())
-      const kept = portrait()
-      t.deepEqual(kept[`${FILE}.real`], before[`${FILE}.real`])
-      await apply(plan({ kind: 'unbind', device: NVME, persist: true }, options), options)
-      await undo(undefined, options)
-      t.deepEqual(portrait(), kept)
-      await undo(undefined, options)
-      t.deepEqual(portrait(), before)
-    },
-  )
+  changeTest(title, async (t, { tree, options, portrait }) => {
+    mkdirSync(tree.path('etc/driverctl.d'))
+    put(tree.path(FILE))
+    const before = portrait()
+    await apply(plan({ kind: 'bind', device: NVME, persist: true }, options), options)
+    t.is(readFileSync(tree.path(FILE), 'utf8'), 'vfio-pci\n')
+    t.true(lstatSync(tree.path(FILE)).isFile())
+    const kept = portrait()
+    t.deepEqual(kept[`${FILE}.real`], before[`${FILE}.real`])
+    await apply(plan({ kind: 'unbind', device: NVME, persist: true }, options), options)
+    await undo(undefined, options)
+    t.deepEqual(portrait(), kept)
+    await undo(undefined, options)
+    t.deepEqual(portrait(), before)
+  })
 }
 
 changeTest('a file that is written anew keeps its permissions and owner', async (t, { tree, options }) => {

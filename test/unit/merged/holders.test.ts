@@ -15,17 +15,17 @@ const MODALIAS = 'pci:v00008086d000010D3sv00001AF4sd00001100bc02sc00i00'
 const withoutNodes = (portrait: Record<string, string>): Record<string, string> =>
   Object.fromEntries(Object.entries(portrait).filter(([name]) => !name.includes('/vfio-dev')))
 
-for (const holder of [
-  'pci-stub',
-  'pciback',
-  'xen-pciback',
-  'uio_pci_generic',
-  'igb_uio',
-  'mlx5_vfio_pci',
-  'hisi-acc-vfio-pci',
-  'nvgrace-gpu-vfio-pci',
-]) {
-  changeTest(`unbind takes a device back from ${holder}`, async (t, { tree, options, portrait }) => {
+for (const [holder, title] of [
+  ['pci-stub', 'unbind takes a device back from pci-stub'],
+  ['pciback', 'unbind takes a device back from pciback'],
+  ['xen-pciback', 'unbind takes a device back from xen-pciback'],
+  ['uio_pci_generic', 'unbind takes a device back from uio_pci_generic'],
+  ['igb_uio', 'unbind takes a device back from igb_uio'],
+  ['mlx5_vfio_pci', 'unbind takes a device back from mlx5_vfio_pci'],
+  ['hisi-acc-vfio-pci', 'unbind takes a device back from hisi-acc-vfio-pci'],
+  ['nvgrace-gpu-vfio-pci', 'unbind takes a device back from nvgrace-gpu-vfio-pci'],
+] as const) {
+  changeTest(title, async (t, { tree, options, portrait }) => {
     SimulatedKernel.drivers(tree.root, { e1000e: [ID], [holder]: [] })
     tree.pci(DEVICE, { vendor: '0x8086', device: '0x10d3', driver: holder, group: 9 })
     const before = withoutNodes(portrait())
@@ -48,26 +48,23 @@ for (const holder of [
   })
 }
 
-for (const [holder, list] of [
-  ['pci-stub', 'remove_id'],
-  ['vfio-pci', 'remove_id'],
-  ['pciback', 'remove_slot'],
+for (const [holder, list, title] of [
+  ['pci-stub', 'remove_id', 'pci-stub that takes the device again by its list is a failure, and named'],
+  ['vfio-pci', 'remove_id', 'vfio-pci that takes the device again by its list is a failure, and named'],
+  ['pciback', 'remove_slot', 'pciback that takes the device again by its list is a failure, and named'],
 ] as const) {
-  changeTest(
-    `${holder} that takes the device again by its list is a failure, and named`,
-    async (t, { tree, options, portrait }) => {
-      // In the order of this kernel it comes before the driver of the host.
-      SimulatedKernel.drivers(tree.root, { zz: [ID], [holder]: [ID] })
-      tree.pci(DEVICE, { vendor: '0x8086', device: '0x10d3', driver: holder, group: 9 })
-      const before = withoutNodes(portrait())
-      const error = await t.throwsAsync(apply(plan({ kind: 'unbind', device: DEVICE }, options), options), {
-        instanceOf: ChangeError,
-      })
-      t.is(error.outcome, 'undone')
-      t.regex(error.message, new RegExp(`${holder} took the device again.*/${holder}/${list}`))
-      t.deepEqual(withoutNodes(portrait()), before)
-    },
-  )
+  changeTest(title, async (t, { tree, options, portrait }) => {
+    // In the order of this kernel it comes before the driver of the host.
+    SimulatedKernel.drivers(tree.root, { zz: [ID], [holder]: [ID] })
+    tree.pci(DEVICE, { vendor: '0x8086', device: '0x10d3', driver: holder, group: 9 })
+    const before = withoutNodes(portrait())
+    const error = await t.throwsAsync(apply(plan({ kind: 'unbind', device: DEVICE }, options), options), {
+      instanceOf: ChangeError,
+    })
+    t.is(error.outcome, 'undone')
+    t.regex(error.message, new RegExp(`${holder} took the device again.*/${holder}/${list}`))
+    t.deepEqual(withoutNodes(portrait()), before)
+  })
 }
 
 changeTest(
