@@ -56,7 +56,8 @@ export function probeStep(device: Bound, driver: string, why: string, options: H
     old: null,
     new: driver,
     why,
-    undo: { file: driverFile(driver === ANY ? '*' : driver, 'unbind', options), text: address },
+    // Of whichever has got it, also where that is another than was asked for.
+    undo: { file: driverFile('*', 'unbind', options), text: address },
   }
 }
 

@@ -4,7 +4,15 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { string } from '../validate.js'
-import { checkHostOptions, type HostOptions, listNames, modulesRoot, procRoot, readText, sysfsRoot } from './sysfs.js'
+import {
+  checkHostOptions,
+  type HostOptions,
+  listNames,
+  modulesRoot,
+  procRoot,
+  readText,
+  sysfsRoot,
+} from './sysfs.js'
 import { aliasMatches } from './vfio-driver.js'
 
 /** Beside those of VFIO, which have it in their names. `pciback` is what xen-pciback registers. */

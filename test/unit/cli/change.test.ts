@@ -1,52 +1,8 @@
 // The commands that change the host: what they show, and their exit statuses.
 import { readFileSync, writeFileSync } from 'node:fs'
-import test, { type ExecutionContext } from 'ava'
-import { run } from '../../../ts/cli/program.js'
-import { SysfsTree } from '../host/fixture.js'
-import { checkOutput } from './schemas.js'
-import { EDU, mdevHost, NIC, nicHost, NVME, rootsIn, usualHost, UUID } from '../merged/change.js'
-import { type Faults, photograph, SimulatedKernel } from '../merged/kernel.js'
-
-interface Cli {
-  readonly tree: SysfsTree
-  readonly vfio: (...args: string[]) => Promise<{ status: number; out: string; err: string }>
-  readonly faults: (faults: Faults) => void
-  readonly photograph: () => Record<string, string>
-}
-
-function changeCliTest(title: string, body: (t: ExecutionContext, cli: Cli) => Promise<void>): void {
-  const declare = process.platform === 'linux' ? test.serial : test.skip
-  declare(title, async (t) => {
-    const tree = new SysfsTree()
-    t.teardown(() => tree.remove())
-    usualHost(tree)
-    const roots = rootsIn(tree.root)
-    let io = new SimulatedKernel(tree.root)
-    await body(t, {
-      tree,
-      faults: (faults) => (io = new SimulatedKernel(tree.root, faults)),
-      photograph: () => photograph(tree.root, ['var/lib/node-vfio']),
-      vfio: async (...args) => {
-        let out = ''
-        let err = ''
-        const status = await run(args, {
-          host: roots,
-          changes: { ...roots, io },
-          outBytes: () => undefined,
-          redraw: () => undefined,
-          onInterrupt: () => () => undefined,
-          color: false,
-          columns: null,
-          uid: 0,
-          out: (text) => (out += text),
-          err: (text) => (err += text),
-        })
-        if (args.includes('--json')) checkOutput(out)
-        return { status, out: out.replaceAll(tree.root, ''), err: err.replaceAll(tree.root, '') }
-      },
-    })
-  })
-}
+import { EDU, mdevHost, NIC, nicHost, NVME, UUID } from '../merged/change.js'
+import { SimulatedKernel } from '../merged/kernel.js'
+import { changeCliTest } from './changes.js'
 
 changeCliTest(
   'bind shows each write as it is done, undo as it is taken back',

@@ -95,6 +95,7 @@ const MERGED: Record<string, Case> = {
   },
   undo: { good: [1], wrong: [[...NOT_NUMBER, 0]], options: 'undo' },
   listChanges: { good: [], wrong: [], options: 'change' },
+  listJournals: { good: [], wrong: [], options: 'change' },
   withHooks: { good: [{ devices: [] }], wrong: [[...NOT_OBJECT, {}, [], { devices: [5] }]], options: 'host' },
   issueProblems: {
     good: [[]],

@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from 'ava'
 import type { ChangeOptions } from '../../../ts/merged/index.js'
 import { SysfsTree } from '../host/fixture.js'
 import { rootsIn } from './change-roots.js'
-import { type Faults, photograph, SimulatedKernel } from './kernel.js'
+import { type Faults, photograph, portrait, SimulatedKernel } from './kernel.js'
 
 export const NVME = '0000:00:14.0'
 export const EDU = '0000:00:10.0'
@@ -17,6 +17,8 @@ export interface ChangeContext {
   readonly faulty: (faults: Faults) => ChangeOptions & { readonly io: SimulatedKernel }
   /** Everything in the tree but the state of changes. */
   readonly photograph: () => Record<string, string>
+  /** The same with permissions and owners. */
+  readonly portrait: () => Record<string, string>
 }
 
 export { rootsIn }
@@ -78,12 +80,14 @@ export function gpuHost(tree: SysfsTree, vfs = 2): void {
   if (vfs > 0) new SimulatedKernel(tree.root).sriovManage(GPU_PF, vfs)
 }
 
+/** @param serial for tests that change what the whole process shares */
 export function changeTest(
   title: string,
   body: (t: ExecutionContext, context: ChangeContext) => Promise<void>,
+  { serial = false } = {},
 ): void {
   // The host is changed on Linux alone.
-  const declare = process.platform === 'linux' ? test : test.skip
+  const declare = process.platform !== 'linux' ? test.skip : serial ? test.serial : test
   declare(title, async (t) => {
     const tree = new SysfsTree()
     t.teardown(() => tree.remove())
@@ -94,6 +98,7 @@ export function changeTest(
       options: faulty({}),
       faulty,
       photograph: () => photograph(tree.root, ['var/lib/node-vfio']),
+      portrait: () => portrait(tree.root, ['var/lib/node-vfio']),
     })
   })
 }

@@ -3,6 +3,7 @@
 
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -331,4 +332,22 @@ export function photograph(root: string, without: readonly string[] = []): Recor
   }
   walk('')
   return found
+}
+
+/** The same, byte for byte, with the permissions and the owner of each. */
+export function portrait(root: string, without: readonly string[] = []): Record<string, string> {
+  const names = Object.keys(photograph(root, without))
+  return Object.fromEntries(
+    names.map((name) => {
+      const path = join(root, name)
+      const stat = lstatSync(path)
+      const { mode, uid, gid } = stat
+      const holds = stat.isSymbolicLink()
+        ? `-> ${readlinkSync(path, 'latin1')}`
+        : stat.isFile()
+          ? readFileSync(path, 'latin1')
+          : ''
+      return [name, `${mode.toString(8)} ${uid}:${gid} ${holds}`]
+    }),
+  )
 }

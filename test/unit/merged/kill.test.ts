@@ -8,18 +8,25 @@ import test from 'ava'
 import { listChanges } from '../../../ts/merged/index.js'
 import { SysfsTree } from '../host/fixture.js'
 import { GPU_PF, gpuHost, mdevHost, NIC, nicHost, NVME, rootsIn, usualHost, UUID } from './change.js'
-import { photograph } from './kernel.js'
+import { portrait } from './kernel.js'
 
 const PROGRAM = join(import.meta.dirname, 'fault.js')
 
-async function vfio(root: string, fault: string, ...args: string[]): Promise<number | string | null> {
+async function run(
+  root: string,
+  faults: Record<string, string>,
+  ...args: string[]
+): Promise<number | string | null> {
   const child = spawn(process.execPath, [PROGRAM, ...args], {
-    env: { ...process.env, NODE_VFIO_TREE: root, NODE_VFIO_FAULT: fault },
+    env: { ...process.env, NODE_VFIO_TREE: root, ...faults },
     stdio: ['ignore', 'ignore', 'inherit'],
   })
   const [status, signal] = (await once(child, 'exit')) as [number | null, string | null]
   return signal ?? status
 }
+
+const vfio = (root: string, fault: string, ...args: string[]): Promise<number | string | null> =>
+  run(root, { NODE_VFIO_FAULT: fault }, ...args)
 
 interface Scene {
   readonly name: string
@@ -66,7 +73,7 @@ for (const { name, host, before = [], command, steps } of SCENES) {
     usualHost(tree)
     host(tree)
     const { root } = tree
-    const picture = () => photograph(root, ['var/lib/node-vfio'])
+    const picture = () => portrait(root, ['var/lib/node-vfio'])
     for (const each of before) t.is(await vfio(root, '', ...each), 0, each.join(' '))
     const options = rootsIn(root)
     const earlier = listChanges(options).length
@@ -91,5 +98,39 @@ for (const { name, host, before = [], command, steps } of SCENES) {
       t.deepEqual(picture(), whole, at)
     }
     t.is(await vfio(root, `done:${steps}`, ...command), 0, 'there is no step after the last')
+  })
+}
+
+for (const { name, host, before = [], command, steps } of SCENES) {
+  const declare = process.platform === 'linux' ? test.serial : test.skip
+  declare(`${name}: on a disk that fills up, killed at every step and undone every time`, async (t) => {
+    t.timeout(600_000)
+    const tree = new SysfsTree()
+    t.teardown(() => tree.remove())
+    usualHost(tree)
+    host(tree)
+    const { root } = tree
+    const picture = () => portrait(root, ['var/lib/node-vfio'])
+    for (const each of before) t.is(await vfio(root, '', ...each), 0, each.join(' '))
+    const options = rootsIn(root)
+    const earlier = listChanges(options).length
+    const whole = picture()
+    for (let index = 0; index < steps; index++) {
+      const at = `after-write:${index}`
+      // What had room before its first step has it to the last.
+      const faults = { NODE_VFIO_FULL: 'before-write:0', NODE_VFIO_FAULT: at }
+      t.is(await run(root, faults, ...command), 'SIGKILL', at)
+      t.like(
+        listChanges(options).slice(earlier),
+        [{ state: 'interrupted', begun: { length: index + 1 } }],
+        at,
+      )
+      // Not a byte more is to be had.
+      t.is(await run(root, { NODE_VFIO_FULL: 'start' }, 'undo'), 0, at)
+      t.deepEqual(picture(), whole, at)
+      t.is(listChanges(options).length, earlier, at)
+    }
+    t.is(await run(root, { NODE_VFIO_FULL: 'start' }, ...command), 1)
+    t.deepEqual(picture(), whole)
   })
 }

@@ -160,7 +160,9 @@ function tellInterrupted({ err }: CliContext, options: ChangeOptions): void {
   for (const { id, state, plan: cut } of own)
     if (state === 'interrupted') err(`an earlier change was cut short (${cut.summary}): vfio undo ${id}\n`)
   for (const { path, why } of damaged)
-    err(`the journal of an earlier change is damaged (${why}), it is not known what it changed: see ${path}\n`)
+    err(
+      `the journal of an earlier change is damaged (${why}), it is not known what it changed: see ${path}\n`,
+    )
 }
 
 /** `vfio bind`, `unbind`, `sriov set`, ...: plans and, unless it is a dry run, makes. */

@@ -171,6 +171,8 @@ export async function apply(plan: Plan, options: ApplyOptions = {}): Promise<App
         await write(step, step.write, io)
         await tell('after-write')
         const seen = await seeSettled(step.look, (value) => difference(step, value) === null, io)
+        entry.seen = seen
+        journal.seen(at, seen)
         const differs = difference(step, seen)
         if (differs !== null)
           throw new VfioError(EIO, 'write', {
@@ -178,8 +180,6 @@ export async function apply(plan: Plan, options: ApplyOptions = {}): Promise<App
             reason: 'host-differs',
             remedy: `The write succeeded, but ${differs}`,
           })
-        entry.seen = seen
-        journal.seen(at, seen)
         await tell('done')
       }
       journal.applied()

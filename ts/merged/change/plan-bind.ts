@@ -141,7 +141,11 @@ export function planBind(asked: Bind, options: ChangeOptions): Draft<Bind> {
 }
 
 /** Who is to have a device that goes back to the host: the driver that is made for it, or whichever wants it. */
-function hostDriverFor({ address, sysfsPath, physfn }: PciDevice, told: Remarks, options: ChangeOptions): string {
+function hostDriverFor(
+  { address, sysfsPath, physfn }: PciDevice,
+  told: Remarks,
+  options: ChangeOptions,
+): string {
   if (physfn !== null && readText(sysfsPath, 'physfn', 'sriov_drivers_autoprobe') === '0') {
     told.notes.push(`${physfn} keeps host drivers from its virtual functions (sriov_drivers_autoprobe is 0)`)
     return ANY

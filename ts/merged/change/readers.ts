@@ -7,8 +7,8 @@ import type { ChangeOptions } from './types.js'
 
 /** In udev's order: a file hides those of its name in later folders, and an empty one (a link to /dev/null) masks them. */
 function ruleFolders({ etcRoot = '/etc', usrRoot = '/usr' }: ChangeOptions): string[] {
-  return [etcRoot, join(usrRoot, 'local', 'lib'), join(usrRoot, 'lib'), join(usrRoot, '..', 'lib')].map((root) =>
-    join(root, 'udev', 'rules.d'),
+  return [etcRoot, join(usrRoot, 'local', 'lib'), join(usrRoot, 'lib'), join(usrRoot, '..', 'lib')].map(
+    (root) => join(root, 'udev', 'rules.d'),
   )
 }
 

@@ -54,7 +54,8 @@ async function takeBackOne(step: HostStep, { seen }: BegunStep, io: HostIo): Pro
   const now = await see(step.look, io)
   if (now === step.old) return null
   const after = step.new === ANY ? (seen ?? now) : step.new
-  if (now !== after)
+  // What was seen right after the write is its doing, whatever was planned.
+  if (now !== after && now !== seen)
     return `${step.look.path} has ${shown(now)}, neither ${shown(step.old)} nor ${shown(after)}`
   await write(step, { ...step.undo, file: step.undo.file.replace('*', now ?? '') }, io)
   // The link is there again; what stands where it leads has nothing to do with it.

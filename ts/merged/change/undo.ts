@@ -100,7 +100,11 @@ type RemainingStep = BegunStep & { readonly onDisk: boolean }
  * What there is to take back. After a reboot sysfs is new, and what it had is gone, unless driverctl or mdevctl has made it
  * again of the file that was kept for it: that shows as the whole of what the change had made of a device.
  */
-async function remaining(entry: JournalEntry, rebooted: boolean, io: HostIo): Promise<readonly RemainingStep[]> {
+async function remaining(
+  entry: JournalEntry,
+  rebooted: boolean,
+  io: HostIo,
+): Promise<readonly RemainingStep[]> {
   const there = entry.begun.flatMap((begun) => {
     const step = entry.plan.steps[begun.index]
     return step === undefined ? [] : [{ ...begun, step, onDisk: isOnDisk(step) }]
