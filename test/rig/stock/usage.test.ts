@@ -3,7 +3,7 @@
 // hand (dm by its ioctls, md by sysfs, btrfs from an image).
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { plan } from '../../../ts/merged/index.js'
@@ -12,6 +12,8 @@ import { vfio } from '../changes.js'
 import { devices, driverOf, rebind, sysfs, until } from '../devices.js'
 
 const { nvme, e1000e } = devices
+/** For the driver to find its disks, in an emulated processor that others use too. */
+const PATIENCE = 240_000
 const BIN = '/run/rig/bin'
 const folder = mkdtempSync('/tmp/usage-')
 let controller = ''
@@ -23,17 +25,25 @@ const box = (...args: string[]): string => execFileSync(join(BIN, 'busybox'), ar
 
 const numberOf = (each: string): string => readFileSync(`/sys/class/block/${each}/dev`, 'utf8').trim()
 
-test.before(async () => {
+/** The driver finds its disks in its own time. */
+async function diskAppears(): Promise<void> {
+  const path = `/sys/bus/pci/devices/${nvme}/nvme`
+  const found = (): string | undefined => {
+    if (!existsSync(path)) return undefined
+    controller = readdirSync(path)[0] ?? ''
+    return readdirSync(join(path, controller)).find((each) => /^nvme\d+n\d+$/.test(each))
+  }
+  await until(() => found() !== undefined, `a disk of ${controller} at ${nvme}`, PATIENCE)
+  name = found()!
+  disk = `/dev/${name}`
+  await until(() => existsSync(disk), disk, PATIENCE)
+}
+
+test.before(async (t) => {
+  t.timeout(600_000)
   await rebind('nvme', 'nvme')
   await rebind('e1000e', 'e1000e')
-  const device = `/sys/bus/pci/devices/${nvme}/nvme`
-  await until(
-    () => readdirSync(join(device, readdirSync(device)[0]!)).some((each) => /^nvme\d+n\d+$/.test(each)),
-    'the disk',
-  )
-  controller = readdirSync(device)[0]!
-  name = readdirSync(join(device, controller)).find((each) => /^nvme\d+n\d+$/.test(each))!
-  disk = `/dev/${name}`
+  await diskAppears()
 })
 
 test.after.always(async () => {
@@ -43,7 +53,7 @@ test.after.always(async () => {
 
 /** Nothing of the disk is kept from test to test. */
 test.beforeEach(() => {
-  if (disk !== '') box('dd', 'if=/dev/zero', `of=${disk}`, 'bs=1M', 'count=8', 'conv=notrunc')
+  if (disk !== '') box('dd', 'if=/dev/zero', `of=${disk}`, 'bs=1M', 'count=8', 'conv=notrunc', 'status=none')
 })
 
 /** A process that has done what it was told, and holds it until it is ended. */
@@ -91,7 +101,7 @@ test.serial('a disk that nobody uses is given away, and comes back', async (t) =
   t.is(bound.status, 0, bound.err)
   const back = await vfio('undo')
   t.is(back.status, 0, back.err)
-  await until(() => readdirSync('/sys/class/block').includes(name), 'the disk')
+  await diskAppears()
   idle(t)
 })
 
@@ -125,8 +135,6 @@ test.serial('a disk mounted in another mount namespace alone is kept', async (t)
     join(BIN, 'busybox'),
     'unshare',
     '-m',
-    '--propagation',
-    'private',
     '/bin/sh',
     '-c',
   ])
@@ -156,7 +164,7 @@ test.serial('swap keeps its disk', async (t) => {
 /** A request of dm: its version, its size, where data starts, how many targets, flags, number, names; then a target. */
 const dm = (request: number, target: string): string => `
   sub dm { my ($request, $count, $data) = @_;
-    my $ask = pack('L3 L2 l L3 Q a128 a129 x7', 4, 0, 0, 16384, 312, $count, 0, 0, 0, 0, 'usage-linear', '') . $data;
+    my $ask = pack('L3 L2 L L4 Q a128 a129 x7', 4, 0, 0, 16384, 312, $count, 0, 0, 0, 0, 0, 'usage-linear', '') . $data;
     $ask .= "\\0" x (16384 - length $ask);
     open(C, '+<', '/dev/mapper/control') or die "$!"; ioctl(C, 0xc138fd00 | $request, $ask) or die "$request: $!"; }
   dm(${request}, ${target});`
@@ -176,8 +184,7 @@ test.serial('what dm stands on is kept, up to what is mounted of it', async (t) 
     t.deepEqual(await refused(t), [`${name} is part of ${holder} (usage-linear) (${nvme})`])
     const on = join(folder, 'dm')
     mkdirSync(on)
-    box('mknod', join(folder, 'linear'), 'b', ...numberOf(holder).split(':'))
-    box('mount', '-t', 'btrfs', join(folder, 'linear'), on)
+    box('mount', '-t', 'btrfs', `/dev/${holder}`, on)
     try {
       t.deepEqual(await refused(t), [
         `${name} is part of ${holder} (usage-linear), mounted on ${on} (${nvme})`,
@@ -202,8 +209,6 @@ test.serial('a member of an md array is kept', async (t) => {
   set('level', 'raid1')
   set('raid_disks', '1')
   set('new_dev', numberOf(name))
-  set(`dev-${name}/slot`, '0')
-  set('array_state', 'active')
   try {
     t.deepEqual(await refused(t), [`${name} is part of md_usage (${nvme})`])
   } finally {
@@ -215,12 +220,11 @@ test.serial('a member of an md array is kept', async (t) => {
 test.serial('a disk behind a loop device is kept, which holds it without a descriptor', async (t) => {
   t.timeout(600_000)
   box('modprobe', 'loop')
-  box('mknod', join(folder, 'loop'), 'b', ...numberOf('loop0').split(':'))
-  box('losetup', join(folder, 'loop'), disk)
+  box('losetup', '/dev/loop0', disk)
   try {
     t.deepEqual(await refused(t), [`${name} is behind loop0 (${nvme})`])
   } finally {
-    box('losetup', '-d', join(folder, 'loop'))
+    box('losetup', '-d', '/dev/loop0')
   }
   idle(t)
 })
@@ -261,7 +265,8 @@ test.serial('more than a megabyte of mounts hides none', async (t) => {
   const mounts = 400
   execFileSync('/usr/bin/perl', [
     '-e',
-    `for (1..${mounts}) { syscall(165, 'none', '${deep}', 'tmpfs', 0, 0) == 0 or die "$!" }`,
+    `my ($what, $on, $type) = ('none', '${deep}', 'tmpfs');
+    for (1..${mounts}) { syscall(165, $what, $on, $type, 0, 0) == 0 or die "$!" }`,
   ])
   try {
     t.true(readFileSync('/proc/self/mountinfo').length > 1 << 20)
@@ -276,7 +281,7 @@ test.serial('more than a megabyte of mounts hides none', async (t) => {
       box('umount', on)
     }
   } finally {
-    execFileSync('/usr/bin/perl', ['-e', `for (1..${mounts}) { syscall(166, '${deep}', 0) }`])
+    execFileSync('/usr/bin/perl', ['-e', `my $on = '${deep}'; for (1..${mounts}) { syscall(166, $on, 0) }`])
   }
 })
 
@@ -287,7 +292,7 @@ test.serial('undo takes no disk away that has been mounted since', async (t) => 
   const given = await vfio('unbind', nvme)
   t.is(given.status, 0, given.err)
   t.is(driverOf('nvme'), 'nvme')
-  await until(() => readdirSync('/sys/class/block').includes(name), 'the disk')
+  await diskAppears()
   makeBtrfs(disk)
   const on = join(folder, 'undo')
   mkdirSync(on)
@@ -301,7 +306,7 @@ test.serial('undo takes no disk away that has been mounted since', async (t) => 
   t.is(undone.status, 0, undone.err)
   t.is(driverOf('nvme'), 'vfio-pci')
   await rebind('nvme', 'nvme')
-  await until(() => readdirSync('/sys/class/block').includes(name), 'the disk')
+  await diskAppears()
 })
 
 test.serial('a network interface: up is asked, part of a bridge or given away is refused', async (t) => {
