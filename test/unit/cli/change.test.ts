@@ -158,3 +158,33 @@ mtty    mtty-1  Single port serial  1     1      vfio-pci
     t.deepEqual(photograph(), before)
   },
 )
+
+changeCliTest(
+  'what cannot be looked at is shown by a dry run, and done with --force alone',
+  async (t, { tree, vfio, photograph }) => {
+    const disk = `devices/pci0000:00/${NVME}/nvme/nvme0/nvme0n1`
+    tree.file(`${disk}/dev`, '259:0')
+    tree.link('class/block/nvme0n1', disk)
+    const before = photograph()
+    const told = /^unseen {3}whether anything holds nvme0n1 .*: there is no node \/dev\/nvme0n1\n.*--force$/m
+    const dry = await vfio('bind', NVME, '--dry-run')
+    t.is(dry.status, 0)
+    t.regex(dry.out, /^ {2}1\. 0000:00:14\.0 > \/bus\/pci\/drivers\/nvme\/unbind$/m)
+    t.regex(dry.out, told)
+    t.like(JSON.parse((await vfio('bind', NVME, '--dry-run', '--json')).out), {
+      unseen: [{ what: `whether anything holds nvme0n1 (${NVME})` }],
+    })
+    const refused = await vfio('bind', NVME, '--yes')
+    t.is(refused.status, 1)
+    t.regex(refused.err, told)
+    t.regex(refused.err, /--force does it all the same; nothing was changed\n$/)
+    t.like(JSON.parse((await vfio('bind', NVME, '--json')).out), { outcome: 'refused', id: null })
+    t.deepEqual(photograph(), before)
+    t.is((await vfio('bind', NVME, '--force')).status, 0)
+    const kept = await vfio('undo')
+    t.is(kept.status, 1)
+    t.regex(kept.err, /with force it is done all the same/)
+    t.is((await vfio('undo', '--force')).status, 0)
+    t.deepEqual(photograph(), before)
+  },
+)

@@ -3,16 +3,7 @@
 
 import { closeSync, constants, openSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import {
-  devRoot,
-  type HostOptions,
-  linkName,
-  listNames,
-  procRoot,
-  readText,
-  resolvePath,
-  sysfsRoot,
-} from '../sysfs.js'
+import { devRoot, type HostOptions, linkName, listNames, procRoot, readText, sysfsRoot } from '../sysfs.js'
 import type { Node, Subject } from './below.js'
 import { keyOf } from './descriptors.js'
 import type { Mount, Mounts } from './mounts.js'
@@ -111,22 +102,29 @@ function isNode(path: string, { key, name }: Node, options: HostOptions): boolea
 
 const where = ({ on, by }: Mount): string => `mounted on ${on}${by === null ? '' : ` for ${by}`}`
 
-/** What is mounted of the disk with this number and name. */
-function mountOf(number: string | undefined, name: string, { mounts, members }: Host): Mount | undefined {
-  const direct = mounts.mounts.find(({ device }) => device === number)
-  if (direct !== undefined) return direct
-  const all = members.get(name)?.all
-  if (all === undefined) return undefined
-  return mounts.mounts.find(({ type, source }) =>
-    members.get(name)?.type === type
-      ? source.split(':').some((each) => all.includes(basename(each)) || all.includes(resolvedName(each)))
-      : false,
+/** Whether a path is the node of one of these disks. */
+function isOneOf(path: string, names: readonly string[], options: HostOptions): boolean {
+  if (names.includes(basename(path))) return true
+  if (!path.startsWith('/dev/')) return false
+  const found = quietly(() => statSync(path))
+  const key = found === null ? null : keyOf(found)
+  return (
+    key !== null &&
+    names.some((name) => key === `b${readText(sysfsRoot(options), 'class', 'block', name, 'dev') ?? ''}`)
   )
 }
 
-/** `dm-0` for `/dev/mapper/root`. */
-const resolvedName = (path: string): string =>
-  path.startsWith('/dev/') ? basename(quietly(() => resolvePath(path)) ?? path) : ''
+/** What is mounted of the disk with this number and name. */
+function mountOf(number: string | undefined, name: string, host: Host): Mount | undefined {
+  const { mounts, members, options } = host
+  const direct = mounts.mounts.find(({ device }) => device === number)
+  const member = members.get(name)
+  if (direct !== undefined || member === undefined) return direct
+  return mounts.mounts.find(
+    ({ type, source }) =>
+      type === member.type && source.split(':').some((each) => isOneOf(each, member.all, options)),
+  )
+}
 
 /** `dm-0 (vg-root)`, and what stands on it, up to what is mounted. */
 function holderText(name: string, host: Host, seen: ReadonlySet<string>): string {
@@ -135,8 +133,7 @@ function holderText(name: string, host: Host, seen: ReadonlySet<string>): string
   const own = title === null ? name : `${name} (${title})`
   const mount = mountOf(readText(path, 'dev') ?? undefined, name, host)
   if (mount !== undefined) return `${own}, ${where(mount)}`
-  if (host.swaps.some((each) => basename(each) === name || resolvedName(each) === name))
-    return `${own}, which is swap`
+  if (host.swaps.some((each) => isOneOf(each, [name], host.options))) return `${own}, which is swap`
   const [next] = (listNames(path, 'holders') ?? []).filter((each) => !seen.has(each))
   return next === undefined ? own : `${own}, ${holderText(next, host, new Set([...seen, next]))}`
 }

@@ -1,20 +1,45 @@
-// Whether the machine boots with the screen of a device. It must not know any other use.
+// Whether the machine's own screen is one of a device's: it boots with it, or its text console is on it, which no process has open.
+// It must not know any other use.
 
 import { join } from 'node:path'
-import { readText } from '../sysfs.js'
+import { type HostOptions, listNames, readText, sysfsRoot } from '../sysfs.js'
 import type { Subject } from './below.js'
 import type { DeviceUse } from './types.js'
 
-export function screenUses({ name: device, path }: Subject): DeviceUse[] {
-  if (readText(path, 'boot_vga') !== '1') return []
+const REMEDY = 'Log in another way (ssh, a serial console) before it goes.'
+
+/** The console of the kernel that draws into frame buffers, where it is on. */
+function consoleOnFrameBuffers(options: HostOptions): string | null {
+  const root = join(sysfsRoot(options), 'class', 'vtconsole')
+  const bound = (listNames(root) ?? []).find(
+    (name) =>
+      readText(root, name, 'bind') === '1' && readText(root, name, 'name')?.includes('frame buffer') === true,
+  )
+  return bound === undefined ? null : join(root, bound, 'bind')
+}
+
+export function screenUses({ name: device, path, nodes }: Subject, options: HostOptions): DeviceUse[] {
+  const use = (what: string, evidence: string, remedy: string): DeviceUse => ({
+    kind: 'screen',
+    device,
+    what,
+    evidence,
+    remedy,
+    mustEnd: false,
+  })
+  const boots = readText(path, 'boot_vga') === '1'
+  const [buffer] = nodes.filter(({ subsystem }) => subsystem === 'graphics')
+  const console = buffer === undefined ? null : consoleOnFrameBuffers(options)
   return [
-    {
-      kind: 'screen',
-      device,
-      what: 'the machine boots with this screen',
-      evidence: join(path, 'boot_vga'),
-      remedy: 'Log in another way (ssh, a serial console) before it goes.',
-      mustEnd: false,
-    },
+    ...(boots ? [use('the machine boots with this screen', join(path, 'boot_vga'), REMEDY)] : []),
+    ...(buffer === undefined || console === null
+      ? []
+      : [
+          use(
+            `the text console may be on ${buffer.name}`,
+            console,
+            `Take it from there first: echo 0 > ${console}`,
+          ),
+        ]),
   ]
 }

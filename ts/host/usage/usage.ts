@@ -169,7 +169,7 @@ export function deviceUsage(paths: readonly string[], options: HostOptions = {})
       ...dependants(subject),
       ...disks.uses.filter(own),
       ...networkUses(subject, options),
-      ...screenUses(subject),
+      ...screenUses(subject, options),
       ...open.uses.filter(own),
     ]
   })

@@ -45,7 +45,8 @@ function taken({ change, devices }: Plan, steps: readonly HostStep[], options: C
   return isCount ? [...others, ...standingOn(change.device, options)] : others
 }
 
-const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
+/** A process begins a sentence; the name of a device stays as it is. */
+const capital = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`
 
 /** Nothing that goes away when `steps` are taken back may be in use. */
 export function refuseUsed(
@@ -63,7 +64,7 @@ export function refuseUsed(
     throw new VfioError(EBUSY, 'undo', {
       subject,
       reason: use.kind === 'open' ? 'in-use' : 'change-refused',
-      remedy: `${sentence(useText(use))} ${use.remedy}`,
+      remedy: `${useText(use).replace(/^(?:process|this process) /, capital)}. ${use.remedy}`,
     })
   if (!force) refuseUnseen('undo', subject, unseen)
 }

@@ -78,6 +78,10 @@ function refuseLater(entry: JournalEntry, all: readonly JournalEntry[], options:
   })
 }
 
+/** What appears on a host is opened by udev for a moment, in milliseconds: a change is often taken back right after it was made. */
+const PASSING = 500
+const PAUSE = 50
+
 /** What is not as it was before a change, and nothing of it in use. */
 async function refuseUse(
   { id, plan }: JournalEntry,
@@ -90,8 +94,17 @@ async function refuseUse(
     const step = plan.steps[index]
     if (step !== undefined && (await see(step.look, io)) !== step.old) made.push(step)
   }
-  const subject = `change ${id} (${plan.summary})`
-  refuseUsed(plan, made, { subject, force: options.force === true }, options)
+  const asked = { subject: `change ${id} (${plan.summary})`, force: options.force === true }
+  const end = performance.now() + PASSING
+  for (;;) {
+    try {
+      refuseUsed(plan, made, asked, options)
+      return
+    } catch (error) {
+      if (performance.now() > end) throw error
+      await new Promise((resolve) => setTimeout(resolve, PAUSE))
+    }
+  }
 }
 
 type RemainingStep = BegunStep & { readonly onDisk: boolean }
