@@ -6,7 +6,7 @@ import { inspect } from 'node:util'
 import type { AddressSpace } from '../../ts/index.js'
 import { Caller, isOwn } from './caller.js'
 import { coverage } from './coverage.js'
-import { ANYTHING, count, settle } from './holdings.js'
+import { calm, count, settle } from './holdings.js'
 import { Finding, Judge } from './judge.js'
 import { Log } from './log.js'
 import { Makers } from './makers/all.js'
@@ -96,7 +96,7 @@ async function main(): Promise<void> {
 
   // A round of opening and closing first: what is made once in a process belongs to the start.
   await population.closeAll()
-  await settle(ANYTHING)
+  await calm()
   const before = count()
   await makers.refill()
 
