@@ -9,7 +9,7 @@ import { coverage } from './coverage.js'
 import { calm, count, settle } from './holdings.js'
 import { Finding, Judge } from './judge.js'
 import { Log } from './log.js'
-import { Makers } from './makers/all.js'
+import { Makers, WITHOUT_INSTANCE } from './makers/all.js'
 import { fellTree } from './makers/tree.js'
 import { describeMembers, drawMember, membersHere } from './members.js'
 import { CALLS, LIST, LOG, SEED } from './options.js'
@@ -89,7 +89,7 @@ async function main(): Promise<void> {
   await makers.refill()
   const members = membersHere(population, random)
   const reachable = members.filter(
-    ({ owner, onInstance }) => !onInstance || population.count(owner ?? '') > 0,
+    ({ owner, onInstance }) => !onInstance || WITHOUT_INSTANCE[owner ?? ''] === undefined,
   )
   console.log(`seed ${SEED}, ${CALLS} calls, ${describeMembers(members)}`)
   if (LIST) for (const { name } of members) console.log(`  ${name}`)
