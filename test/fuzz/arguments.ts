@@ -1,7 +1,7 @@
 // Arguments of the right shape, more often than chance: the interesting errors lie behind the first check. Knows what members
 // take, and calls none of them but plan(), whose answer is an argument.
 import { GuestMemory } from '../../ts/index.js'
-import { type ChangeOptions, type HostChange, mergedReport, plan } from '../../ts/merged/index.js'
+import { type HostChange, mergedReport, plan } from '../../ts/merged/index.js'
 import { isAllowed } from './judge.js'
 import { TREE_DEVICES, TREE_UUIDS, treeOptions } from './makers/tree.js'
 import { ADDRESSES } from './options.js'
@@ -338,7 +338,7 @@ export function argumentsFor(context: Context): unknown[] {
     if (member.action === 'set') return [random.chance(0.4) ? random.chance(0.5) : values.value()]
     return values.list(random.below(4))
   }
-  if (random.chance(0.4)) return any()
+  if (random.chance(0.3)) return any()
   const key = String(member.key)
   const maker =
     BY_NAME[member.name] ??

@@ -12,9 +12,6 @@ export interface Count {
   pinned: number
 }
 
-/** More than anything: what comes first in a process is not counted against it. */
-export const ANYTHING: Count = { descriptors: {}, targets: [], mappings: -1, threads: -1, pinned: -1 }
-
 export function count(): Count {
   // The first that matches counts: a machine's KVM-VFIO device is KVM's.
   const descriptors: Record<string, number> = {
@@ -68,13 +65,23 @@ function excess(before: Count, after: Count): string[] {
 }
 
 const TRIES = 200
+const ROUNDS = 4
+
+async function round(): Promise<void> {
+  ;(globalThis as { gc?: () => void }).gc?.()
+  await turn()
+  await sleep(10)
+}
+
+/** Lets what is on its way to its end come to it. */
+export async function calm(): Promise<void> {
+  for (let i = 0; i < ROUNDS; i++) await round()
+}
 
 /** Waits until the process holds no more than before; gives what it still does. */
 export async function settle(before: Count): Promise<string[]> {
   for (let i = 0; i < TRIES; i++) {
-    ;(globalThis as { gc?: () => void }).gc?.()
-    await turn()
-    await sleep(10)
+    await round()
     if (excess(before, count()).length === 0) return []
   }
   return excess(before, count())

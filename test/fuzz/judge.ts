@@ -16,6 +16,11 @@ export function isAllowed(error: unknown): boolean {
   return ALLOWED.some((type) => error instanceof type)
 }
 
+/** The reason of the caller's own signal, which comes out as it was given. */
+function isAbort(error: unknown): boolean {
+  return error instanceof DOMException && error.name === 'AbortError'
+}
+
 /** V8's own words instead of a check's: allowed, but worth a look. */
 const UNTIDY =
   /Cannot (read|mix|destructure|convert|set|perform)|is not a function|is not iterable|not an object|Receiver|detached/
@@ -34,16 +39,17 @@ export class Judge {
   /** @throws Finding for an error that must not come out */
   threw(member: Member, error: unknown): void {
     if (error instanceof Finding) throw error
-    if (error instanceof ChangeError && CHANGES.has(member.name)) {
+    if (CHANGES.has(member.name) && (error instanceof ChangeError || isAbort(error))) {
       this.outcomes.changes++
       return
     }
     if (!isAllowed(error)) throw new Finding(`${member.name} threw ${inspect(error).slice(0, 2000)}`)
-    const { message, stack = '' } = error as Error
+    const { message } = error as Error
     if (error instanceof VfioError) this.outcomes.vfio++
     else this.outcomes.refused++
     if (!UNTIDY.test(message)) return
-    const place = /\n\s+at (.*)\n?/.exec(stack)?.[1] ?? ''
+    // Only now: a stack is text once it is asked for, and that takes longer than the call.
+    const place = /\n\s+at (.*)\n?/.exec((error as Error).stack ?? '')?.[1] ?? ''
     // The fuzzer's own values, which throw such words themselves.
     if (place.includes('/test/fuzz/')) return
     const what = `${member.name}: ${message.slice(0, 80)} (${place.replace(/file:\S*\/(out|ts)\//, '')})`

@@ -10,7 +10,17 @@ import type { Target } from './target.js'
 
 const LIVE_PER_KIND = 12
 /** Where each costs a guest, or much time to make. */
-const FEW: Readonly<Record<string, number>> = { Kvm: 4, Vm: 4, Vcpu: 6, PciPassthrough: 2, Iommufd: 4 }
+const FEW: Readonly<Record<string, number>> = {
+  Kvm: 4,
+  Vm: 4,
+  Vcpu: 6,
+  PciPassthrough: 2,
+  Iommufd: 4,
+  GsiRouting: 2,
+  VmVfio: 2,
+  MsiRoute: 4,
+  PinRoute: 4,
+}
 const DEAD_PER_KIND = 8
 
 /** Listeners and loops before what they listen to; devices before their space; what is in a machine before it. */

@@ -6,10 +6,10 @@ import { inspect } from 'node:util'
 import type { AddressSpace } from '../../ts/index.js'
 import { Caller, isOwn } from './caller.js'
 import { coverage } from './coverage.js'
-import { ANYTHING, count, settle } from './holdings.js'
+import { calm, count, settle } from './holdings.js'
 import { Finding, Judge } from './judge.js'
 import { Log } from './log.js'
-import { Makers } from './makers/all.js'
+import { Makers, WITHOUT_INSTANCE } from './makers/all.js'
 import { fellTree } from './makers/tree.js'
 import { describeMembers, drawMember, membersHere } from './members.js'
 import { CALLS, LIST, LOG, SEED } from './options.js'
@@ -89,14 +89,14 @@ async function main(): Promise<void> {
   await makers.refill()
   const members = membersHere(population, random)
   const reachable = members.filter(
-    ({ owner, onInstance }) => !onInstance || population.count(owner ?? '') > 0,
+    ({ owner, onInstance }) => !onInstance || WITHOUT_INSTANCE[owner ?? ''] === undefined,
   )
   console.log(`seed ${SEED}, ${CALLS} calls, ${describeMembers(members)}`)
   if (LIST) for (const { name } of members) console.log(`  ${name}`)
 
   // A round of opening and closing first: what is made once in a process belongs to the start.
   await population.closeAll()
-  await settle(ANYTHING)
+  await calm()
   const before = count()
   await makers.refill()
 

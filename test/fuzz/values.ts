@@ -224,7 +224,7 @@ export class Values {
   /** An object that is right, or right until it is looked at. */
   effective<T extends object>(object: T): T {
     const random = this.#random
-    if (this.#effects === null || !random.chance(0.4)) return object
+    if (this.#effects === null || !random.chance(0.6)) return object
     return random.chance(0.7)
       ? this.#effects.getters(object, (key) => STEADY.has(key))
       : this.#effects.proxy(object)

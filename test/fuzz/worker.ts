@@ -63,7 +63,7 @@ const BLOCKING: readonly [string, (object: never) => unknown][] = [
   [
     'EventFd',
     async (eventfd: EventFd) => {
-      for await (const count of eventfd) count
+      for await (const count of eventfd) log.note(`${count} signals`)
     },
   ],
   [

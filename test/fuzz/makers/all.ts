@@ -66,14 +66,14 @@ export class Makers {
     await makeSignals(population, missing)
     await makeStandIns(population, this.#random, missing)
     tendTree()
-    await tolerantly(() => makeMachines(population, this.#random))
     if (ON_HOST) {
       await makeWithoutDevices(population, this.#random, missing)
-      return
+    } else {
+      await tolerantly(() => makeDevices(population))
+      await this.#watch()
+      await tolerantly(() => makeIommufd(population, missing))
     }
-    await tolerantly(() => makeDevices(population))
-    await this.#watch()
-    await tolerantly(() => makeIommufd(population, missing))
+    await tolerantly(() => makeMachines(population, this.#random))
   }
 
   /** A device that does not come back is lost, unless something of the fuzzer's has it. */

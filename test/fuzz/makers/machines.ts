@@ -53,8 +53,6 @@ function inMachine(population: Population, random: Random, vm: Vm, sources: vfio
       const memory = (population.value('GuestMemory', random) ?? null) as vfio.GuestMemory
       return vm.addMemory({ guestAddress: guestAddress(), memory, logDirty: random.chance(0.5) })
     },
-    GsiRouting: () => vm.routing,
-    VmVfio: () => vm.vfio,
     MemoryListener: () => vm.onMemoryChange(() => undefined),
     MsiRoute: () => vm.routing.msi({ address: 0xfee0_0000n, data: random.below(256) }),
     PinRoute: () => vm.routing.pin(24 + random.below(200), { chip: 'ioapic', pin: random.below(24) }),
@@ -93,6 +91,9 @@ export async function makeMachines(population: Population, random: Random): Prom
     sources.push(
       missing(kind) ? await newEventFd(population) : (population.value('EventFd', random) as vfio.EventFd),
     )
+  // They are not seen to close with theirs.
+  await population.admit(vm.routing, null)
+  await population.admit(vm.vfio, null)
   const makers = {
     ...inMachine(population, random, vm, sources),
     ...(ON_HOST ? {} : withDevice(population, random, vm)),
