@@ -8,7 +8,7 @@ import { build, configure, runCtest, whyNoNativeTests } from './lib/native.mjs'
 import { prepareExamples, prepareLibrary, prepareModules, prepareTypeScript } from './lib/prepare.mjs'
 import { capture, findProgram, ROOT } from './lib/process.mjs'
 import { report, Results, runSuite } from './lib/results.mjs'
-import { say } from './lib/say.mjs'
+import { plural, say } from './lib/say.mjs'
 
 const FOLDER = 'build-asan'
 const LOGS = join(ROOT, FOLDER, 'logs')
@@ -52,7 +52,7 @@ const judge = (results) => {
     if (findings.length === 0) continue
     bad += 1
     console.log(findings.join('\n\n'))
-    const title = `${name}: ${error ?? `${findings.length} leaks in our code`}`
+    const title = `${name}: ${error ?? `${plural(findings.length, 'leak')} in our code`}`
     results.fail(title, findings.join('\n').split('\n'))
   }
   if (bad === 0) results.pass()

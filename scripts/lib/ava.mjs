@@ -6,6 +6,7 @@ import { Writable } from 'node:stream'
 import { aptInstall } from './apt.mjs'
 import { findProgram, Lines, ROOT, runLines } from './process.mjs'
 import { recording } from '../uapi/recorder.mjs'
+import { plural } from './say.mjs'
 import { TapReader } from './tap.mjs'
 import { threadsBelow } from './threads.mjs'
 
@@ -85,7 +86,8 @@ export const onRig = async (results, files, { kernel, iommu, sriov, record }) =>
   if (kernel === 'built') {
     const { whyNotBuilt } = await import('../../test/rig/built.mjs')
     const reason = whyNotBuilt()
-    if (reason !== undefined) return results.skip(`${files.length} test files on the built kernel`, reason)
+    if (reason !== undefined)
+      return results.skip(`${plural(files.length, 'test file')} on the built kernel`, reason)
   }
   // The guest sees the host's programs.
   const missing = Object.keys(PEERS).filter((program) => findProgram(program) === undefined)
