@@ -1,7 +1,8 @@
 // Where a mapping goes, against a kernel that refuses: which addresses are tried, in which order, and when it is over.
+import { constants } from 'node:os'
 import test from 'ava'
 
-import { EEXIST, EINVAL, ENOMEM, VfioError } from '../../../ts/errors.js'
+import { EEXIST, EINVAL, VfioError } from '../../../ts/errors.js'
 import type { Geometry, SpaceBackend } from '../../../ts/iommu/backend.js'
 import type { Extent } from '../../../ts/iommu/placement.js'
 import { Placer } from '../../../ts/iommu/placer.js'
@@ -76,7 +77,7 @@ test('placed: an address that another owner of the space has is passed over, and
 
   const full = host(
     () => [[0n, 0xffff_ffffn]],
-    () => ENOMEM,
+    () => constants.errno.ENOMEM,
   )
   t.throws(() => full.placer.placeSync(EXTENT, ANYWHERE, full.call), { code: 'ENOMEM' })
   t.deepEqual(full.tried, [PAGE])
