@@ -24,14 +24,7 @@ const bundle = await rollup({
   },
 })
 // Few files, by who needs them: what only reads the host and the merged-driver report do without the rest.
-const SHARED = {
-  host: 'host',
-  errors: 'host',
-  'kvm-refusals': 'host',
-  validate: 'host',
-  merged: 'merged',
-  pci: 'pci',
-}
+const SHARED = { host: 'host', errors: 'host', validate: 'host', merged: 'merged', pci: 'pci' }
 /** What the commands load, they load as they need it. */
 const AS_NEEDED = ['cli', 'bench']
 
