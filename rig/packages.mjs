@@ -148,7 +148,9 @@ export class Apt {
   async unpack(packages, root) {
     const place = join(this.#folder, 'packages')
     const total = packages.reduce((sum, { size }) => sum + size, 0)
-    say(`downloading ${packages.length} packages, ${megabytes(total)} in all:`)
+    say(
+      `downloading ${packages.length} package${packages.length === 1 ? '' : 's'}, ${megabytes(total)} in all:`,
+    )
     const large = packages.filter(({ size }) => size >= LARGE)
     for (const { name, version, size } of large) say(`  ${name} ${version}, ${megabytes(size)}`)
     if (large.length < packages.length) say(`  and ${packages.length - large.length} small ones`)

@@ -18,7 +18,7 @@ import {
 } from './lib/prepare.mjs'
 import { capture, ROOT } from './lib/process.mjs'
 import { report, runSuite } from './lib/results.mjs'
-import { say } from './lib/say.mjs'
+import { plural, say } from './lib/say.mjs'
 import { ownTemporaryFolder, scratchFolder } from './lib/scratch.mjs'
 
 const HELP = `npm run mutate -- [options]
@@ -180,7 +180,7 @@ const inPlace = async (results, mutations, machine) => {
 const inDoctests = (results, mutations) => {
   if (mutations.length === 0) return
   const reason = whyNoNativeTests()
-  if (reason !== undefined) return results.skip(`${mutations.length} mutations`, reason)
+  if (reason !== undefined) return results.skip(plural(mutations.length, 'mutation'), reason)
   const cmake = 'build-cmake'
   const problem = configure(cmake) ?? build(cmake, 'native_tests')
   if (problem !== undefined) return results.fail(problem)

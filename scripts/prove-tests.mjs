@@ -17,7 +17,7 @@ import {
   prepareTypeScript,
 } from './lib/prepare.mjs'
 import { ROOT } from './lib/process.mjs'
-import { say, style } from './lib/say.mjs'
+import { plural, say, style } from './lib/say.mjs'
 import { ownTemporaryFolder } from './lib/scratch.mjs'
 
 /** What the cases were found on. */
@@ -72,7 +72,7 @@ const jobsOf = (chosen, cwd) =>
 const runIn = async (chosen, machine, cwd, which) => {
   const jobs = jobsOf(chosen, cwd)
   let done = 0
-  say(`${which} sources, ${machine?.name ?? 'here'}: ${jobs.length} files`)
+  say(`${which} sources, ${machine?.name ?? 'here'}: ${plural(jobs.length, 'file')}`)
   await runBatch(jobs, {
     machine,
     told: (file, outcome) => {

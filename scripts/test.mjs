@@ -20,7 +20,7 @@ import {
 import { ROOT } from './lib/process.mjs'
 import { Progress } from './lib/progress.mjs'
 import { report, Results, runSuite } from './lib/results.mjs'
-import { say } from './lib/say.mjs'
+import { plural, say } from './lib/say.mjs'
 import { leftBehind, ownTemporaryFolder } from './lib/scratch.mjs'
 import { divide, saveTimes, Stopwatch, timeOfAll } from './lib/times.mjs'
 import { typeTests } from './lib/types.mjs'
@@ -178,7 +178,7 @@ const runMachines = async (suites, lanes, progress) => {
       continue
     }
     if (reason !== undefined) {
-      results.skip(`${files.length} test files on ${name}`, reason)
+      results.skip(`${plural(files.length, 'test file')} on ${name}`, reason)
       continue
     }
     const divided = divide(name, files, PART_SECONDS)

@@ -30,7 +30,8 @@ export const broken = ({ file, replace, with: replacement }) => {
 
 const must = (what, { status, stdout, stderr, error }) => {
   if (status === 0) return
-  const said = `${stdout ?? ''}${stderr ?? ''}`.split('\n').filter((line) => /error/i.test(line))
+  const lines = `${stdout ?? ''}\n${stderr ?? ''}`.split('\n').filter((line) => line.trim() !== '')
+  const said = [...lines.filter((line) => /error/i.test(line)), ...lines]
   throw new MutantError(`${what} does not compile: ${error?.message ?? said[0] ?? `exit status ${status}`}`)
 }
 
@@ -69,7 +70,10 @@ const makeAddon = (folder, mutation, text) => {
   writeFileSync(join(folder, mutation.file), text)
   // Whatever ccache would find, this text is compiled for the first time.
   const options = { encoding: 'utf8', env: { ...process.env, CCACHE_DISABLE: '1' } }
-  must(mutation.file, spawnSync('make', ['-C', join(folder, 'build'), 'BUILDTYPE=Release', '-s'], options))
+  must(
+    mutation.file,
+    spawnSync('make', ['-C', join(folder, 'build'), 'BUILDTYPE=Release', '-s', '-o', 'Makefile'], options),
+  )
 }
 
 /** A tree with that mutation, ready for ava. */
@@ -101,7 +105,7 @@ export const mutantDoctests = (folder, mutation, cmake) => {
   )
   // What it includes beside itself is found where it was.
   const options = { cwd: entry.directory, encoding: 'utf8' }
-  must(mutation.file, spawnSync(compiler, [...swapped, `-I${dirname(source)}`], options))
+  must(mutation.file, spawnSync(compiler, [...swapped, `-I${dirname(source)}`, '-Wno-error'], options))
   const tests = join(cmake, 'CMakeFiles', 'native_tests.dir', 'test', 'native')
   const objects = readdirSync(tests)
     .filter((name) => name.endsWith('.o'))

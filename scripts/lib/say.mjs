@@ -6,4 +6,7 @@ const coloured = process.stdout.isTTY && !process.env.NO_COLOR
 
 export const style = (format, text) => (coloured ? styleText(format, text) : text)
 
+/** `1 test`, `2 tests`. */
+export const plural = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`
+
 export const say = (text) => console.log(style('cyan', `> ${text}`))

@@ -3,6 +3,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { ROOT, runLines } from './process.mjs'
+import { plural } from './say.mjs'
 
 const FOLDER = 'test/types'
 
@@ -22,9 +23,9 @@ export const typeTests = async (results) => {
   for (const file of files) {
     const count = complaints.get(file)
     if (count === undefined) results.pass()
-    else results.fail(`${file}: ${count} errors`)
+    else results.fail(`${file}: ${plural(count, 'error')}`)
     complaints.delete(file)
   }
-  for (const [file, count] of complaints) results.fail(`${file}: ${count} errors`)
+  for (const [file, count] of complaints) results.fail(`${file}: ${plural(count, 'error')}`)
   if (problem !== undefined && results.failures.length === 0) results.fail(problem)
 }

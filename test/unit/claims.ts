@@ -22,7 +22,7 @@ interface Reader {
 }
 
 // The scripts read the same tables. They are not compiled: they lie beside the sources.
-const { rowsOf, declares } = (await import(join(ROOT, 'scripts/lib/claims.mjs'))) as Reader
+export const { rowsOf, declares } = (await import(join(ROOT, 'scripts/lib/claims.mjs'))) as Reader
 
 export function read(path: string): string {
   return readFileSync(join(ROOT, path), 'utf8')

@@ -89,3 +89,12 @@ test('of a machine that died, what tells most comes first, and sleepers once wit
     '2 x node: S in futex_wait, system call 202',
   ])
 })
+
+test('one is one, and two are several', async (t) => {
+  const { stdout } = await inChild(
+    `const { plural } = await import(${JSON.stringify(script('scripts/lib/say.mjs'))})
+    console.log([0, 1, 2].map((count) => plural(count, 'error')).join())`,
+    { bare: true },
+  )
+  t.is(stdout, '0 errors,1 error,2 errors\n')
+})
