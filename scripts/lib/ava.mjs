@@ -6,7 +6,6 @@ import { Writable } from 'node:stream'
 import { aptInstall } from './apt.mjs'
 import { findProgram, Lines, ROOT, runLines } from './process.mjs'
 import { recording } from '../uapi/recorder.mjs'
-import { plural } from './say.mjs'
 import { TapReader } from './tap.mjs'
 import { threadsBelow } from './threads.mjs'
 

@@ -33,9 +33,7 @@ test('one call is one access of 4 bytes, 100,000 times', async (t) => {
   t.timeout(15 * 60_000)
   const folder = temporaryFolder(t, 'trace')
   // The rig's files are not compiled: they lie beside the sources, two folders above the compiled tests.
-  const { runInRig, DEVICES } = (await import(
-    new URL('../../../rig/index.mjs', import.meta.url).href
-  )) as Rig
+  const { runInRig, DEVICES } = (await import(new URL('../../../rig/index.mjs', import.meta.url).href)) as Rig
   const file = join(folder, 'accesses')
   const guest = fileURLToPath(new URL('./access-width-guest.js', import.meta.url))
   let output = ''
