@@ -22,7 +22,7 @@ export function hostUses(path: string, options: HostOptions = {}): HostUse[] {
   checkHostOptions(options)
   const subject = subjectAt(string(path, 'path'), options)
   const disks = diskUsage([subject], () => readMounts(options), options).uses
-  return [...disks, ...networkUses(subject, options), ...screenUses(subject, options)].flatMap(({ kind, what }) =>
-    kind === 'disk' || kind === 'network' || kind === 'screen' ? [{ kind, what }] : [],
+  return [...disks, ...networkUses(subject, options), ...screenUses(subject, options)].flatMap(
+    ({ kind, what }) => (kind === 'disk' || kind === 'network' || kind === 'screen' ? [{ kind, what }] : []),
   )
 }
