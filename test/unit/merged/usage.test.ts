@@ -376,11 +376,14 @@ changeTest(
 
 unprivileged('processes that show nothing to this user are counted', async (t, { tree, options }) => {
   tree.pci(GPU, { driver: 'e1000e', group: 30 })
-  process_(tree, 1, 'init')
-  chmodSync(tree.path('proc/1/fd'), 0)
-  t.deepEqual(plan({ kind: 'bind', device: GPU }, options).unseen, [
-    { what: 'what 1 process has open', why: 'they do not show it to this user' },
-  ])
+  process_(tree, 1, 'init', '/dev/null')
+  // Neither listed, nor listed and not followed.
+  for (const mode of [0, 0o400]) {
+    chmodSync(tree.path('proc/1/fd'), mode)
+    t.deepEqual(plan({ kind: 'bind', device: GPU }, options).unseen, [
+      { what: 'what 1 process has open', why: 'they do not show it to this user' },
+    ])
+  }
   chmodSync(tree.path('proc/1/fd'), 0o700)
 })
 

@@ -55,10 +55,11 @@ export function keyOf({ mode, rdev }: { readonly mode: number; readonly rdev: nu
   return `${type === MODE_BLOCK ? 'b' : 'c'}${major}:${minor}`
 }
 
-const quietly = <T>(read: () => T): T | null => {
+const quietly = <T>(read: () => T, denied?: () => void): T | null => {
   try {
     return read()
-  } catch {
+  } catch (error) {
+    if (isDenied(error)) denied?.()
     return null
   }
 }
@@ -104,9 +105,9 @@ export function openDescriptors<W extends Wanted>(
   const proc = procRoot(options)
   const ownNodes = `${devRoot(options)}/`
 
-  const matches = (folder: string, fd: string, target: string): readonly W[] => {
+  const matches = (folder: string, fd: string, target: string, denied: () => void): readonly W[] => {
     if (mayHang(target, folder, fd, mounts)) return []
-    const found = quietly(() => statSync(join(folder, 'fd', fd)))
+    const found = quietly(() => statSync(join(folder, 'fd', fd)), denied)
     const key = found === null ? null : keyOf(found)
     if (key !== null) return keys.get(key) ?? []
     // Gone, or a stand-in: then its name is all that there is.
@@ -115,21 +116,19 @@ export function openDescriptors<W extends Wanted>(
 
   const opened: Opened<W>[] = []
   const nameless: number[] = []
-  let hidden = 0
+  const hidden = new Set<string>()
   for (const pid of (listNames(proc) ?? []).filter((each) => /^\d+$/.test(each))) {
     const folder = join(proc, pid)
-    let descriptors: readonly string[]
-    try {
-      descriptors = listNames(folder, 'fd') ?? []
-    } catch (error) {
-      if (isDenied(error)) hidden++
-      continue
+    // Some may list a process's descriptors and not follow them: that takes CAP_SYS_PTRACE, or being its user.
+    const denied = (): void => {
+      hidden.add(pid)
     }
+    const descriptors = quietly(() => listNames(folder, 'fd'), denied) ?? []
     let unnamed = false
     let hasNode = false
     const own: Omit<Opened<W>, 'pid' | 'command'>[] = []
     for (const fd of descriptors) {
-      const target = quietly(() => readlinkSync(join(folder, 'fd', fd)))
+      const target = quietly(() => readlinkSync(join(folder, 'fd', fd)), denied)
       if (target === null) continue
       const evidence = join(folder, 'fd', fd)
       if (target === VFIO_DEVICE) {
@@ -140,7 +139,7 @@ export function openDescriptors<W extends Wanted>(
         if (wanted !== undefined) own.push({ wanted, target: 'vfio-device', evidence })
       } else if (target.startsWith('/') && !isCommon(target)) {
         if (/\/vfio\/(?:\d|noiommu-|devices\/)/.test(target)) hasNode = true
-        for (const wanted of matches(folder, fd, target)) own.push({ wanted, target, evidence })
+        for (const wanted of matches(folder, fd, target, denied)) own.push({ wanted, target, evidence })
       }
     }
     if (unnamed && !hasNode) nameless.push(Number(pid))
@@ -148,5 +147,5 @@ export function openDescriptors<W extends Wanted>(
     const command = quietly(() => readText(folder, 'comm'))
     for (const each of own) opened.push({ pid: Number(pid), command, ...each })
   }
-  return { opened, hidden, nameless }
+  return { opened, hidden: hidden.size, nameless }
 }
