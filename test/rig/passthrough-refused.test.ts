@@ -125,6 +125,22 @@ test.serial(
   },
 )
 
+test.serial('e1000e: MSI that a guest turns on in D3, which the kernel refuses, is on in D0', async (t) => {
+  await withPassthrough('e1000e', {}, (passthrough, _guest, device) => {
+    const pm = device.config.capability('pm')
+    const msi = device.config.capability('msi')
+    if (pm === null || msi === null) return Promise.resolve(t.fail())
+    passthrough.writeConfig(pm.offset + 4, 2, 3)
+    t.notThrows(() => {
+      passthrough.writeConfig(msi.offset + 2, 2, 1)
+    })
+    t.is(passthrough.interruptMode, 'off')
+    passthrough.writeConfig(pm.offset + 4, 2, 0)
+    t.is(passthrough.interruptMode, 'msi')
+    return Promise.resolve()
+  })
+})
+
 test.serial('start() while another closes it: the guest’s memory is not left to the device', async (t) => {
   const before = holdings()
   for (const end of ['passthrough', 'vm'] as const) {
