@@ -245,7 +245,7 @@ for (const name of ['e1000e', 'nvme', 'ivshmem', 'edu'] as const) {
         }
       }
       t.notThrows(() => {
-        for (let i = 0; i < 3000; i++) once()
+        for (let i = 0; i < 1000; i++) once()
       })
       await until(() => true, 'the warnings')
       process.off('warning', listener)
