@@ -265,6 +265,26 @@ kvmTest(
   },
 )
 
+kvmTest('MSI-X that a guest turns on while its device sleeps is on when it wakes', async (t) => {
+  await withDevice({ dump: NVME, bars: { 0: 0x4000 }, msix: 65, spare: 0 }, ({ passthrough, fake }) => {
+    passthrough.writeConfig(0x64, 2, 3)
+    t.notThrows(() => {
+      passthrough.writeConfig(0x42, 2, 0x8000)
+    })
+    t.is(passthrough.interruptMode, 'off')
+    fake.spare = 65
+    passthrough.writeConfig(0x64, 2, 0)
+    t.is(passthrough.interruptMode, 'msix')
+    // Or when the guest's driver puts its state back.
+    fake.spare = 0
+    passthrough.writeConfig(0x42, 2, 0)
+    passthrough.writeConfig(0x42, 2, 0x8000)
+    fake.spare = 65
+    passthrough.writeConfig(0x42, 2, 0x8000)
+    t.is(passthrough.interruptMode, 'msix')
+  })
+})
+
 const TABLE = 0xe300_0000n
 const MSIX_CONTROL = 0xa2
 

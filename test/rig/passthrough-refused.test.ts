@@ -10,7 +10,7 @@ import {
   type PassthroughOptions,
 } from '../../ts/index.js'
 import { Random } from '../fuzz/random.js'
-import { type DeviceName, devices, holdings, nextCount, until, withDevice } from './devices.js'
+import { type DeviceName, devices, holdings, nextCount, rebind, until, withDevice } from './devices.js'
 import { DOORBELLS, Guest, answering } from './guest.js'
 
 const COMMAND = 0x04
@@ -125,6 +125,22 @@ test.serial(
   },
 )
 
+test.serial('e1000e: MSI that a guest turns on in D3, which the kernel refuses, is on in D0', async (t) => {
+  await withPassthrough('e1000e', {}, (passthrough, _guest, device) => {
+    const pm = device.config.capability('pm')
+    const msi = device.config.capability('msi')
+    if (pm === null || msi === null) return Promise.resolve(t.fail())
+    passthrough.writeConfig(pm.offset + 4, 2, 3)
+    t.notThrows(() => {
+      passthrough.writeConfig(msi.offset + 2, 2, 1)
+    })
+    t.is(passthrough.interruptMode, 'off')
+    passthrough.writeConfig(pm.offset + 4, 2, 0)
+    t.is(passthrough.interruptMode, 'msi')
+    return Promise.resolve()
+  })
+})
+
 test.serial('start() while another closes it: the guest’s memory is not left to the device', async (t) => {
   const before = holdings()
   for (const end of ['passthrough', 'vm'] as const) {
@@ -174,18 +190,24 @@ test.serial(
 test.serial(
   'a device of a group whose only other one closes meanwhile is opened in a space that lives',
   async (t) => {
+    // On its host driver the third device keeps the group from being viable.
+    await rebind('bridgedRng', 'vfio-pci')
     const before = holdings()
-    const first = await VfioDevice.open(devices.bridgedEdu1)
-    const opened = VfioDevice.open(devices.bridgedEdu2)
-    await first.close()
-    const second = await opened
-    t.false(second.addressSpace.closed)
-    const buffer = await second.addressSpace.allocate(4096)
-    await buffer.close()
-    const { addressSpace } = second
-    await second.close()
-    t.true(addressSpace.closed)
-    t.deepEqual(holdings(), before)
+    try {
+      const first = await VfioDevice.open(devices.bridgedEdu1)
+      const opened = VfioDevice.open(devices.bridgedEdu2)
+      await first.close()
+      const second = await opened
+      t.false(second.addressSpace.closed)
+      const buffer = await second.addressSpace.allocate(4096)
+      await buffer.close()
+      const { addressSpace } = second
+      await second.close()
+      t.true(addressSpace.closed)
+      t.deepEqual(holdings(), before)
+    } finally {
+      await rebind('bridgedRng', 'virtio-pci')
+    }
   },
 )
 
@@ -223,7 +245,7 @@ for (const name of ['e1000e', 'nvme', 'ivshmem', 'edu'] as const) {
         }
       }
       t.notThrows(() => {
-        for (let i = 0; i < 3000; i++) once()
+        for (let i = 0; i < 1000; i++) once()
       })
       await until(() => true, 'the warnings')
       process.off('warning', listener)

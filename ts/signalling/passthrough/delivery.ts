@@ -72,13 +72,9 @@ export class Relay implements Delivery {
   }
 }
 
-/** Listens to an eventfd on behalf of relays, until the function it gives is called, or the eventfd closes. */
-export function relayFrom(eventfd: EventFd, relays: () => Iterable<Relay>): () => void {
-  const { background } = environmentPollers()
-  background.add(eventfd, () => {
-    for (const relay of relays()) relay.fire()
+/** Listens to an eventfd on behalf of relays, until it closes. The process is not kept alive for it. */
+export function relayFrom(eventfd: EventFd, relays: readonly Relay[]): void {
+  environmentPollers().background.add(eventfd, () => {
+    for (const relay of relays) relay.fire()
   })
-  return () => {
-    if (!background.closed && !eventfd.closed) background.remove(eventfd)
-  }
 }

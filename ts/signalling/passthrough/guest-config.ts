@@ -57,7 +57,9 @@ export class GuestConfig {
     this.#registers = registers
     const shown = showCapabilities(registers, config, options.hide, {
       power: (state, commit) => {
+        const slept = this.#power !== D0
         this.#decode(this.#command, state, commit)
+        if (slept && state === D0) this.#wake()
       },
       reset: (commit) => {
         this.clear()
@@ -143,6 +145,12 @@ export class GuestConfig {
       this.msix.clear()
       this.#events.messages('msix', null)
     }
+  }
+
+  /** The kernel turns no messages on for a device that sleeps: those that the guest wanted meanwhile come now. */
+  #wake(): void {
+    if (this.msi?.enabled === true) this.#events.messages('msi', null)
+    if (this.msix?.enabled === true) this.#events.messages('msix', null)
   }
 
   #decodes(space: number): boolean {

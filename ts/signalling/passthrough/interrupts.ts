@@ -14,7 +14,7 @@ export class GuestInterrupts {
   readonly #device: VfioDevice
   readonly #intx: KernelIntxOptions | OwnIntxOptions | null
   readonly #shortfalls: Shortfalls
-  /** What the guest asked for last. It may be that nothing of it is on: then it has to ask anew. */
+  /** What the guest asked for last, whether it is on or not. */
   #asked: Mode = 'off'
   #mode: Mode = 'off'
   #line: IntxWire | undefined
@@ -45,7 +45,9 @@ export class GuestInterrupts {
   follow(config: GuestConfig, kind: MessageKind, vector: number | null): void {
     const wanted = this.#wanted(config)
     const source = wanted === 'msi' || wanted === 'msix' ? config[wanted] : null
-    if (wanted !== this.#asked || (wanted === 'msi' && source?.count !== this.#granted)) {
+    // What is not on although it was asked for is tried again: the device may have slept.
+    const missing = vector === null && this.#mode !== wanted
+    if (wanted !== this.#asked || missing || (wanted === 'msi' && source?.count !== this.#granted)) {
       this.#tolerate(() => {
         this.#switch(wanted, source)
       })

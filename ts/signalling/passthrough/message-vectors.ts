@@ -178,15 +178,16 @@ export class MessageVectors {
       const what = 'the routing table is full, user space delivers interrupts'
       refusing(refusals, () => {
         const relay = this.#relay()
-        relayFrom(held.eventfd, () => [relay])
+        relayFrom(held.eventfd, [relay])
         held.delivery = relay
         this.#shortfalls.count('relayedVectors', `${what} (${this.#irq.name} ${String(vector)})`, error)
       })
       return
     }
     refusals.push(error)
-    held.delivery?.mask()
-    this.#giveBack(held)
+    refusing(refusals, () => {
+      this.#giveBack(held)
+    })
   }
 
   #letThrough({ held, message }: Wanted, refusals: VfioError[]): void {
@@ -273,7 +274,7 @@ export class MessageVectors {
       return
     }
     const relays = Array.from({ length: count }, () => this.#relay())
-    for (const eventfd of eventfds) relayFrom(eventfd, () => relays)
+    for (const eventfd of eventfds) relayFrom(eventfd, relays)
     relays.forEach((delivery, vector) => {
       this.#vectors.set(vector, { eventfd: first, delivery, route: undefined })
     })
