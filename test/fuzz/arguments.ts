@@ -1,7 +1,7 @@
 // Arguments of the right shape, more often than chance: the interesting errors lie behind the first check. Knows what members
 // take, and calls none of them but plan(), whose answer is an argument.
 import { GuestMemory } from '../../ts/index.js'
-import { type HostChange, mergedReport, plan } from '../../ts/merged/index.js'
+import { type HostChange, KNOWN_ISSUES, mergedReport, plan } from '../../ts/merged/index.js'
 import { isAllowed } from './judge.js'
 import { TREE_DEVICES, TREE_UUIDS, treeOptions } from './makers/tree.js'
 import { ADDRESSES } from './options.js'
@@ -115,6 +115,10 @@ function planned(context: Context): object {
   }
 }
 
+function place(random: Random): Record<string, number> {
+  return { domain: 0, bus: random.below(4), device: random.below(32), function: random.below(8) }
+}
+
 function treeLook({ random, values }: Context): object {
   return values.effective(treeOptions(random))
 }
@@ -133,7 +137,35 @@ function changeOptions({ random, values }: Context): Record<string, unknown> {
 
 /** By the member's name, or else by its key. */
 const BY_NAME: Readonly<Record<string, Maker>> = {
-  claim: (context) => [tokenOf(context.population.any(context.random))],
+  claim: (context) => {
+    const { member, random, population } = context
+    const own = random.chance(0.7) ? population.value(member.owner ?? '', random) : undefined
+    return [tokenOf(own ?? population.any(random))]
+  },
+  mapFile: (context) => [one(context, 'GuestMemory', 'DmaBufFile'), context.values.options(0)],
+  mapFileSync: (context) => [one(context, 'GuestMemory', 'DmaBufFile'), context.values.options(0)],
+  copy: (context) => [one(context, 'AddressSpace'), page(context.random), 4096],
+  copySync: (context) => [one(context, 'AddressSpace'), page(context.random), 4096],
+  allowIovas: ({ values }) => [values.effective([values.effective({ start: 0n, last: 0xfedf_ffffn })])],
+  'SignalWaiter.prototype.add': (context) => [one(context, 'EventFd')],
+  'SignalWaiter.prototype.remove': (context) => [one(context, 'EventFd')],
+  'new PciConfig': (context) => [one(context, 'Region')],
+  'new PciCommand': (context) => [one(context, 'Region')],
+  'DmaLogging.prototype.start': ({ values }) => [
+    values.effective({ ranges: values.effective([values.effective({ iova: 0n, length: 1n << 20n })]) }),
+  ],
+  'DeviceFeatures.prototype.vfToken': () => [TREE_UUIDS[0]],
+  'DeviceFeatures.prototype.busMaster': ({ random }) => [random.chance(0.5)],
+  'DeviceFeatures.prototype.dmaBuf': ({ random }) => [random.of(['bar0', 'bar2'])],
+  compareBdf: ({ random, values }) => [values.effective(place(random)), values.effective(place(random))],
+  formatBdf: ({ random, values }) => [values.effective(place(random))],
+  isBdf: ({ random }) => [random.of(TREE_DEVICES)],
+  groupViability: ({ values }) => [
+    values.effective({ members: [{ name: '0000:00:10.0', bus: 'pci', driver: null, vfioDev: null }] }),
+  ],
+  issueProblems: ({ values }) => [
+    values.effective(Array.from(KNOWN_ISSUES.slice(0, 3), (each) => ({ ...each }))),
+  ],
   map: mapping,
   mapSync: mapping,
   read: ({ random, values }) => [random.below(5000), values.bytes()],

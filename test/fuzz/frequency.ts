@@ -38,7 +38,7 @@ const SELDOM: readonly (readonly [RegExp, number])[] = [
   ],
   [/^(plan|chooseVfioDriver)$/, 150],
   // Lock, journal and the steps.
-  [/^(apply|undo|listChanges)$/, 40],
+  [/^(apply|undo|listChanges)$/, 100],
   [/^VfioDevice\.(open|openSync)$/, 100],
   [/^(VfioDevice|PciPassthrough)\.prototype\.(reset|resetSync|start)$/, 150],
   [/^Kvm\.prototype\.(createVm|extensions|supportedCpuid)$/, 100],

@@ -107,6 +107,7 @@ export function limit(
     if (key === 'busMaster') args[0] = false
     if (key === 'raw' && typeof args[0] === 'number') args[0] = Math.trunc(args[0]) & ~4
   }
+  if (name === 'DeviceFeatures.prototype.busMaster' && !HARMLESS.has(target.device)) args[0] = false
   if (target.kind === 'Region') limitWrite(member, target, args)
 }
 

@@ -1,6 +1,7 @@
 // The SIGBUS guard while memory decoding goes off and on, thousands of times, under another thread's reads.
 import test from 'ava'
 
+import type { Region } from '../../ts/index.js'
 import { inWorker, message } from '../unit/support.js'
 import { EDU, EDU_ID, withDevice } from './devices.js'
 
@@ -24,6 +25,19 @@ const READER = `const device = vfio.VfioDevice.claim(data.device)
   await device.close()
   port.postMessage({ right, ones, wrong })`
 
+/**
+ * The other thread may have begun to fault before decoding was on, and put its stand-in over what remap() has just brought: then
+ * the region says that it faulted, and one more brings it back.
+ */
+function comesBack(bar0: Region): boolean {
+  for (let tries = 0; tries < 10; tries++) {
+    bar0.remap()
+    if (bar0.read32(EDU.id) === EDU_ID) return true
+    if (!bar0.faulted) return false
+  }
+  return false
+}
+
 test.serial('memory decoding toggled 2,181 times while another thread reads: no value but two', async (t) => {
   await withDevice('edu', async (device) => {
     const bar0 = device.region('bar0')
@@ -37,8 +51,7 @@ test.serial('memory decoding toggled 2,181 times while another thread reads: no 
       command.memorySpace = false
       if (bar0.read32(EDU.id) === ALL_ONES) faults++
       command.memorySpace = true
-      bar0.remap()
-      if (bar0.read32(EDU.id) !== EDU_ID) t.fail(`after ${String(i)} toggles it does not come back`)
+      if (!comesBack(bar0)) t.fail(`after ${String(i)} toggles it does not come back`)
     }
     t.is(faults, TOGGLES)
     Atomics.store(new Int32Array(stop), 0, 1)

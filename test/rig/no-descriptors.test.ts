@@ -39,7 +39,10 @@ const PROGRAM = `
     allocate: () => space.allocate(4096, { below: 1n << 28n }),
     allocateSync: () => space.allocateSync(4096, { below: 1n << 28n }),
     enable: () => (device.irq('msi').enable(1), { close: () => device.irq('msi').disable() }),
-    listen: () => device.irq('msi').listen(() => undefined),
+    listen: () => {
+      const listener = device.irq('msi').listen(() => undefined)
+      return { close: () => (listener.close(), device.irq('msi').disable()) }
+    },
     'Kvm.open': () => Kvm.open(),
     createVm: () => kvm.createVm(),
     createVcpu: () => vm.createVcpu(id++),
