@@ -24,15 +24,22 @@ module.exports = {
     },
     {
       name: 'native-knows-only-errors',
+      comment:
+        'And what keeps the guard on top from the moment that the addon is there, which imports nothing.',
       severity: 'error',
       from: { path: '^ts/native[.]ts$' },
-      to: { path: '^(ts|examples)/', pathNot: '^ts/errors[.]ts$', dependencyTypesNot: ['type-only'] },
+      to: {
+        path: '^(ts|examples)/',
+        pathNot: '^ts/(errors|sigbus)[.]ts$',
+        dependencyTypesNot: ['type-only'],
+      },
     },
     {
       name: 'errors-knows-nobody',
+      comment: 'But its own table of what refusals of KVM mean, which imports nothing.',
       severity: 'error',
       from: { path: '^ts/errors[.]ts$' },
-      to: { path: '^(ts|examples)/', dependencyTypesNot: ['type-only'] },
+      to: { path: '^(ts|examples)/', pathNot: '^ts/kvm-refusals[.]ts$', dependencyTypesNot: ['type-only'] },
     },
     {
       name: 'base-imports-down',

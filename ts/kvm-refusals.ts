@@ -49,7 +49,7 @@ const REFUSALS: Record<string, Refusal> = {
   'KVM_SET_CPUID2 EPERM': {
     reason: 'permission',
     remedy:
-      'The list offers the guest AMX (leaf 7, XTILEDATA), for which the process has no permission: arch_prctl(ARCH_REQ_XCOMP_GUEST_PERM), or clear those bits.',
+      'The list offers the guest AMX (leaf 0xd, bit 18: XTILEDATA), for which the process has no permission: arch_prctl(ARCH_REQ_XCOMP_GUEST_PERM), or clear those bits.',
   },
   'KVM_SET_CPUID2 E2BIG': {
     remedy: 'KVM takes 256 entries at most: leave out what the guest need not know.',

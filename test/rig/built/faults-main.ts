@@ -215,7 +215,9 @@ function iommufdScenarios(): void {
     name: 'IOMMU_IOAS_MAP_FILE',
     call: 'ioctl 3b8f',
     attempt: () => {
-      native.ioasMapFileSync(ioas, memory.fd, 0, memory.size, 0x100_0000n, READABLE | WRITEABLE | FIXED_IOVA)
+      const flags = READABLE | WRITEABLE | FIXED_IOVA
+      const mapping = native.ioasMapFileSync(ioas, memory.fd, 0, memory.size, 0x100_0000n, flags)
+      native.dmaMappingLeave(mapping)
       return () => native.ioasUnmapAll(ioas)
     },
     held: kernelHolds,
