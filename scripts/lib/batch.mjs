@@ -19,7 +19,7 @@ const UNLOADED =
 const NO_TEST = /^file:\/\/|^\S+\.test\.js exited |^No tests found in /
 
 // Seconds. In the rig everything is some ten times slower.
-const PATIENCE = { host: 180, rig: 300 }
+const PATIENCE = { host: 300, rig: 600 }
 const BOOT = 120
 
 /** What became of one job. */
