@@ -162,7 +162,7 @@ const inPlace = async (results, mutations, machine) => {
       `  ${id}: ${failed} of ${endings.length} failed${outcome.problem ? ` (${outcome.problem})` : ''}`,
     )
   }
-  const outcomes = await runBatch(jobs, { machine, told })
+  const outcomes = await runBatch(jobs, { machine, told, patience: machine === undefined ? 90 : 240 })
   for (const mutation of trees.keys())
     judge(
       results,
