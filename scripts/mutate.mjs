@@ -116,11 +116,7 @@ const jobsOf = (id, tests, cwd) => {
 const endingOf = (id, tests, outcomes) => {
   const endings = tests.map(split).map(({ file, title }) => {
     const outcome = outcomes.get(`${id} ${file}`)
-    if (title !== undefined) return outcome.of(title)
-    const all = [...outcome.titles.values()]
-    if (all.includes('failed')) return 'failed'
-    if (outcome.problem !== undefined) return 'did not end'
-    return all.includes('passed') ? 'passed' : 'skipped'
+    return title === undefined ? outcome.whole : outcome.of(title)
   })
   return ['failed', 'did not end', 'could not load', 'passed', 'not found', 'skipped'].find((each) =>
     endings.includes(each),
@@ -151,6 +147,7 @@ const inPlace = async (results, mutations, machine) => {
     } catch (error) {
       if (!(error instanceof MutantError)) throw error
       results.fail(`${mutation.id}: ${error.message}`)
+      console.log(`  ${mutation.id}: ${error.message}`)
     }
   }
   const whole = [...new Set([...trees.keys()].flatMap(({ tests }) => tests))]
@@ -165,7 +162,7 @@ const inPlace = async (results, mutations, machine) => {
       `  ${id}: ${failed} of ${endings.length} failed${outcome.problem ? ` (${outcome.problem})` : ''}`,
     )
   }
-  const outcomes = await runBatch(jobs, { machine, told })
+  const outcomes = await runBatch(jobs, { machine, told, patience: machine === undefined ? 90 : 240 })
   for (const mutation of trees.keys())
     judge(
       results,

@@ -16,10 +16,10 @@ const UNLOADED =
   /does not provide an export named|ERR_MODULE_NOT_FOUND|Cannot find (?:module|package)|SyntaxError|is not a constructor|Class extends value/
 
 /** What ava reports of a file, where the title of a test would be. */
-const NO_TEST = /^file:\/\/|^\S+\.test\.js exited |^No tests found in /
+const NO_TEST = /^(?:file:\/)?\/\S+:\d+$|^\S+\.test\.js exited |^No tests found in /
 
 // Seconds. In the rig everything is some ten times slower.
-const PATIENCE = { host: 180, rig: 300 }
+const PATIENCE = { host: 300, rig: 600 }
 const BOOT = 120
 
 /** What became of one job. */
@@ -40,7 +40,18 @@ class Outcome {
     const exact = this.titles.get(title)
     if (exact !== undefined) return exact
     const close = [...this.titles].filter(([name]) => name.includes(title)).map(([, ending]) => ending)
-    for (const ending of ['failed', 'passed', 'skipped']) if (close.includes(ending)) return ending
+    return this.#worst(close)
+  }
+
+  /** How the whole file ended. */
+  get whole() {
+    const endings = [...this.titles.values()]
+    // Without an end, those that had passed say nothing of the others.
+    return this.problem !== undefined && !endings.includes('failed') ? this.#worst([]) : this.#worst(endings)
+  }
+
+  #worst(endings) {
+    for (const ending of ['failed', 'passed', 'skipped']) if (endings.includes(ending)) return ending
     if (this.output.some((line) => UNLOADED.test(line))) return 'could not load'
     return this.problem === undefined || this.output.includes('1..0') ? 'not found' : 'did not end'
   }

@@ -47,7 +47,8 @@ const transpile = async (folder, mutation, text) => {
   const { default: ts } = await import('typescript')
   const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), (path) => readFileSync(path, 'utf8'))
   const { options } = ts.convertCompilerOptionsFromJson(
-    { ...config.compilerOptions, noEmit: false, sourceMap: false },
+    // By itself, a file does not show that its package is one of ES modules.
+    { ...config.compilerOptions, module: 'esnext', moduleResolution: 'bundler', noEmit: false },
     ROOT,
   )
   const { outputText, diagnostics } = ts.transpileModule(text, {

@@ -19,7 +19,7 @@ const PREFIX = 'node-vfio-'
 export const scratchFolder = (name, signals = ['SIGINT', 'SIGTERM']) => {
   if (made.size === 0) {
     process.once('exit', removeAll)
-    for (const signal of signals) process.once(signal, () => process.exit(128 + constants.signals[signal]))
+    for (const signal of signals) process.on(signal, () => process.exit(128 + constants.signals[signal]))
   }
   const folder = mkdtempSync(join(tmpdir(), `${PREFIX}${name}-`))
   made.add(folder)

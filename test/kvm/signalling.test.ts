@@ -98,6 +98,16 @@ kvmTest('an eventfd that is closed while wired takes its wire along', (t) => {
   t.pass('the doorbell was free again')
 })
 
+kvmTest('a resampling eventfd that is closed while wired takes its wire along', (t) => {
+  using made = machine([0xf4])
+  using eventfd = new EventFd()
+  const resample = new EventFd()
+  const wire = made.vm.irqfd(eventfd, { gsi: 5, resample })
+  resample.close()
+  t.true(wire.closed)
+  made.vm.irqfd(eventfd, { gsi: 5 }).close()
+})
+
 kvmTest('what cannot be resampled says why', (t) => {
   using eventfd = new EventFd()
   using resample = new EventFd()

@@ -4,10 +4,10 @@ import { claimsOf, whyNoTest } from './claims.js'
 
 const PAGE = 'docs/field-cases.md'
 /** The page only grows. */
-const LEAST_CASES = 60
+const LEAST_CASES = 150
 /** The nine kinds, and what each has at least. */
 const KINDS = 9
-const LEAST_PER_KIND = 3
+const LEAST_PER_KIND = 8
 /** Seen by us, a report in a repository, or any other page. */
 const SOURCE = /^(seen by us|\[[^\]]+\]\(https:\/\/[^)]+\))(, (\[[^\]]+\]\(https:\/\/[^)]+\)))*$/
 

@@ -6,7 +6,7 @@ import { EventFd, InterruptIndex, SignalPoller, VfioError } from '../../../ts/in
 import { type DeviceBackend, IRQ_ACTION, type IrqData } from '../../../ts/device/backend.js'
 import type { IrqInfo } from '../../../ts/device/info.js'
 import type { InterruptOwner } from '../../../ts/device/interrupts.js'
-import { until } from '../support.js'
+import { held, until } from '../support.js'
 
 interface Told {
   action: number
@@ -100,8 +100,10 @@ test('a refused enable leaves no eventfd, and says what is in the way', (t) => {
   const msi = new InterruptIndex(info(1, 4), owner)
   const msix = new InterruptIndex(info(2, 4), owner)
   msi.enable(1)
+  const before = held().descriptors
   refuse(22)
   const error = t.throws(() => msix.enable(2), { instanceOf: VfioError, code: 'EINVAL' })
+  t.deepEqual(held().descriptors, before)
   t.regex(error.remedy ?? '', /msi is enabled/)
   t.is(error.subject, 'msix vectors 0-1 of the fake')
   t.false(msix.enabled)
