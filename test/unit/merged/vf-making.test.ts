@@ -1,5 +1,5 @@
 // "The hardware has it" is not "the driver does it": what the report makes of SR-IOV whose driver does not.
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import { mergedReport, plan, type SharedDevice } from '../../../ts/merged/index.js'
 import { SysfsTree } from '../host/fixture.js'
 import { type Host, HOSTS, PF, rootsOf } from './hosts.js'
@@ -24,11 +24,7 @@ const gpu =
     more(tree)
   }
 
-function makingTest(
-  title: string,
-  host: Host,
-  body: (t: Parameters<Parameters<typeof test>[1]>[0], seen: Seen) => void,
-) {
+function makingTest(title: string, host: Host, body: (t: ExecutionContext, seen: Seen) => void) {
   // A Windows file name cannot hold the colons of a PCI address.
   const declare = process.platform === 'win32' ? test.skip : test
   declare(title, (t) => {
@@ -46,7 +42,7 @@ function makingTest(
 }
 
 /** Neither the report nor the plan claims anything. */
-function unclaimed(t: Parameters<Parameters<typeof test>[1]>[0], { device, refused }: Seen): void {
+function unclaimed(t: ExecutionContext, { device, refused }: Seen): void {
   t.not(device.framework, 'sriov')
   t.is(device.merged.state, 'no')
   t.is(device.vfs, null)
