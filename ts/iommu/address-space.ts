@@ -421,8 +421,11 @@ export class AddressSpace extends Handle {
     try {
       for (const member of this.#members) if (member.stopDma()) stopped.push(member)
     } finally {
-      giveBack()
-      for (const member of stopped) member.resumeDma()
+      try {
+        giveBack()
+      } finally {
+        for (const member of stopped) member.resumeDma()
+      }
     }
   }
 
