@@ -70,8 +70,12 @@ test.serial('a terminal that hangs up ends a change between two steps, and it is
     stdio: ['ignore', 'pipe', full],
   })
   closeSync(full)
-  // The first line is out before the first step.
-  await once(child.stdout!, 'data')
+  // The first step is done; the second is still to come.
+  let out = ''
+  for await (const text of child.stdout!.setEncoding('utf8')) {
+    out += String(text)
+    if (out.includes(' ok ')) break
+  }
   child.kill('SIGHUP')
   child.stdout!.destroy()
   const [status, signal] = (await once(child, 'exit')) as [number | null, string | null]
