@@ -70,6 +70,7 @@ test.serial('a terminal that hangs up ends a change between two steps, and it is
     stdio: ['ignore', 'pipe', full],
   })
   closeSync(full)
+  const exited = once(child, 'exit')
   // The first step is done; the second is still to come.
   let out = ''
   for await (const text of child.stdout!.setEncoding('utf8')) {
@@ -78,7 +79,7 @@ test.serial('a terminal that hangs up ends a change between two steps, and it is
   }
   child.kill('SIGHUP')
   child.stdout!.destroy()
-  const [status, signal] = (await once(child, 'exit')) as [number | null, string | null]
+  const [status, signal] = (await exited) as [number | null, string | null]
   t.is(signal, null)
   // It may have been through already.
   t.true(status === 3 || status === 0, String(status))
