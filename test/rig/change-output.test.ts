@@ -70,11 +70,16 @@ test.serial('a terminal that hangs up ends a change between two steps, and it is
     stdio: ['ignore', 'pipe', full],
   })
   closeSync(full)
-  // The first line is out before the first step.
-  await once(child.stdout!, 'data')
+  const exited = once(child, 'exit')
+  // The first step is done; the second is still to come.
+  let out = ''
+  for await (const text of child.stdout!.setEncoding('utf8')) {
+    out += String(text)
+    if (out.includes(' ok ')) break
+  }
   child.kill('SIGHUP')
   child.stdout!.destroy()
-  const [status, signal] = (await once(child, 'exit')) as [number | null, string | null]
+  const [status, signal] = (await exited) as [number | null, string | null]
   t.is(signal, null)
   // It may have been through already.
   t.true(status === 3 || status === 0, String(status))

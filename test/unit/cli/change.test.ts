@@ -188,3 +188,15 @@ changeCliTest(
     t.deepEqual(photograph(), before)
   },
 )
+
+changeCliTest('unbind says that no driver of the host has taken the device', async (t, { vfio }) => {
+  t.is((await vfio('bind', EDU)).status, 0)
+  const unbound = await vfio('unbind', EDU)
+  t.is(unbound.status, 0)
+  t.regex(
+    unbound.out,
+    /no driver of the host has taken it: it is without one\ndone; to take it back: vfio undo 2\n$/,
+  )
+  t.is((await vfio('bind', NVME)).status, 0)
+  t.notRegex((await vfio('unbind', NVME)).out, /no driver of the host/)
+})

@@ -52,7 +52,7 @@ function onWrite(roots: readonly string[], act: Write): void {
     const position = typeof third === 'number' ? third : fstatSync(fd).size
     return act(fd, whole.subarray(offset, offset + length), position)
   }
-  replace({ writeSync: writeSync as typeof fs.writeSync })
+  replace({ writeSync })
 }
 
 const write: Write = (fd, bytes, position) => real.writeSync(fd, bytes, 0, bytes.length, position)

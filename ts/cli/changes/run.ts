@@ -13,6 +13,7 @@ import {
   plan,
   undo,
 } from '../../merged/index.js'
+import { ANY } from '../../host/index.js'
 import { array, object } from '../../validate.js'
 import type { CliContext } from '../context.js'
 import { CliError, json } from '../format.js'
@@ -143,7 +144,9 @@ async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Pro
       }),
     )
     if (quiet) tell({ outcome: 'applied', ...done })
-    else if (done.id !== null) out(`done; to take it back: vfio undo ${done.id}\n`)
+    else if (steps.some((step, index) => step.new === ANY && done.seen[index] === null))
+      out('no driver of the host has taken it: it is without one\n')
+    if (!quiet && done.id !== null) out(`done; to take it back: vfio undo ${done.id}\n`)
   } catch (error) {
     if (quiet) {
       const outcome = error instanceof ChangeError ? error.outcome : 'refused'

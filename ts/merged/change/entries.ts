@@ -177,7 +177,8 @@ function readEntry(folder: string, id: number): JournalEntry | DamagedJournal | 
 }
 
 function isElsewhere({ host, plan }: JournalEntry, { id }: ChangeHost, boot: string | null): boolean {
-  if (host === null || host.id === null || id === null || host.id === id) return false
+  const theirs = host?.id ?? null
+  if (theirs === null || id === null || theirs === id) return false
   // A machine may get its id after its first changes.
   return boot === null || plan.bootId !== boot
 }
