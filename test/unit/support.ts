@@ -50,11 +50,13 @@ export function inChild(
     args = [],
     env = {},
     bare = false,
-  }: { args?: string[]; env?: Record<string, string>; bare?: boolean } = {},
+    wrapper = [],
+  }: { args?: string[]; env?: Record<string, string>; bare?: boolean; wrapper?: readonly string[] } = {},
 ): Promise<ChildResult> {
   return new Promise((resolve, reject) => {
     const program = bare ? code : `${IMPORTS}\n${code}`
-    const child = spawn(process.execPath, [...args, '--input-type=module', '-e', program], {
+    const [file, ...all] = [...wrapper, process.execPath, ...args, '--input-type=module', '-e', program]
+    const child = spawn(file, all, {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: 60_000,

@@ -28,12 +28,14 @@ const numberOf = (each: string): string => readFileSync(`/sys/class/block/${each
 /** The driver finds its disks in its own time. */
 async function diskAppears(): Promise<void> {
   const path = `/sys/bus/pci/devices/${nvme}/nvme`
+  // A namespace that several controllers may lead to is below this one as nvme0c0n1, and the disk is nvme0n1.
   const found = (): string | undefined => {
     if (!existsSync(path)) return undefined
     controller = readdirSync(path)[0] ?? ''
-    return readdirSync(join(path, controller)).find((each) => /^nvme\d+n\d+$/.test(each))
+    const below = readdirSync(join(path, controller))
+    return below.find((each) => /^nvme\d+(?:c\d+)?n\d+$/.test(each))?.replace(/c\d+n/, 'n')
   }
-  await until(() => found() !== undefined, `a disk of ${controller} at ${nvme}`, PATIENCE)
+  await until(() => found() !== undefined, `a disk at ${nvme}`, PATIENCE)
   name = found()!
   disk = `/dev/${name}`
   await until(() => existsSync(disk), disk, PATIENCE)
