@@ -168,7 +168,10 @@ changeTest(
   'mediated devices on virtual functions, and the guests that have them, keep the functions',
   async (t, { tree, options }) => {
     nicHost(tree)
-    const { id } = await apply(plan({ kind: 'sriov', device: NIC, numVfs: 2 }, options), options)
+    const { id } = await apply(
+      plan({ kind: 'sriov', device: NIC, numVfs: 2, autoprobe: true }, options),
+      options,
+    )
     const vf = (index: number) => NIC.replace(/\d$/, String(index + 1))
     mediated(tree, 0, 71)
     mediated(tree, 1, 72)
