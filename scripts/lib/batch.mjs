@@ -95,7 +95,7 @@ class Reader {
 }
 
 const inRig = async (args, machine, timeout, line) => {
-  const { runInRig } = await import('../../test/rig/index.mjs')
+  const { runInRig } = await import('../../rig/index.mjs')
   const lines = new Lines(line)
   const { status, reason } = await runInRig({
     kernel: machine.kernel,

@@ -9,7 +9,7 @@ import { scratchFolder } from './scratch.mjs'
 import { say } from './say.mjs'
 
 /** What today's tests are and need besides the product. What is not named stays the commit's: its sources, examples, schemas. */
-const TODAYS = ['test', 'scripts', 'docs', 'ava.config.js', 'tsconfig.json', 'tsconfig.test.json']
+const TODAYS = ['test', 'rig', 'scripts', 'docs', 'ava.config.js', 'tsconfig.json', 'tsconfig.test.json']
 
 /** Why a commit's sources cannot be had here, or undefined. */
 export const whyNoCommit = (commit) => {
