@@ -96,10 +96,13 @@ void onSigbus(int signal, siginfo_t* info, void* context) {
     GuardMark* mark = findMark(address);
     if (mark != nullptr) {
       // The mark first: another thread that reads the stand-in page must find it set. And once more after it: a remap
-      // that acknowledged the first between the two would leave a stand-in that nobody knows of.
+      // that saw the first before the stand-in came would leave one that nobody knows of.
+      mark->underWay.fetch_add(1, std::memory_order_seq_cst);
       mark->faults.fetch_add(1, std::memory_order_seq_cst);
-      if (standIn(address, mark->page.load(std::memory_order_relaxed))) {
-        mark->faults.fetch_add(1, std::memory_order_seq_cst);
+      const bool stoodIn = standIn(address, mark->page.load(std::memory_order_relaxed));
+      if (stoodIn) mark->faults.fetch_add(1, std::memory_order_seq_cst);
+      mark->underWay.fetch_sub(1, std::memory_order_seq_cst);
+      if (stoodIn) {
         errno = savedErrno;
         return;
       }
@@ -262,7 +265,10 @@ int GuardedMapping::remap(int fd) {
   if (mmap(address(), size(), protection_, MAP_SHARED | MAP_FIXED, fd, static_cast<off_t>(offset_)) == MAP_FAILED) {
     return errno;
   }
-  mark_->acknowledged.store(seen, std::memory_order_seq_cst);
+  // One that began before is in `seen`, and its stand-in may be yet to come, over what was just mapped.
+  if (mark_->underWay.load(std::memory_order_seq_cst) == 0) {
+    mark_->acknowledged.store(seen, std::memory_order_seq_cst);
+  }
   return 0;
 }
 

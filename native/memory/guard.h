@@ -12,14 +12,15 @@ namespace nodevfio {
 
 // The state of one guarded range. `faults` counts hits (before the stand-in is put in place, and after), `acknowledged`
 // is what it was at the last successful remap: they differ while any page of the range is a stand-in. Counting, rather
-// than a flag, keeps a fault that happens during a remap; one that is still on its way to its stand-in may show as
-// faulted once more after a remap, never the other way round.
+// than a flag, keeps a fault that happens during a remap. While a fault is on its way to its stand-in (`underWay`), a
+// remap acknowledges nothing: the region may show as faulted once more, never the other way round.
 struct GuardMark {
   std::atomic<uintptr_t> start{0};  // 0: the entry is free
   std::atomic<uintptr_t> end{0};
   std::atomic<size_t> page{0};  // bytes
   std::atomic<uint32_t> faults{0};
   std::atomic<uint32_t> acknowledged{0};
+  std::atomic<uint32_t> underWay{0};
 
   bool faulted() const {
     return faults.load(std::memory_order_relaxed) != acknowledged.load(std::memory_order_relaxed);

@@ -26,14 +26,14 @@ const READER = `const device = vfio.VfioDevice.claim(data.device)
   port.postMessage({ right, ones, wrong })`
 
 /**
- * The other thread may have begun to fault before decoding was on, and put its stand-in over what remap() has just brought: then
- * the region says that it faulted, and one more brings it back.
+ * The other thread may have begun to fault before decoding was on, and put its stand-in over what remap() has just brought. Then
+ * the region says that it faulted, until one of the two brings it back: all ones of a region that says nothing are wrong.
  */
 function comesBack(bar0: Region): boolean {
   for (let tries = 0; tries < 10; tries++) {
     bar0.remap()
     if (bar0.read32(EDU.id) === EDU_ID) return true
-    if (!bar0.faulted) return false
+    if (!bar0.faulted) return bar0.read32(EDU.id) === EDU_ID
   }
   return false
 }
