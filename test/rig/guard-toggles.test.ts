@@ -45,19 +45,22 @@ test.serial('memory decoding toggled 2,181 times while another thread reads: no 
     const stop = new SharedArrayBuffer(4)
     const worker = inWorker(READER, { device: device.share(), stop })
     t.is(await message(worker), 'ready')
-    const { command } = device.config
-    let faults = 0
-    for (let i = 0; i < TOGGLES; i++) {
-      command.memorySpace = false
-      if (bar0.read32(EDU.id) === ALL_ONES) faults++
-      command.memorySpace = true
-      if (!comesBack(bar0)) t.fail(`after ${String(i)} toggles it does not come back`)
+    try {
+      const { command } = device.config
+      let faults = 0
+      for (let i = 0; i < TOGGLES; i++) {
+        command.memorySpace = false
+        if (bar0.read32(EDU.id) === ALL_ONES) faults++
+        command.memorySpace = true
+        if (!comesBack(bar0)) t.fail(`after ${String(i)} toggles it does not come back`)
+      }
+      t.is(faults, TOGGLES)
+      Atomics.store(new Int32Array(stop), 0, 1)
+      const { right, ones, wrong } = (await message(worker)) as Record<'right' | 'ones' | 'wrong', number>
+      t.is(wrong, 0)
+      t.true(right > 0 && ones > 0, `${String(right)} reads of the register, ${String(ones)} of all ones`)
+    } finally {
+      await worker.terminate()
     }
-    t.is(faults, TOGGLES)
-    Atomics.store(new Int32Array(stop), 0, 1)
-    const { right, ones, wrong } = (await message(worker)) as Record<'right' | 'ones' | 'wrong', number>
-    t.is(wrong, 0)
-    t.true(right > 0 && ones > 0, `${String(right)} reads of the register, ${String(ones)} of all ones`)
-    await worker.terminate()
   })
 })
