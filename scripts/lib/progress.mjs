@@ -34,8 +34,10 @@ export class Progress {
 
   line() {
     const took = (performance.now() - this.#start) / 1000
-    const share = Math.min(0.99, this.#secondsDone / this.#seconds)
-    const left = share > 0.02 ? `, about ${spoken((took * (1 - share)) / share)} left` : ''
+    // Early on it says little, and nothing once there are more tests than were known of.
+    const share = this.#secondsDone / this.#seconds
+    const known = share > 0.02 && share < 1 && this.#testsDone < this.#tests
+    const left = known ? `, about ${spoken((took * (1 - share)) / share)} left` : ''
     return `${this.#testsDone} of about ${Math.max(this.#tests, this.#testsDone)} tests${left}`
   }
 }
