@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ranges>
 #include <utility>
 
 namespace nodevfio {
@@ -94,11 +95,12 @@ int Routes::alter(uint32_t limit, Change& change, Undo& undo) {
 }
 
 void Routes::restore(const Undo& undo) {
-  for (auto each = undo.rbegin(); each != undo.rend(); ++each) {
-    if (each->second.has_value()) {
-      routes_[each->first] = *each->second;
+  // What was altered twice is remembered twice: the first time counts.
+  for (const auto& [gsi, route] : std::views::reverse(undo)) {
+    if (route.has_value()) {
+      routes_[gsi] = *route;
     } else {
-      routes_.erase(each->first);
+      routes_.erase(gsi);
     }
   }
 }
