@@ -26,15 +26,16 @@ const READER = `const device = vfio.VfioDevice.claim(data.device)
   port.postMessage({ right, ones, wrong })`
 
 /**
- * The other thread may have begun to fault before decoding was on, and put its stand-in over what remap() has just brought. Then
- * the region says that it faulted, until one of the two brings it back: all ones of a region that says nothing are wrong.
+ * Brings the region back, in more than one try if need be: the other thread may fault meanwhile, and put its stand-in over what
+ * remap() has just brought. Then the region says that it faulted. All ones of a region that says nothing are wrong.
  */
 function comesBack(bar0: Region): boolean {
-  for (let tries = 0; tries < 10; tries++) {
+  const end = performance.now() + 10_000
+  do {
     bar0.remap()
     if (bar0.read32(EDU.id) === EDU_ID) return true
     if (!bar0.faulted) return bar0.read32(EDU.id) === EDU_ID
-  }
+  } while (performance.now() < end)
   return false
 }
 
