@@ -149,6 +149,7 @@ const KNOWN: Record<string, VfioErrorContext> = {
   },
   'eventfd EMFILE': { remedy: 'The process is out of file descriptors; raise RLIMIT_NOFILE (ulimit -n).' },
   'open EMFILE': { remedy: 'The process is out of file descriptors; raise RLIMIT_NOFILE (ulimit -n).' },
+  'scandir EMFILE': { remedy: 'The process is out of file descriptors; raise RLIMIT_NOFILE (ulimit -n).' },
   'VFIO_IOMMU_MAP_DMA EEXIST': {
     remedy: 'Part of the range is mapped already; unmap it or choose another iova.',
   },
@@ -288,6 +289,15 @@ export const {
   EPERM,
   ETIMEDOUT,
 } = constants.errno
+
+/** What Node.js refused, a file of sysfs for example, as a VfioError; any other error as it is. */
+export function ofNode(error: unknown, context: VfioErrorContext): unknown {
+  if (!(error instanceof Error) || error instanceof VfioError) return error
+  const { errno, syscall } = error as NodeJS.ErrnoException
+  return errno === undefined || syscall === undefined
+    ? error
+    : new VfioError(Math.abs(errno), syscall, context)
+}
 
 type Explain = VfioErrorContext | ((error: VfioError) => VfioErrorContext)
 

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -66,7 +67,7 @@ std::atomic<bool> holdStandIns{false};
 std::atomic<bool> heldUp{false};
 
 // Runs after a mapping was put back, before its remap goes on.
-void (*afterRemap)() = nullptr;
+std::function<void()> afterRemap;
 
 // A handler of somebody else's: it counts, and makes the address readable so that the access can go on.
 std::atomic<int> otherHandlerCalls{0};
@@ -267,21 +268,17 @@ TEST_CASE("guard: a stand-in that arrives after a remap is not forgotten") {
 }
 
 TEST_CASE("guard: a remap acknowledges no fault that came after it began") {
-  static const FakeBar* bar = nullptr;
-  static const nodevfio::Mapping* mapped = nullptr;
-  const FakeBar own(1);
-  const auto mapping = own.map();
-  bar = &own;
-  mapped = mapping.get();
-  own.decode(false);
+  const FakeBar bar(1);
+  const auto mapping = bar.map();
+  bar.decode(false);
   readAt(*mapping, 0);
-  own.decode(true);
-  afterRemap = [] {
-    bar->decode(false);
-    readAt(*mapped, 0);
-    bar->decode(true);
+  bar.decode(true);
+  afterRemap = [&] {
+    bar.decode(false);
+    readAt(*mapping, 0);
+    bar.decode(true);
   };
-  REQUIRE(mapping->remap(own.fd()) == 0);
+  REQUIRE(mapping->remap(bar.fd()) == 0);
   const bool ran = afterRemap == nullptr;
   CHECK(ran);
   // A stand-in is there, and is known to be.

@@ -167,8 +167,10 @@ TEST_CASE("Group::open: one object per path while somebody holds it") {
 
 TEST_CASE("Group::open: threads that open and let go of one group share it, and none of them waits for ever") {
   std::atomic<int> wrong{0};
+  constexpr size_t kThreads = 4;
   std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i) {
+  threads.reserve(kThreads);
+  for (size_t i = 0; i < kThreads; ++i) {
     threads.emplace_back([&wrong] {
       for (int round = 0; round < 2000; ++round) {
         int error = 0;

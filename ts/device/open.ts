@@ -4,7 +4,7 @@ import { channel } from 'node:diagnostics_channel'
 import { existsSync } from 'node:fs'
 import { debuglog } from 'node:util'
 
-import { EBUSY, ENODEV, VfioError, type VfioErrorContext } from '../errors.js'
+import { EBUSY, ENODEV, ofNode, VfioError, type VfioErrorContext } from '../errors.js'
 import { isVfioMember, resolveDevice, type ResolvedDevice } from '../host/index.js'
 import { lazyMachine, type Machine } from '../host/machine.js'
 import { noGroup } from '../host/remedies.js'
@@ -108,10 +108,19 @@ export function checkOptions(options: OpenOptions | undefined): Checked {
   }
 }
 
+/** What the host cannot be asked fails as everything else of an opening does. */
+function ofHost<T>(subject: string, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw ofNode(error, { subject })
+  }
+}
+
 /** The device by name, with everything checked that sysfs can tell. */
 export function findDevice(id: string, { sysfsRoot, devRoot }: Checked): FoundDevice {
   string(id, 'id')
-  const found = resolveDevice(id, { sysfsRoot, devRoot })
+  const found = ofHost(id, () => resolveDevice(id, { sysfsRoot, devRoot }))
   if (found === null) {
     throw new VfioError(ENODEV, 'open', {
       subject: id,
@@ -178,9 +187,10 @@ export function nodeToOpen(
 
 /** Starts to open the device, up to where the kernel enables it. */
 export function startOpening(device: FoundDevice, options: Checked): Route {
-  const choice = choose(device, options)
-  const route =
-    choice.through === 'cdev' ? openCdev(device, options, choice.why) : openGroup(device, options, choice.why)
+  const route = ofHost(device.name, () => {
+    const { through, why } = choose(device, options)
+    return through === 'cdev' ? openCdev(device, options, why) : openGroup(device, options, why)
+  })
   debug('%s: opening %s (%s)', device.name, route.choice.node, route.choice.why)
   if (openings.hasSubscribers) openings.publish({ device: device.name, ...route.choice })
   return route

@@ -15,7 +15,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
-import { EIO, VfioError } from '../../errors.js'
+import { EIO, ofNode, VfioError } from '../../errors.js'
 import type { FileNature } from '../../host/step.js'
 import { bytesOf } from './bytes.js'
 
@@ -30,17 +30,15 @@ const REMEDIES: Readonly<Record<string, string>> = {
 
 /** What Node refuses, as a VfioError with what to do. Other errors are given back as they are. */
 export function explained(error: unknown, subject: string): unknown {
-  const { errno, syscall, code = '' } = error instanceof Error ? (error as NodeJS.ErrnoException) : {}
-  if (error instanceof VfioError || errno === undefined || syscall === undefined) return error
-  const number = Math.abs(errno)
+  const { code = '' } = error instanceof Error ? (error as NodeJS.ErrnoException) : {}
   if (code === 'EACCES' || code === 'EPERM')
-    return new VfioError(number, syscall, {
+    return ofNode(error, {
       subject,
       reason: 'permission',
       remedy: 'The host is changed by root: run it as root.',
     })
   const remedy = REMEDIES[code]
-  return new VfioError(number, syscall, { subject, ...(remedy === undefined ? {} : { remedy }) })
+  return ofNode(error, { subject, ...(remedy === undefined ? {} : { remedy }) })
 }
 
 /** Runs `act`; what Node refuses comes out as a VfioError about `subject`. */
