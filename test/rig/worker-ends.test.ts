@@ -83,7 +83,7 @@ test.serial('a Worker that closes its claim of a device leaves the peer mapping 
 })
 
 /** The last device that goes resets its bus, which takes a second and more. */
-const ROUNDS = 16
+const MEETINGS = 16
 
 for (const iommu of IOMMUS) {
   test.serial(
@@ -96,7 +96,7 @@ for (const iommu of IOMMUS) {
         const code = `const turns = new Int32Array(data.turns)
         const { setTimeout: sleep } = await import('node:timers/promises')
         const failures = []
-        for (let round = 0; round < ${String(ROUNDS)}; round++) {
+        for (let round = 0; round < ${String(MEETINGS)}; round++) {
           // Both at once: each waits for the other to get here.
           Atomics.add(turns, 0, 1)
           while (Atomics.load(turns, 0) < 2 * (round + 1)) await sleep(0)
