@@ -1,4 +1,5 @@
 // What `vfio ls` says can be opened is what opens, and what the machine is taken for is what it is.
+import { existsSync } from 'node:fs'
 import test from 'ava'
 import type { ListedDevice } from '../../ts/cli/output.js'
 import { run } from '../../ts/cli/program.js'
@@ -48,7 +49,9 @@ test.serial('ls says yes to what nobody has, and names a group that is in use', 
 
 test.serial('the rig is known as a guest of QEMU, with an IOMMU or without', (t) => {
   const machine = readMachine()
-  t.like(machine, { architecture: 'x86', hypervisor: 'qemu', groups: true })
+  // A kernel that does not show what its firmware calls the machine leaves the processor's word that it is one of somebody's.
+  const hypervisor = existsSync('/sys/class/dmi/id') ? 'qemu' : 'unknown'
+  t.like(machine, { architecture: 'x86', hypervisor, groups: true })
   t.true(machine.modules.vfio)
   t.true(machine.vfio.container)
   t.regex(noIommu({ ...machine, asked: null }), /Whoever runs this virtual machine has to give it one/)
