@@ -18,9 +18,9 @@ const LOGS = join(ROOT, FOLDER, 'logs')
 const ADDON = join(ROOT, FOLDER, 'node_vfio.node')
 /**
  * Files of test/rig that run under the sanitizers too: those that cross most of the addon, on real devices, in short. The whole
- * rig would take hours.
+ * rig would take hours. The guard's own tests are left out: the sanitizers have a SIGBUS handler, where those expect none.
  */
-const IN_RIG = ['rig/reset', 'rig/guard-more', 'rig/ioeventfd', 'rig/request', 'rig/wires']
+const IN_RIG = ['rig/reset', 'rig/ioeventfd', 'rig/request', 'rig/wires']
 
 /** Counts one check: nothing that the sanitizers wrote is ours. */
 const judge = (results) => {
