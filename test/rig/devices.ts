@@ -206,7 +206,7 @@ export async function settledCount(eventfd: EventFd): Promise<number> {
 }
 
 /** Waits until a condition holds; fails after the time-out. */
-export async function until(condition: () => boolean, what: string, milliseconds = 20_000): Promise<void> {
+export async function until(condition: () => boolean, what: string, milliseconds = 60_000): Promise<void> {
   const end = performance.now() + milliseconds
   while (!condition()) {
     if (performance.now() > end) throw new Error(`timed out waiting for ${what}`)
