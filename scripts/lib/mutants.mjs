@@ -40,7 +40,10 @@ const lay = (folder) => {
   mkdirSync(folder, { recursive: true })
   for (const name of readdirSync(ROOT))
     if (!NOT_LINKED.test(name)) symlinkSync(join(ROOT, name), join(folder, name))
-  cpSync(join(ROOT, 'out'), join(folder, 'out'), { recursive: true })
+  // Where this lies, links followed, is where the addon is loaded from.
+  rmSync(join(folder, 'package.json'))
+  for (const name of ['package.json', 'out'])
+    cpSync(join(ROOT, name), join(folder, name), { recursive: true })
 }
 
 const transpile = async (folder, mutation, text) => {
