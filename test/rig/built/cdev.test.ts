@@ -230,7 +230,10 @@ test.serial('from a descriptor that is not bound yet, and shared with another en
     for (const fd of given) closeSync(fd)
   }
   t.throws(() => Iommufd.fromFd(1), { instanceOf: VfioError })
-  t.throws(() => Iommufd.open({ devRoot: '/nonexistent' }), { instanceOf: VfioError, message: /does not have its node/ })
+  t.throws(() => Iommufd.open({ devRoot: '/nonexistent' }), {
+    instanceOf: VfioError,
+    message: /does not have its node/,
+  })
 })
 
 test.serial('a node that is not bound, bound twice, or put on a page table that is none', async (t) => {
