@@ -2,7 +2,7 @@
 // device, kvm and iommu; event and handle; native; errors. host and pci stand beside: they work without the addon.
 
 const LOWER = '^ts/(device|kvm|iommu)/'
-const BASE = '^ts/(event/|[^/]+[.]ts)'
+const BASE = '^ts/((event|memory)/|[^/]+[.]ts)'
 const UPPER = '^ts/(merged|signalling|vfio-user)/'
 const TOP = '^(ts/cli|examples)/'
 
@@ -43,7 +43,7 @@ module.exports = {
     },
     {
       name: 'base-imports-down',
-      comment: 'event, handle and the small files beside them know the addon and each other.',
+      comment: 'event, memory, handle and the small files beside them know the addon and each other.',
       severity: 'error',
       from: { path: BASE, pathNot: '^ts/index[.]ts$' },
       to: { path: [LOWER, UPPER, TOP, '^ts/(host|pci)/', '^ts/index[.]ts$'] },

@@ -17,7 +17,7 @@ import { Worker } from 'node:worker_threads'
 
 import { type RegionInfo } from '../../ts/device/info.js'
 import { Region } from '../../ts/device/region.js'
-import { GuestMemory } from '../../ts/iommu/guest-memory.js'
+import { GuestMemory } from '../../ts/memory/guest-memory.js'
 
 /**
  * Runs under AddressSanitizer or ThreadSanitizer, whose code is slower, whose freed memory stays, and whose look for leaks at

@@ -1,6 +1,6 @@
 // A Region on a machine without VFIO: a memfd stands behind it as a device's file would.
 import { Region } from '../device/region.js'
-import { GuestMemory } from '../iommu/guest-memory.js'
+import { GuestMemory } from '../memory/guest-memory.js'
 
 const SIZE = 4096
 

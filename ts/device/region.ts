@@ -18,8 +18,8 @@ import { troubleError } from './condition.js'
 import type { RegionArea, RegionCapability, RegionInfo } from './info.js'
 import { DeviceIoeventfd, type IoeventfdOptions } from './ioeventfd.js'
 import { planMmapAreas } from './mmap-plan.js'
-import { MAX_WINDOW } from '../iommu/guest-memory.js'
-import { PeerMemory } from '../iommu/peer-memory.js'
+import { MAX_WINDOW } from '../memory/guest-memory.js'
+import { PeerMemory } from '../memory/peer-memory.js'
 
 export type { PciRegionName } from './names.js'
 

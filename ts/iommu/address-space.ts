@@ -7,7 +7,7 @@ import { MAX_U64, bigint, boolean, instance, integer, oneOf, options as optionsO
 import type { IommuType, SpaceBackend } from './backend.js'
 import { DmaBuffer } from './dma-buffer.js'
 import type { DirtyTracking } from './dirty-tracking.js'
-import { GuestMemory, type MemoryOptions } from './guest-memory.js'
+import { GuestMemory, type MemoryOptions } from '../memory/guest-memory.js'
 import { IoasBackend } from './ioas.js'
 import type { Iommufd } from './iommufd.js'
 import {

@@ -1,5 +1,6 @@
 // Dirty tracking of a type1 container (VFIO_IOMMU_DIRTY_PAGES).
 import { attempt } from '../errors.js'
+import { DirtyBitmap } from '../memory/dirty-bitmap.js'
 import { addon, type NativeHandle } from '../native.js'
 import { MAX_U64, bigint, integer } from '../validate.js'
 
@@ -26,34 +27,6 @@ export interface DirtyTracking {
    * @param pageSize bytes, the smallest of the space's page sizes
    */
   unmap(iova: bigint, size: number, pageSize: number): DirtyBitmap
-}
-
-/** One bit per page. */
-export class DirtyBitmap {
-  /** @internal */
-  constructor(
-    /** The bits, least significant first. */
-    readonly bytes: Uint8Array,
-    readonly iova: bigint,
-    /** How many pages the bitmap covers. */
-    readonly pages: number,
-    /** Bytes per page. */
-    readonly pageSize: number,
-  ) {}
-
-  /** Whether page `index` (0 to pages - 1) is dirty. */
-  has(index: number): boolean {
-    integer(index, 'index', 0, this.pages - 1)
-    return (((this.bytes[index >> 3] ?? 0) >> (index & 7)) & 1) === 1
-  }
-
-  /** How many pages are dirty. */
-  get count(): number {
-    let total = 0
-    const pages = Math.min(this.pages, this.bytes.length * 8)
-    for (let index = 0; index < pages; index++) if (this.has(index)) total++
-    return total
-  }
 }
 
 /** Checks the arguments of a bitmap; gives its subject. @internal */

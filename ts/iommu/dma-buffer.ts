@@ -2,7 +2,7 @@
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
 import { integer } from '../validate.js'
-import { GuestMemory } from './guest-memory.js'
+import { GuestMemory } from '../memory/guest-memory.js'
 
 /** What a DmaBuffer needs of the space it lives in. Not part of the public surface. */
 export interface DmaOwner {

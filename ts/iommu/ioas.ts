@@ -7,7 +7,7 @@ import { DmaCalls } from './dma-calls.js'
 import { IoasDirtyTracking } from './ioas-dirty-tracking.js'
 import { Iommufd } from './iommufd.js'
 import { KeptGeometry } from './kept-geometry.js'
-import { peerContext } from './peer-memory.js'
+import { peerContext } from '../memory/peer-memory.js'
 import type { IovaRange } from './type1-info.js'
 
 const MAP_WRITE = 2 // IOMMU_IOAS_MAP_WRITEABLE

@@ -3,12 +3,12 @@
 import { readFileSync } from 'node:fs'
 
 import { ENOSPC, VfioError, type VfioErrorContext } from '../errors.js'
-import { addon } from '../native.js'
 import { MAX_U64, bigint, boolean, integer, options as optionsOf } from '../validate.js'
 import type { Geometry, Piece, SpaceBackend } from './backend.js'
 import { DmaBuffer } from './dma-buffer.js'
-import { GuestMemory, originOf } from './guest-memory.js'
-import { PeerMemory } from './peer-memory.js'
+import { GuestMemory, originOf } from '../memory/guest-memory.js'
+import { pageSize } from '../memory/page.js'
+import { PeerMemory } from '../memory/peer-memory.js'
 import type { IovaRange } from './type1-info.js'
 
 /** What may be mapped: memory of this package, a page-aligned view of it, or a device's own memory, its `Region`. */
@@ -57,12 +57,6 @@ export interface Placement {
 
 const BEYOND_U64 = MAX_U64 + 1n
 const EVERYTHING: readonly IovaRange[] = [{ start: 0n, last: MAX_U64 }]
-
-let page: number | undefined
-
-function pageSize(): number {
-  return (page ??= addon().pageSize())
-}
 
 function hex(value: bigint): string {
   return `0x${value.toString(16)}`

@@ -8,7 +8,7 @@ import type { Geometry, IommuType, Piece, SpaceBackend } from './backend.js'
 import { DmaCalls } from './dma-calls.js'
 import { type DirtyTracking, Type1DirtyTracking } from './dirty-tracking.js'
 import { KeptGeometry } from './kept-geometry.js'
-import { peerContext } from './peer-memory.js'
+import { peerContext } from '../memory/peer-memory.js'
 import { type Type1Info, decodeType1Info } from './type1-info.js'
 
 /** What can be set on a container. */

@@ -1,8 +1,9 @@
 // MemorySlot: a piece of a guest's physical memory, and what it shows.
 import type { Region } from '../device/region.js'
 import { attempt } from '../errors.js'
-import { DirtyBitmap } from '../iommu/dirty-tracking.js'
-import type { GuestMemory } from '../iommu/guest-memory.js'
+import { DirtyBitmap } from '../memory/dirty-bitmap.js'
+import type { GuestMemory } from '../memory/guest-memory.js'
+import { pageSize } from '../memory/page.js'
 import { addon, type NativeHandle } from '../native.js'
 import { boolean } from '../validate.js'
 
@@ -81,11 +82,11 @@ export class MemorySlot {
    * @throws VfioError ENOENT unless `logDirty` is set
    */
   dirtyBitmap(): DirtyBitmap {
-    const pageSize = addon().pageSize()
+    const page = pageSize()
     const bytes = attempt({ subject: this.#subject, remedy: 'Set logDirty on the slot first.' }, () =>
       addon().vmDirtyLog(this.#parts.vm(), this.#parts.number),
     )
-    return new DirtyBitmap(bytes, this.guestAddress, this.size / pageSize, pageSize)
+    return new DirtyBitmap(bytes, this.guestAddress, this.size / page, page)
   }
 
   /**

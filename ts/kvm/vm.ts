@@ -4,7 +4,8 @@ import type { VfioDevice } from '../device/device.js'
 import { attempt, type VfioError, type VfioErrorContext } from '../errors.js'
 import type { EventFd } from '../event/eventfd.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
-import { GuestMemory } from '../iommu/guest-memory.js'
+import { GuestMemory } from '../memory/guest-memory.js'
+import { pageSize } from '../memory/page.js'
 import { addon, type NativeHandle } from '../native.js'
 import {
   MAX_U64,
@@ -127,7 +128,7 @@ export class Vm extends Handle {
       logDirty = false,
     } = object(options, 'options')
     if (!(memory instanceof GuestMemory)) instance(memory, Region, 'memory')
-    const page = addon().pageSize()
+    const page = pageSize()
     bigint(guestAddress, 'guestAddress', 0n, MAX_U64)
     integer(offset, 'offset', 0, memory.size - 1)
     const { size = memory.size - offset } = options

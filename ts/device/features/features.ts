@@ -1,6 +1,6 @@
 // DeviceFeatures: VFIO_DEVICE_FEATURE of an open device, typed where the data has a meaning. Migration, which is a feature
 // too, has an object of its own.
-import { DmaBufFile } from '../../iommu/dma-buf-file.js'
+import { DmaBufFile } from '../../memory/dma-buf-file.js'
 import { addon, type NativeHandle } from '../../native.js'
 import { array, boolean, bytes as bytesOf, integer, object, string } from '../../validate.js'
 import type { RegionArea } from '../info.js'

@@ -1,6 +1,6 @@
 // DeviceGfx: the display of a mediated device: its planes, and the monitor that its guest sees.
 import { VfioError, type VfioErrorContext, attempt } from '../../errors.js'
-import { DmaBufFile } from '../../iommu/dma-buf-file.js'
+import { DmaBufFile } from '../../memory/dma-buf-file.js'
 import { addon, type NativeHandle } from '../../native.js'
 import { bytes as bytesOf, integer, object, oneOf } from '../../validate.js'
 import type { PciRegionName } from '../names.js'

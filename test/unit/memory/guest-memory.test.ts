@@ -4,7 +4,7 @@ import { closeSync, existsSync, openSync, readSync, readdirSync, readFileSync } 
 import test from 'ava'
 
 import { EventFd, GuestMemory, VfioError } from '../../../ts/index.js'
-import { MAX_WINDOW, originOf } from '../../../ts/iommu/guest-memory.js'
+import { MAX_WINDOW, originOf } from '../../../ts/memory/guest-memory.js'
 import { inChild } from '../support.js'
 
 test('zeroed, rounded up to pages, one buffer at every call', (t) => {

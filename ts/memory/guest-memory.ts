@@ -5,6 +5,7 @@ import { EOPNOTSUPP, VfioError, attempt } from '../errors.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
 import { integer, oneOf, options as optionsOf } from '../validate.js'
+import { pageSize as ordinaryPage } from './page.js'
 
 export type HugePages = '2M' | '1G'
 
@@ -69,7 +70,7 @@ export class GuestMemory extends Handle {
     if (hugePages !== undefined) oneOf(hugePages, 'hugePages', ['2M', '1G'])
     if (numaNode !== undefined) integer(numaNode, 'numaNode', 0, 1023)
     const bits = hugePages === undefined ? 0 : HUGE_PAGE_BITS[hugePages]
-    const page = bits === 0 ? addon().pageSize() : 2 ** bits
+    const page = bits === 0 ? ordinaryPage() : 2 ** bits
     const rounded = Math.ceil(size / page) * page
     const subject = `${String(rounded)} bytes${hugePages === undefined ? '' : ` in ${hugePages} pages`}`
     return new GuestMemory(attempt({ subject }, () => addon().memoryCreate(rounded, bits, numaNode ?? null)))
