@@ -61,7 +61,8 @@ export {
   type PlaceOptions,
 } from './iommu/address-space.js'
 export { Iommufd, type IommufdOptions, type RlimitMode } from './iommu/iommufd.js'
-export { FaultQueue, type PageRequest } from './iommu/fault-queue.js'
+export { FaultQueue } from './iommu/fault-queue.js'
+export type { PageRequest } from './uapi/iommufd/page-request.js'
 export {
   Hwpt,
   HwptDirtyTracking,
@@ -69,14 +70,15 @@ export {
   type IommuData,
   type IommufdDevice,
 } from './iommu/hwpt.js'
-export type { HwInfo, IommuKind, VtdInfo } from './iommu/hw-info.js'
-export { EventQueue, HwQueue, type IommuEvent, Vdevice, Viommu } from './iommu/viommu.js'
+export type { HwInfo, IommuKind, VtdInfo } from './uapi/iommufd/hw-info.js'
+export { EventQueue, HwQueue, Vdevice, Viommu } from './iommu/viommu.js'
+export type { IommuEvent } from './uapi/iommufd/iommu-event.js'
 export type { DirtyTracking } from './iommu/dirty-tracking.js'
 export { DirtyBitmap } from './memory/dirty-bitmap.js'
 export { DmaBuffer } from './iommu/dma-buffer.js'
 export { DmaBufFile } from './memory/dma-buf-file.js'
 export { GuestMemory, type HugePages, type MemoryOptions } from './memory/guest-memory.js'
-export type { IovaRange } from './iommu/type1-info.js'
+export type { IovaRange } from './uapi/iova-range.js'
 export { EventFd, type EventFdOptions } from './event/eventfd.js'
 export { type PollerCounters, type PollerOptions, type SignalHandler, SignalPoller } from './event/poller.js'
 export { SignalWaiter, type WaiterCounters, type WaiterOptions } from './event/waiter.js'

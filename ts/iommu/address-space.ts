@@ -29,7 +29,7 @@ import { Placer } from './placer.js'
 import { containerBackend } from './noiommu.js'
 import { type AddressSpaceOptions, CONTAINER_IOMMUS, openSpace } from './open-space.js'
 import { ContainerBackend, type ContainerIommu, adoptContainer } from './type1.js'
-import type { IovaRange } from './type1-info.js'
+import { type IovaRange, flatRanges } from '../uapi/iova-range.js'
 
 export type { IommuType } from './backend.js'
 export type { AddressSpaceOptions } from './open-space.js'
@@ -283,11 +283,7 @@ export class AddressSpace extends Handle {
    */
   allowIovas(ranges: readonly IovaRange[]): void {
     this.#needIoas('IOMMU_IOAS_ALLOW_IOVAS')
-    const flat = ranges.flatMap(({ start, last }) => {
-      bigint(start, 'start', 0n, MAX_U64)
-      return [start, bigint(last, 'last', start, MAX_U64)]
-    })
-    addon().ioasAllowIovas(this.native, flat)
+    addon().ioasAllowIovas(this.native, flatRanges(ranges))
   }
 
   /**

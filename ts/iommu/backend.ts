@@ -2,7 +2,7 @@
 import type { VfioErrorContext, VfioError } from '../errors.js'
 import type { NativeHandle } from '../native.js'
 import type { DirtyTracking } from './dirty-tracking.js'
-import type { IovaRange } from './type1-info.js'
+import type { IovaRange } from '../uapi/iova-range.js'
 
 /** The IOMMU interface of an address space. `noiommu` is none: devices use physical addresses. */
 export type IommuType = 'iommufd' | 'type1v2' | 'type1' | 'noiommu'

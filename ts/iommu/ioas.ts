@@ -8,7 +8,7 @@ import { IoasDirtyTracking } from './ioas-dirty-tracking.js'
 import { Iommufd } from './iommufd.js'
 import { KeptGeometry } from './kept-geometry.js'
 import { peerContext } from '../memory/peer-memory.js'
-import type { IovaRange } from './type1-info.js'
+import { rangesFrom } from '../uapi/iova-range.js'
 
 const MAP_WRITE = 2 // IOMMU_IOAS_MAP_WRITEABLE
 const MAP_READ = 4 // IOMMU_IOAS_MAP_READABLE
@@ -138,14 +138,6 @@ export class IoasBackend implements SpaceBackend {
   close(): void {
     this.#iommufd?.close()
   }
-}
-
-function rangesFrom(flat: readonly bigint[]): IovaRange[] {
-  const ranges: IovaRange[] = []
-  for (let at = 0; at + 1 < flat.length; at += 2) {
-    ranges.push({ start: flat[at] ?? 0n, last: flat[at + 1] ?? 0n })
-  }
-  return ranges
 }
 
 /** type1 says 0 where iommufd has an error. */

@@ -4,7 +4,7 @@ import { addon, type NativeHandle } from '../native.js'
 import { MAX_U64 } from '../validate.js'
 import type { Geometry, Piece } from './backend.js'
 import { ContainerBackend, type ContainerIommu } from './type1.js'
-import type { Type1Info } from './type1-info.js'
+import type { Type1Info } from '../uapi/vfio/type1-info.js'
 
 /** The backend for a container: by the IOMMU driver that it has, or else by the one that is wanted. */
 export function containerBackend(

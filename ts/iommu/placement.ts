@@ -9,7 +9,7 @@ import { DmaBuffer } from './dma-buffer.js'
 import { GuestMemory, originOf } from '../memory/guest-memory.js'
 import { pageSize } from '../memory/page.js'
 import { PeerMemory } from '../memory/peer-memory.js'
-import type { IovaRange } from './type1-info.js'
+import type { IovaRange } from '../uapi/iova-range.js'
 
 /** What may be mapped: memory of this package, a page-aligned view of it, or a device's own memory, its `Region`. */
 export type Mappable = GuestMemory | DmaBuffer | ArrayBufferLike | ArrayBufferView | PeerMemory

@@ -9,7 +9,7 @@ import { DmaCalls } from './dma-calls.js'
 import { type DirtyTracking, Type1DirtyTracking } from './dirty-tracking.js'
 import { KeptGeometry } from './kept-geometry.js'
 import { peerContext } from '../memory/peer-memory.js'
-import { type Type1Info, decodeType1Info } from './type1-info.js'
+import { type Type1Info, decodeType1Info } from '../uapi/vfio/type1-info.js'
 
 /** What can be set on a container. */
 export type ContainerIommu = Exclude<IommuType, 'iommufd'>

@@ -1,6 +1,7 @@
 // Viommu: what a guest's IOMMU is of the hardware's, with the guest's devices, event queues and hardware queues in it.
 import { Handle } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
+import { type IommuEvent, decodeIommuEvents } from '../uapi/iommufd/iommu-event.js'
 import { MAX_U64, bigint, instance, integer, object } from '../validate.js'
 import { Hwpt, type IommuData, type IommufdDevice, dataOf, deviceIdOf, invalidate } from './hwpt.js'
 import { RecordQueue } from './queue.js'
@@ -108,18 +109,6 @@ export class HwQueue extends Handle {
   }
 }
 
-/** Something that the guest's IOMMU is to be told. */
-export interface IommuEvent {
-  /** Counts up; a gap is what was lost. */
-  readonly sequence: number
-  /** Events before this one were lost because the queue was full. */
-  readonly lost: boolean
-  /** Of the driver's kind; empty for the note that events were lost. */
-  readonly data: Uint8Array
-}
-
-const HEADER_SIZE = 8
-
 /** The events of a vIOMMU (IOMMU_VEVENTQ_ALLOC, Linux 6.15). */
 export class EventQueue extends RecordQueue<IommuEvent> {
   readonly #entryLength: number
@@ -141,15 +130,6 @@ export class EventQueue extends RecordQueue<IommuEvent> {
 
   /** @internal */
   protected override decode(bytes: Uint8Array): IommuEvent[] {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    const found: IommuEvent[] = []
-    for (let at = 0; at + HEADER_SIZE <= bytes.length;) {
-      const lost = (view.getUint32(at, true) & 1) !== 0 // IOMMU_VEVENTQ_FLAG_LOST_EVENTS
-      const start = at + HEADER_SIZE
-      const end = lost ? start : start + this.#entryLength
-      found.push({ sequence: view.getUint32(at + 4, true), lost, data: bytes.slice(start, end) })
-      at = end
-    }
-    return found
+    return decodeIommuEvents(bytes, this.#entryLength)
   }
 }

@@ -18,11 +18,11 @@ import {
   oneOf,
   options as optionsOf,
 } from '../validate.js'
-import { type Capability, capabilityNumber } from './capabilities.js'
+import { type Capability, capabilityNumber } from '../uapi/kvm/capabilities.js'
 import { type MemoryChange, MemoryMap } from './memory-map.js'
 import { type AddMemoryOptions, MemorySlot, SLOT_FLAG } from './memory-slot.js'
 import { GsiRouting, type MsiMessage, messageTarget } from './routing.js'
-import { type Statistics, decodeStatistics } from './statistics.js'
+import { type Statistics, decodeStatistics } from '../uapi/kvm/statistics.js'
 import { Vcpu } from './vcpu.js'
 import { type IoeventfdOptions, type Irqfd, type IrqfdOptions, makeIoeventfd, makeIrqfd } from './wires.js'
 

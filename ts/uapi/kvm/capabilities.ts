@@ -1,5 +1,5 @@
 // The extensions that KVM can be asked for, by the names of linux/kvm.h without KVM_CAP_.
-import { oneOf } from '../validate.js'
+import { oneOf } from '../../validate.js'
 
 export const CAPABILITIES = {
   IRQCHIP: 0,

@@ -1,5 +1,5 @@
 // A vCPU's registers, typed, over the kernel's bytes (struct kvm_regs and struct kvm_sregs of x86).
-import { bigint, integer, MAX_U64, object } from '../validate.js'
+import { bigint, integer, MAX_U64, object } from '../../validate.js'
 
 const GENERAL = [
   'rax',

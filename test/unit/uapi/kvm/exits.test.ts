@@ -1,7 +1,7 @@
 // Exits that end a guest: everything that KVM says of them is kept.
 import test from 'ava'
 
-import { decodeExit } from '../../../ts/kvm/exits.js'
+import { decodeExit } from '../../../../ts/uapi/kvm/exits.js'
 
 const INTERNAL_ERROR = 17
 const FAIL_ENTRY = 9

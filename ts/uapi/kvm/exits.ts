@@ -87,9 +87,13 @@ const REASON = {
   ioapicEoi: 26,
 } as const
 
+// KVM_EXIT_MEMORY_FAULT, beside an EFAULT of KVM_RUN.
+const MEMORY_FAULT = 39
+
 /** What the addon's run() gives when a kick ended it. */
 const KICKED = 0xffff_ffff
-// Where a reason's details begin.
+// Where the reason is, and where its details begin.
+const REASON_AT = 8
 const DETAILS = 32
 
 const INTERNAL_ERRORS: Record<number, InternalError> = {
@@ -179,4 +183,10 @@ export function decodeExit(
     default:
       return { reason: 'unknown', number: reason }
   }
+}
+
+/** The guest's address of the page that a refused run() reached; null where KVM does not tell (before Linux 6.8). */
+export function faultAddress(window: DataView): bigint | null {
+  if (window.getUint32(REASON_AT, true) !== MEMORY_FAULT) return null
+  return window.getBigUint64(DETAILS + 8, true)
 }

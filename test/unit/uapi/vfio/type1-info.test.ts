@@ -2,7 +2,8 @@
 import test from 'ava'
 import fc from 'fast-check'
 
-import { capabilityChain, decodeType1Info, sizesIn } from '../../../ts/iommu/type1-info.js'
+import { capabilityChain } from '../../../../ts/uapi/vfio/chain.js'
+import { decodeType1Info, sizesIn } from '../../../../ts/uapi/vfio/type1-info.js'
 import { chained } from './chained.js'
 
 const HEAD = 24

@@ -1,5 +1,5 @@
 // CPUID entries, as KVM lists them (struct kvm_cpuid_entry2).
-import { array, integer, object } from '../validate.js'
+import { array, integer, object } from '../../validate.js'
 
 /** What the instruction CPUID answers a guest for one leaf. */
 export interface CpuidEntry {

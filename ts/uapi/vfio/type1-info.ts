@@ -1,10 +1,6 @@
 // Reads the bytes of vfio_iommu_type1_info: page sizes and the capabilities behind them.
-
-/** A range of usable IOVAs, both ends included. */
-export interface IovaRange {
-  readonly start: bigint
-  readonly last: bigint
-}
+import type { IovaRange } from '../iova-range.js'
+import { capabilityChain } from './chain.js'
 
 export interface Type1Info {
   /** The page sizes that a mapping may be made of, ascending, in bytes. */
@@ -33,28 +29,6 @@ export function sizesIn(bitmap: bigint): bigint[] {
     if ((bitmap >> bit) & 1n) sizes.push(1n << bit)
   }
   return sizes
-}
-
-/** A capability of a chain as the kernel lays it out behind an information structure. */
-export interface ChainedCapability {
-  id: number
-  version: number
-  /** From the header's start; fields follow 8 bytes on. */
-  data: DataView
-}
-
-/** Walks a capability chain. Offsets that point outside, or backwards, end it. */
-export function capabilityChain(bytes: Uint8Array, first: number): ChainedCapability[] {
-  const found: ChainedCapability[] = []
-  let last = 0
-  let offset = first
-  while (offset > last && offset + 8 <= bytes.byteLength) {
-    const data = new DataView(bytes.buffer, bytes.byteOffset + offset, bytes.byteLength - offset)
-    found.push({ id: data.getUint16(0, true), version: data.getUint16(2, true), data })
-    last = offset
-    offset = data.getUint32(4, true)
-  }
-  return found
 }
 
 export function decodeType1Info(bytes: Uint8Array): Type1Info {
