@@ -1,7 +1,7 @@
 // VfioDevice: an open VFIO device. Ties together its regions, interrupts, config space and address space, and the order
 // in which they go.
 import { EBADF, VfioError, attempt, attemptAsync } from '../errors.js'
-import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
+import { type ShareToken, SharedHandle } from '../handle.js'
 import { resolveDevice } from '../host/index.js'
 import { AddressSpace } from '../iommu/address-space.js'
 import { type HwInfo, hwInfo } from '../iommu/hw-info.js'
@@ -60,7 +60,7 @@ export interface FromFdOptions {
  * A device that this process drives through VFIO. Opening it enables and, where it can, resets it; bus mastering is off
  * until `config.command.busMaster` is set. Closing it turns its DMA and interrupts off and gives it back.
  */
-export class VfioDevice extends Handle {
+export class VfioDevice extends SharedHandle<'VfioDevice'> {
   /** The BDF or mdev UUID. */
   readonly name: string
   /** Where sysfs has it; null for a device made from a descriptor. */
@@ -91,7 +91,7 @@ export class VfioDevice extends Handle {
     native: NativeHandle,
     { name, sysfsPath, space, guard, groupFd, vm, opened }: Identity,
   ) {
-    super(native, name)
+    super(native, 'VfioDevice', name)
     this.name = name
     this.sysfsPath = sysfsPath
     this.addressSpace = space
@@ -174,42 +174,36 @@ export class VfioDevice extends Handle {
     return new VfioDevice(native, { name, sysfsPath, space, guard, groupFd: null })
   }
 
-  /** The device behind a token, in this environment. Requests and errors stay with the environment that opened it. */
+  /**
+   * The device behind a token, in this environment; the last to close it gives it back. Requests and errors stay with the
+   * environment that opened it.
+   */
   static claim(token: ShareToken): VfioDevice {
-    const { id, name, sysfsPath, space, guard, groupFd } = readToken(token, 'VfioDevice')
-    if (typeof name !== 'string') throw new TypeError('token must be what share() returned')
-    const claimed = AddressSpace.claim(space as ShareToken).closeWithMembers()
-    let native: NativeHandle | undefined
-    try {
-      native = claimNative(id, 'VfioDevice')
-      const path = typeof sysfsPath === 'string' ? sysfsPath : null
-      return new VfioDevice(native, {
-        name,
-        sysfsPath: path,
-        space: claimed,
-        guard: guard !== false,
-        groupFd: typeof groupFd === 'number' ? groupFd : null,
-      })
-    } catch (error) {
-      if (native !== undefined) addon().handleRelease(native, false)
-      claimed[Symbol.dispose]()
-      throw error
-    }
+    return SharedHandle.claimed(token, 'VfioDevice', (native, details) => {
+      const { name, sysfsPath, space, guard, groupFd } = details
+      if (typeof name !== 'string') throw new TypeError('token must be what share() returned')
+      const claimed = AddressSpace.claim(space as ShareToken).closeWithMembers()
+      try {
+        return new VfioDevice(native, {
+          name,
+          sysfsPath: typeof sysfsPath === 'string' ? sysfsPath : null,
+          space: claimed,
+          guard: guard !== false,
+          groupFd: typeof groupFd === 'number' ? groupFd : null,
+        })
+      } catch (error) {
+        claimed[Symbol.dispose]()
+        throw error
+      }
+    })
   }
 
-  /**
-   * A token for `VfioDevice.claim` in another Worker of this process. Both then drive one device: the last to close it
-   * gives it back.
-   */
-  share(): ShareToken<'VfioDevice'> {
-    const id = addon().handleShare(this.native)
-    const space = this.addressSpace.share()
+  /** @internal */
+  protected override tokenDetails(): Readonly<Record<string, unknown>> {
     return {
-      vfio: 'VfioDevice',
-      id,
       name: this.name,
       sysfsPath: this.sysfsPath,
-      space,
+      space: this.addressSpace.share(),
       guard: this.#guard,
       groupFd: this.#groupFd,
     }

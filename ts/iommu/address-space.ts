@@ -1,7 +1,7 @@
 // AddressSpace: what devices see as memory, whichever kernel interface stands behind it (see backend.ts). Ties together its
 // mappings, buffers and devices; the list of what is mapped is native, because Workers share it.
 import { EBADF, EOPNOTSUPP, VfioError, explained } from '../errors.js'
-import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
+import { Handle, type ShareToken, SharedHandle } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
 import { MAX_U64, bigint, boolean, instance, integer, oneOf, options as optionsOf } from '../validate.js'
 import type { IommuType, SpaceBackend } from './backend.js'
@@ -51,7 +51,7 @@ export interface SpaceMember {
  * first device is opened. What is mapped stays without a device in a space of iommufd (its compatibility mode too); a
  * container of VFIO's own loses it with its last device, for the kernel takes the IOMMU driver away: map it anew.
  */
-export class AddressSpace extends Handle {
+export class AddressSpace extends SharedHandle<'AddressSpace'> {
   readonly #members = new Set<SpaceMember>()
   readonly #buffers = new Set<WeakRef<DmaBuffer>>()
   readonly #refs = new WeakMap<DmaBuffer, WeakRef<DmaBuffer>>()
@@ -90,10 +90,16 @@ export class AddressSpace extends Handle {
 
   /** The space behind a token, in this environment. */
   static claim(token: ShareToken): AddressSpace {
-    const { id, wanted, backend } = readToken(token, 'AddressSpace')
-    if (backend === 'iommufd') return AddressSpace.overIoas(claimNative(id, 'Ioas'))
-    const known = CONTAINER_IOMMUS.find((type) => type === wanted)
-    return AddressSpace.over(claimNative(id, 'AddressSpace'), known)
+    return SharedHandle.claimed(
+      token,
+      'AddressSpace',
+      (native, { wanted, backend }) => {
+        if (backend === 'iommufd') return AddressSpace.overIoas(native)
+        const known = CONTAINER_IOMMUS.find((type) => type === wanted)
+        return AddressSpace.over(native, known)
+      },
+      ({ backend }) => (backend === 'iommufd' ? 'Ioas' : 'AddressSpace'),
+    )
   }
 
   /** A space over a container that is there already. @internal */
@@ -106,12 +112,10 @@ export class AddressSpace extends Handle {
     return new AddressSpace(native, (own) => new IoasBackend(own))
   }
 
-  /** A token for `AddressSpace.claim` in another Worker of this process. */
-  share(): ShareToken<'AddressSpace'> {
-    const id = addon().handleShare(this.native)
-    if (this.#backend instanceof ContainerBackend)
-      return { vfio: 'AddressSpace', id, wanted: this.#backend.type }
-    return { vfio: 'AddressSpace', id, backend: 'iommufd' }
+  /** @internal */
+  protected override tokenDetails(): Readonly<Record<string, unknown>> {
+    if (this.#backend instanceof ContainerBackend) return { wanted: this.#backend.type }
+    return { backend: 'iommufd' }
   }
 
   /** The descriptor number of the container, or of the iommufd that the space is in. It stays this object's. */

@@ -1,7 +1,7 @@
 // Iommufd: an open /dev/iommu. Address spaces, hardware page tables and their queues live in it; devices that are opened
 // by their own nodes are bound to it.
 import { VfioError, attempt } from '../errors.js'
-import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
+import { type ShareToken, SharedHandle } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
 import { boolean, integer, oneOf, options as optionsOf, string } from '../validate.js'
 import { iommufdContext } from './type1.js'
@@ -27,7 +27,7 @@ const VFIO_IOAS = { get: 0, set: 1, clear: 2 } as const
  * An open `/dev/iommu` (Linux 6.2). Most programs need none of their own: `AddressSpace.open({ iommu: 'iommufd' })` and
  * `VfioDevice.open` use the one of the process. What is made in it keeps it open.
  */
-export class Iommufd extends Handle {
+export class Iommufd extends SharedHandle<'Iommufd'> {
   private constructor(native: NativeHandle) {
     super(native, 'Iommufd')
   }
@@ -60,12 +60,7 @@ export class Iommufd extends Handle {
 
   /** The object behind a token, in this environment. */
   static claim(token: ShareToken): Iommufd {
-    return new Iommufd(claimNative(readToken(token, 'Iommufd').id, 'Iommufd'))
-  }
-
-  /** A token for `Iommufd.claim` in another Worker of this process. */
-  share(): ShareToken<'Iommufd'> {
-    return { vfio: 'Iommufd', id: addon().handleShare(this.native) }
+    return SharedHandle.claimed(token, 'Iommufd', Iommufd.over)
   }
 
   /** The descriptor's number. It stays this object's. */

@@ -1,6 +1,6 @@
 // Vcpu: a virtual processor. run() blocks its thread, so it belongs in a Worker; kick() reaches it from any other.
 import { VfioError } from '../errors.js'
-import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
+import { type ShareToken, SharedHandle } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
 import { boolean, integer } from '../validate.js'
 import { type CpuidEntry, decodeCpuid, encodeCpuid } from '../uapi/kvm/cpuid.js'
@@ -19,7 +19,7 @@ import { type Statistics, decodeStatistics } from '../uapi/kvm/statistics.js'
  * A virtual processor (x86). One thread runs it at a time: what needs it to stand still throws EBUSY meanwhile. A Worker
  * that is terminated, or a process that exits, leaves run() within 200 ms.
  */
-export class Vcpu extends Handle {
+export class Vcpu extends SharedHandle<'Vcpu'> {
   readonly #run: () => number | undefined
   readonly #window: DataView
   #exit: VcpuExit | undefined
@@ -37,12 +37,7 @@ export class Vcpu extends Handle {
 
   /** The vCPU behind a token, in this environment. */
   static claim(token: ShareToken): Vcpu {
-    return new Vcpu(claimNative(readToken(token, 'Vcpu').id, 'Vcpu'))
-  }
-
-  /** A token for `Vcpu.claim` in another Worker of this process. */
-  share(): ShareToken<'Vcpu'> {
-    return { vfio: 'Vcpu', id: addon().handleShare(this.native) }
+    return SharedHandle.claimed(token, 'Vcpu', Vcpu.over)
   }
 
   get id(): number {

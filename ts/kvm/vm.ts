@@ -3,7 +3,7 @@ import { Region } from '../device/region.js'
 import type { VfioDevice } from '../device/device.js'
 import { attempt, type VfioError, type VfioErrorContext } from '../errors.js'
 import type { EventFd } from '../event/eventfd.js'
-import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
+import { type ShareToken, SharedHandle } from '../handle.js'
 import { GuestMemory } from '../memory/guest-memory.js'
 import { pageSize } from '../memory/page.js'
 import { addon, type NativeHandle } from '../native.js'
@@ -47,7 +47,7 @@ function fileOf(device: VfioDevice | number): number {
  * A virtual machine. Closing it takes its wires away from the last to the first, then its memory. Workers share one
  * machine by `share()` and `claim()`; each has its own list of what it added.
  */
-export class Vm extends Handle {
+export class Vm extends SharedHandle<'Vm'> {
   readonly irqchip: IrqchipKind
   /** Interrupt lines and messages. */
   readonly routing: GsiRouting
@@ -97,12 +97,7 @@ export class Vm extends Handle {
 
   /** The machine behind a token, in this environment. */
   static claim(token: ShareToken): Vm {
-    return new Vm(claimNative(readToken(token, 'Vm').id, 'Vm'))
-  }
-
-  /** A token for `Vm.claim` in another Worker of this process. */
-  share(): ShareToken<'Vm'> {
-    return { vfio: 'Vm', id: addon().handleShare(this.native) }
+    return SharedHandle.claimed(token, 'Vm', Vm.over)
   }
 
   /** The descriptor's number. It stays this object's. */

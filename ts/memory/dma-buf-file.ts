@@ -1,5 +1,5 @@
 // DmaBufFile: a dma-buf, a device's memory as a file that other devices can be given. Owns the descriptor.
-import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
+import { type ShareToken, SharedHandle } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
 import { integer } from '../validate.js'
 
@@ -9,10 +9,10 @@ import { integer } from '../validate.js'
  * subsystems (DRM, V4L2, RDMA) import it by its descriptor. What vfio-pci exports cannot be mapped by a process, and is
  * revoked while the device resets or does not decode memory accesses.
  */
-export class DmaBufFile extends Handle {
+export class DmaBufFile extends SharedHandle<'DmaBufFile'> {
   /** @internal */
   constructor(native: NativeHandle, label = 'DmaBufFile') {
-    super(native, label)
+    super(native, 'DmaBufFile', label)
   }
 
   /**
@@ -25,12 +25,7 @@ export class DmaBufFile extends Handle {
 
   /** The object behind a token, in this environment. */
   static claim(token: ShareToken): DmaBufFile {
-    return new DmaBufFile(claimNative(readToken(token, 'DmaBufFile').id, 'DmaBufFile'))
-  }
-
-  /** A token for `DmaBufFile.claim` in another Worker of this process. */
-  share(): ShareToken<'DmaBufFile'> {
-    return { vfio: 'DmaBufFile', id: addon().handleShare(this.native) }
+    return SharedHandle.claimed(token, 'DmaBufFile', (native) => new DmaBufFile(native))
   }
 
   /** The descriptor's number, for interfaces that take one. It stays this object's. */

@@ -2,7 +2,7 @@
 import { constants } from 'node:buffer'
 
 import { EOPNOTSUPP, VfioError, attempt } from '../errors.js'
-import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
+import { type ShareToken, SharedHandle } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
 import { integer, oneOf, options as optionsOf } from '../validate.js'
 import { pageSize as ordinaryPage } from './page.js'
@@ -39,7 +39,7 @@ export function originOf(buffer: ArrayBufferLike): Origin | undefined {
  * A memfd, ordinary or hugetlb, or a file given as a descriptor. Closing it detaches its ArrayBuffers; what the IOMMU has
  * mapped stays pinned until it is unmapped.
  */
-export class GuestMemory extends Handle {
+export class GuestMemory extends SharedHandle<'GuestMemory'> {
   /** Bytes, a multiple of `pageSize`. */
   readonly size: number
   /** The size of its pages in bytes: alignment for offsets and IOVAs. */
@@ -83,12 +83,12 @@ export class GuestMemory extends Handle {
 
   /** The object behind a token, in this environment. Its ArrayBuffers show the same bytes. */
   static claim(token: ShareToken): GuestMemory {
-    return new GuestMemory(claimNative(readToken(token, 'GuestMemory').id, 'memory'))
-  }
-
-  /** A token for `GuestMemory.claim` in another Worker of this process. */
-  share(): ShareToken<'GuestMemory'> {
-    return { vfio: 'GuestMemory', id: addon().handleShare(this.native) }
+    return SharedHandle.claimed(
+      token,
+      'GuestMemory',
+      (native) => new GuestMemory(native),
+      () => 'memory',
+    )
   }
 
   /** The descriptor's number. It stays this object's. */
