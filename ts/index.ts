@@ -60,8 +60,8 @@ export {
   type Mappable,
   type PlaceOptions,
 } from './iommu/address-space.js'
-export { Iommufd, type IommufdOptions, type RlimitMode } from './iommu/iommufd.js'
-export { FaultQueue } from './iommu/fault-queue.js'
+export { Iommufd, type IommufdOptions, type RlimitMode } from './iommu/iommufd/iommufd.js'
+export { FaultQueue } from './iommu/iommufd/fault-queue.js'
 export type { PageRequest } from './uapi/iommufd/page-request.js'
 export {
   Hwpt,
@@ -69,9 +69,9 @@ export {
   type HwptOptions,
   type IommuData,
   type IommufdDevice,
-} from './iommu/hwpt.js'
+} from './iommu/iommufd/hwpt.js'
 export type { HwInfo, IommuKind, VtdInfo } from './uapi/iommufd/hw-info.js'
-export { EventQueue, HwQueue, Vdevice, Viommu } from './iommu/viommu.js'
+export { EventQueue, HwQueue, Vdevice, Viommu } from './iommu/iommufd/viommu.js'
 export type { IommuEvent } from './uapi/iommufd/iommu-event.js'
 export type { DirtyTracking } from './iommu/dirty-tracking.js'
 export { DirtyBitmap } from './memory/dirty-bitmap.js'

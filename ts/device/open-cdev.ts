@@ -15,7 +15,7 @@ import {
 import { readMachine } from '../host/machine.js'
 import { unsafeInterrupts } from '../host/remedies.js'
 import { AddressSpace } from '../iommu/address-space.js'
-import { attachTo, attachToSync } from '../iommu/attach.js'
+import { attachTo, attachToSync } from '../iommu/iommufd/attach.js'
 import { addon, type NativeHandle } from '../native.js'
 import type { Checked, FoundDevice, OpenChoice } from './open.js'
 import { notViable, offendersOf } from './open-group.js'

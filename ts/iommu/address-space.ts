@@ -8,8 +8,8 @@ import type { IommuType, SpaceBackend } from './backend.js'
 import { DmaBuffer } from './dma-buffer.js'
 import type { DirtyTracking } from './dirty-tracking.js'
 import { GuestMemory, type MemoryOptions } from '../memory/guest-memory.js'
-import { IoasBackend } from './ioas.js'
-import type { Iommufd } from './iommufd.js'
+import { IoasBackend } from './kernel/ioas.js'
+import type { Iommufd } from './iommufd/iommufd.js'
 import {
   type Extent,
   type MapOptions,
@@ -26,14 +26,14 @@ import {
 } from './placement.js'
 import { LONG, type Placed, handOver } from './placed.js'
 import { Placer } from './placer.js'
-import { containerBackend } from './noiommu.js'
+import { containerBackend } from './kernel/noiommu.js'
 import { type AddressSpaceOptions, CONTAINER_IOMMUS, openSpace } from './open-space.js'
-import { ContainerBackend, type ContainerIommu, adoptContainer } from './type1.js'
+import { ContainerBackend, type ContainerIommu, adoptContainer } from './kernel/type1.js'
 import { type IovaRange, flatRanges } from '../uapi/iova-range.js'
 
 export type { IommuType } from './backend.js'
 export type { AddressSpaceOptions } from './open-space.js'
-export type { ContainerKind } from './type1.js'
+export type { ContainerKind } from './kernel/type1.js'
 export type { MapAccess, MapOptions, Mappable, PlaceOptions } from './placement.js'
 
 export interface AllocateOptions extends PlaceOptions, MemoryOptions {}

@@ -4,11 +4,11 @@ import { existsSync } from 'node:fs'
 import { addon, type NativeHandle } from '../native.js'
 import { boolean, instance, integer, oneOf, options as optionsOf, string } from '../validate.js'
 import type { IommuType, SpaceBackend } from './backend.js'
-import { IoasBackend } from './ioas.js'
-import { prepareTracking } from './ioas-dirty-tracking.js'
-import { Iommufd } from './iommufd.js'
-import { containerBackend } from './noiommu.js'
-import { type ContainerIommu, type ContainerKind, openContainer } from './type1.js'
+import { IoasBackend } from './kernel/ioas.js'
+import { prepareTracking } from './kernel/ioas-dirty-tracking.js'
+import { Iommufd } from './iommufd/iommufd.js'
+import { containerBackend } from './kernel/noiommu.js'
+import { type ContainerIommu, type ContainerKind, openContainer } from './kernel/type1.js'
 
 export interface AddressSpaceOptions {
   /**

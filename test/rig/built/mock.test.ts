@@ -15,8 +15,8 @@ import {
   VfioError,
   Viommu,
 } from '../../../ts/index.js'
-import { hwInfo } from '../../../ts/iommu/hw-info.js'
-import { tablesFor } from '../../../ts/iommu/ioas-dirty-tracking.js'
+import { hwInfo } from '../../../ts/iommu/iommufd/hw-info.js'
+import { tablesFor } from '../../../ts/iommu/kernel/ioas-dirty-tracking.js'
 import { type NativeHandle, addon } from '../../../ts/native.js'
 import { until } from '../devices.js'
 import { APERTURE, HAS_PASID, MOCK_PAGE, Mock, NO_DIRTY, PAGE, marked, withMock } from './mock.js'

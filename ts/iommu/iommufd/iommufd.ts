@@ -1,10 +1,10 @@
 // Iommufd: an open /dev/iommu. Address spaces, hardware page tables and their queues live in it; devices that are opened
 // by their own nodes are bound to it.
-import { VfioError, attempt } from '../errors.js'
-import { type ShareToken, SharedHandle } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
-import { boolean, integer, oneOf, options as optionsOf, string } from '../validate.js'
-import { iommufdContext } from './type1.js'
+import { VfioError, attempt } from '../../errors.js'
+import { type ShareToken, SharedHandle } from '../../handle.js'
+import { addon, type NativeHandle } from '../../native.js'
+import { boolean, integer, oneOf, options as optionsOf, string } from '../../validate.js'
+import { iommufdContext } from '../kernel/type1.js'
 
 export interface IommufdOptions {
   /** Where device nodes are (default `/dev`). */

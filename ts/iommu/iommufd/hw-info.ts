@@ -1,10 +1,10 @@
 // Asks what the IOMMU behind a device can do.
-import { addon } from '../native.js'
-import { type HwInfo, decodeHwInfo } from '../uapi/iommufd/hw-info.js'
-import { integer } from '../validate.js'
+import { addon } from '../../native.js'
+import { type HwInfo, decodeHwInfo } from '../../uapi/iommufd/hw-info.js'
+import { integer } from '../../validate.js'
 import { type IommufdDevice, deviceIdOf } from './hwpt.js'
 
-export type { HwInfo } from '../uapi/iommufd/hw-info.js'
+export type { HwInfo } from '../../uapi/iommufd/hw-info.js'
 
 /** IOMMU_GET_HW_INFO (Linux 6.6). */
 export function hwInfo(device: IommufdDevice, type?: number): HwInfo {

@@ -1,12 +1,12 @@
 // Hwpt: a hardware page table of an iommufd, which devices are attached to in place of the address space that it translates
 // for.
-import { attempt } from '../errors.js'
-import { Handle } from '../handle.js'
-import { DirtyBitmap } from '../memory/dirty-bitmap.js'
-import { addon, type NativeHandle } from '../native.js'
-import { boolean, bytes as bytesOf, instance, integer, object, options as optionsOf } from '../validate.js'
-import { type AddressSpace } from './address-space.js'
-import { checkBitmapRange } from './dirty-tracking.js'
+import { attempt } from '../../errors.js'
+import { Handle } from '../../handle.js'
+import { DirtyBitmap } from '../../memory/dirty-bitmap.js'
+import { addon, type NativeHandle } from '../../native.js'
+import { boolean, bytes as bytesOf, instance, integer, object, options as optionsOf } from '../../validate.js'
+import { type AddressSpace } from '../address-space.js'
+import { checkBitmapRange } from '../dirty-tracking.js'
 import { FaultQueue } from './fault-queue.js'
 import type { Iommufd } from './iommufd.js'
 

@@ -1,10 +1,10 @@
 // The no-IOMMU backend of an AddressSpace: devices use physical addresses, and nothing keeps them to what they were given.
-import { EIO, ENOSPC, EOPNOTSUPP, VfioError } from '../errors.js'
-import { addon, type NativeHandle } from '../native.js'
-import { MAX_U64 } from '../validate.js'
-import type { Geometry, Piece } from './backend.js'
+import { EIO, ENOSPC, EOPNOTSUPP, VfioError } from '../../errors.js'
+import { addon, type NativeHandle } from '../../native.js'
+import { MAX_U64 } from '../../validate.js'
+import type { Geometry, Piece } from '../backend.js'
 import { ContainerBackend, type ContainerIommu } from './type1.js'
-import type { Type1Info } from '../uapi/vfio/type1-info.js'
+import type { Type1Info } from '../../uapi/vfio/type1-info.js'
 
 /** The backend for a container: by the IOMMU driver that it has, or else by the one that is wanted. */
 export function containerBackend(

@@ -1,15 +1,15 @@
 // The container backend of an AddressSpace: VFIO's own type1, its form in iommufd's compatibility mode, and no-IOMMU.
-import { type VfioError, type VfioErrorContext, attempt } from '../errors.js'
-import { addon, type NativeHandle } from '../native.js'
-import { readMachine } from '../host/machine.js'
-import { noContainerNodeRemedy, noIommufdNode, unsafeInterrupts } from '../host/remedies.js'
-import { MAX_U64 } from '../validate.js'
-import type { Geometry, IommuType, Piece, SpaceBackend } from './backend.js'
+import { type VfioError, type VfioErrorContext, attempt } from '../../errors.js'
+import { addon, type NativeHandle } from '../../native.js'
+import { readMachine } from '../../host/machine.js'
+import { noContainerNodeRemedy, noIommufdNode, unsafeInterrupts } from '../../host/remedies.js'
+import { MAX_U64 } from '../../validate.js'
+import type { Geometry, IommuType, Piece, SpaceBackend } from '../backend.js'
 import { DmaCalls } from './dma-calls.js'
-import { type DirtyTracking, Type1DirtyTracking } from './dirty-tracking.js'
+import { type DirtyTracking, Type1DirtyTracking } from '../dirty-tracking.js'
 import { KeptGeometry } from './kept-geometry.js'
-import { peerContext } from '../memory/peer-memory.js'
-import { type Type1Info, decodeType1Info } from '../uapi/vfio/type1-info.js'
+import { peerContext } from '../../memory/peer-memory.js'
+import { type Type1Info, decodeType1Info } from '../../uapi/vfio/type1-info.js'
 
 /** What can be set on a container. */
 export type ContainerIommu = Exclude<IommuType, 'iommufd'>

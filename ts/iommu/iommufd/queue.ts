@@ -1,9 +1,9 @@
 // What fault queues and event queues have in common: records that are read from a descriptor, when there are some.
-import type { EventFd } from '../event/eventfd.js'
-import { SignalPoller } from '../event/poller.js'
-import { Handle } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
-import { callable, instance } from '../validate.js'
+import type { EventFd } from '../../event/eventfd.js'
+import { SignalPoller } from '../../event/poller.js'
+import { Handle } from '../../handle.js'
+import { addon, type NativeHandle } from '../../native.js'
+import { callable, instance } from '../../validate.js'
 
 export abstract class RecordQueue<Item> extends Handle {
   /** Its number in the iommufd. */

@@ -1,6 +1,6 @@
 // What a space says of itself, kept: asking and decoding take as long as mapping a megabyte. What changes it is counted by the
 // native object, as far as it happens through this process; of another program a refused mapping tells.
-import type { Geometry } from './backend.js'
+import type { Geometry } from '../backend.js'
 
 export class KeptGeometry<Of extends Geometry> {
   readonly #ask: () => Of

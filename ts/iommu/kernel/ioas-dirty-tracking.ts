@@ -1,10 +1,10 @@
 // Dirty tracking of an IOAS, which the kernel does by page table: its devices are put on tables that are made for it, shared
 // where their IOMMUs let them be. Which tables there are is native, because Workers share the space.
-import { EINVAL, EOPNOTSUPP, VfioError, attempt } from '../errors.js'
-import { DirtyBitmap } from '../memory/dirty-bitmap.js'
-import { addon, type NativeHandle } from '../native.js'
+import { EINVAL, EOPNOTSUPP, VfioError, attempt } from '../../errors.js'
+import { DirtyBitmap } from '../../memory/dirty-bitmap.js'
+import { addon, type NativeHandle } from '../../native.js'
 import type { DmaCalls } from './dma-calls.js'
-import { type DirtyTracking, checkBitmapRange } from './dirty-tracking.js'
+import { type DirtyTracking, checkBitmapRange } from '../dirty-tracking.js'
 
 /** Whether the tables of a space can track dirty pages, and whether they do. */
 const TRACKING = { none: 0, possible: 1, running: 2 } as const

@@ -1,14 +1,14 @@
 // The iommufd backend of an AddressSpace: an IOAS.
-import { VfioError, type VfioErrorContext } from '../errors.js'
-import { addon, type NativeHandle } from '../native.js'
-import type { Geometry, Piece, SpaceBackend } from './backend.js'
-import type { DirtyTracking } from './dirty-tracking.js'
+import { VfioError, type VfioErrorContext } from '../../errors.js'
+import { addon, type NativeHandle } from '../../native.js'
+import type { Geometry, Piece, SpaceBackend } from '../backend.js'
+import type { DirtyTracking } from '../dirty-tracking.js'
 import { DmaCalls } from './dma-calls.js'
 import { IoasDirtyTracking } from './ioas-dirty-tracking.js'
-import { Iommufd } from './iommufd.js'
+import { Iommufd } from '../iommufd/iommufd.js'
 import { KeptGeometry } from './kept-geometry.js'
-import { peerContext } from '../memory/peer-memory.js'
-import { rangesFrom } from '../uapi/iova-range.js'
+import { peerContext } from '../../memory/peer-memory.js'
+import { rangesFrom } from '../../uapi/iova-range.js'
 
 const MAP_WRITE = 2 // IOMMU_IOAS_MAP_WRITEABLE
 const MAP_READ = 4 // IOMMU_IOAS_MAP_READABLE
