@@ -1,6 +1,6 @@
 // DmaBuffer: memory together with its one mapping. The address space makes it; closing it undoes both.
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { integer } from '../validate.js'
 import { GuestMemory } from './guest-memory.js'
 

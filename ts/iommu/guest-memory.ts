@@ -3,7 +3,7 @@ import { constants } from 'node:buffer'
 
 import { EOPNOTSUPP, VfioError, attempt } from '../errors.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { integer, oneOf, options as optionsOf } from '../validate.js'
 
 export type HugePages = '2M' | '1G'

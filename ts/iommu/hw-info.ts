@@ -1,5 +1,5 @@
 // What the IOMMU behind a device can do, as its driver says it.
-import { addon } from '../native.js'
+import { addon } from '../native/index.js'
 import { MAX_U64, bigint, integer } from '../validate.js'
 import { type IommufdDevice, deviceIdOf } from './hwpt.js'
 

@@ -2,7 +2,7 @@
 // for.
 import { attempt } from '../errors.js'
 import { Handle } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { boolean, bytes as bytesOf, instance, integer, object, options as optionsOf } from '../validate.js'
 import { type AddressSpace } from './address-space.js'
 import { DirtyBitmap, checkBitmapRange } from './dirty-tracking.js'

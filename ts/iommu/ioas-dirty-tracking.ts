@@ -1,7 +1,7 @@
 // Dirty tracking of an IOAS, which the kernel does by page table: its devices are put on tables that are made for it, shared
 // where their IOMMUs let them be. Which tables there are is native, because Workers share the space.
 import { EINVAL, EOPNOTSUPP, VfioError, attempt } from '../errors.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import type { DmaCalls } from './dma-calls.js'
 import { DirtyBitmap, type DirtyTracking, checkBitmapRange } from './dirty-tracking.js'
 

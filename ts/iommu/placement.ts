@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 
 import { ENOSPC, VfioError, type VfioErrorContext } from '../errors.js'
-import { addon } from '../native.js'
+import { addon } from '../native/index.js'
 import { MAX_U64, bigint, boolean, integer, options as optionsOf } from '../validate.js'
 import type { Geometry, Piece, SpaceBackend } from './backend.js'
 import { DmaBuffer } from './dma-buffer.js'

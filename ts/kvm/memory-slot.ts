@@ -3,7 +3,7 @@ import type { Region } from '../device/region.js'
 import { attempt } from '../errors.js'
 import { DirtyBitmap } from '../iommu/dirty-tracking.js'
 import type { GuestMemory } from '../iommu/guest-memory.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { boolean } from '../validate.js'
 
 export interface AddMemoryOptions {

@@ -5,7 +5,7 @@ import { attempt, type VfioError, type VfioErrorContext } from '../errors.js'
 import type { EventFd } from '../event/eventfd.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { GuestMemory } from '../iommu/guest-memory.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import {
   MAX_U64,
   bigint,

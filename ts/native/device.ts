@@ -1,5 +1,5 @@
 // The native functions of what a device can do beside its regions and interrupts: features, migration, hot reset, display.
-import type { NativeHandle } from '../native.js'
+import type { NativeHandle } from './index.js'
 
 /** Part of NativeAddon. */
 export interface DeviceNative {

@@ -1,5 +1,5 @@
 // The addon's functions for /dev/iommu, its objects, and devices that are opened by their own nodes.
-import type { NativeHandle } from '../native.js'
+import type { NativeHandle } from './index.js'
 
 export interface IommufdFunctions {
   // -- every address space --

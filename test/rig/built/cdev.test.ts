@@ -9,7 +9,7 @@ import test from 'ava'
 import { AddressSpace, Iommufd, VfioDevice, VfioError } from '../../../ts/index.js'
 import { resolveDevice } from '../../../ts/host/index.js'
 import { Kvm } from '../../../ts/kvm/index.js'
-import { addon } from '../../../ts/native.js'
+import { addon } from '../../../ts/native/index.js'
 import { packageUrl } from '../../unit/support.js'
 import {
   Companion,

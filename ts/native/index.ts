@@ -6,10 +6,10 @@ import { performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { debuglog } from 'node:util'
 
-import { ENOSYS, VfioError } from './errors.js'
-import type { DeviceNative } from './native/device.js'
-import type { IommufdFunctions } from './native/iommufd.js'
-import { keepGuard } from './sigbus.js'
+import { ENOSYS, VfioError } from '../errors.js'
+import { keepGuard } from '../sigbus.js'
+import type { DeviceNative } from './device.js'
+import type { IommufdFunctions } from './iommufd.js'
 
 /** An environment's hold on a native object. Opaque. */
 export interface NativeHandle {
