@@ -7,7 +7,7 @@
 #include "areas.h"
 #include "event/eventfd.h"
 #include "event/poller.h"
-#include "event/waiter-bindings.h"
+#include "event/waiter_bindings.h"
 #include "support/arguments.h"
 #include "support/operation.h"
 

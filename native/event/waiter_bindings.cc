@@ -1,6 +1,6 @@
 // The waiter for JavaScript: its hot function blocks, in slices between which it asks whether JavaScript may still run,
 // and leaves what came in memory that JavaScript reads.
-#include "event/waiter-bindings.h"
+#include "event/waiter_bindings.h"
 
 #include <algorithm>
 #include <cerrno>
