@@ -1,5 +1,7 @@
 // The VFIO area's functions for JavaScript: one per kernel call. Information comes back as the kernel's own bytes; what
 // they mean is read in TypeScript.
+#include "vfio/bindings.h"
+
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -10,10 +12,10 @@
 #include <type_traits>
 #include <vector>
 
-#include "areas.h"
 #include "event/eventfd.h"
 #include "memory/map_memory.h"
 #include "memory/registers.h"
+#include "memory/window.h"
 #include "support/arguments.h"
 #include "support/bytes.h"
 #include "support/lend.h"
@@ -364,6 +366,8 @@ Napi::Value regionWindow(const Napi::CallbackInfo& info) {
 
 void registerVfio(Napi::Env env, Napi::Object exports) {
   registerCdev(env, exports);
+  registerDeviceFeatures(env, exports);
+  registerDeviceExtras(env, exports);
   registerDma(env, exports);
   define<containerOpen>(env, exports, "containerOpen");
   define<containerFromFd>(env, exports, "containerFromFd");
