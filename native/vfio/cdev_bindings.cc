@@ -146,7 +146,6 @@ void registerCdev(Napi::Env env, Napi::Object exports) {
   define<asynchronously<AttachIoas>>(env, exports, "deviceAttachIoas");
   define<synchronously<AttachHwpt>>(env, exports, "deviceAttachHwptSync");
   define<asynchronously<AttachHwpt>>(env, exports, "deviceAttachHwpt");
-  define<synchronously<Detach>>(env, exports, "deviceDetachSync");
   define<asynchronously<Detach>>(env, exports, "deviceDetach");
   define<deviceIommufdId>(env, exports, "deviceIommufdId");
   define<deviceInGroup>(env, exports, "deviceInGroup");

@@ -267,7 +267,7 @@ test.serial('a node that is not bound, bound twice, or put on a page table that 
     t.like(nowhere, { code: 'ENOENT', syscall: 'VFIO_DEVICE_ATTACH_IOMMUFD_PT' })
     // None of that has spoiled it.
     t.true(addon().deviceAttachIoasSync(node, space.native, null) > 0)
-    addon().deviceDetachSync(node, null)
+    await addon().deviceDetach(node, null)
   } finally {
     addon().handleRelease(node, false)
     for (const each of spaces) await each.close()
