@@ -1,7 +1,7 @@
 // Handle: owns one native object. It closes once, in order, and refuses use afterwards; what is collected unclosed is
 // closed and reported. SharedHandle: one whose object other Workers may hold too, by token.
 import { EBADF, VfioError } from './errors.js'
-import { addon, type NativeHandle } from './native.js'
+import { addon, type NativeHandle } from './native/index.js'
 
 /** What `share()` gives and `postMessage` carries; `Class.claim(token)` turns it into an object in another Worker. */
 export interface ShareToken<Kind extends string = string> {

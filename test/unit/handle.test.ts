@@ -2,7 +2,7 @@
 import test from 'ava'
 
 import { DmaBuffer, EventFd, GuestMemory, Iommufd, type ShareToken, SignalWaiter } from '../../ts/index.js'
-import { addon } from '../../ts/native.js'
+import { addon } from '../../ts/native/index.js'
 import { held } from './support.js'
 
 test('an undo that throws keeps neither the others nor the object from going; close() tells of it', (t) => {

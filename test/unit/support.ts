@@ -28,7 +28,7 @@ export const SANITIZED = process.env.ASAN_OPTIONS !== undefined || process.env.T
 /** The compiled modules by name, for code that runs elsewhere. */
 const MODULES = {
   vfio: new URL('../../ts/index.js', import.meta.url).href,
-  native: new URL('../../ts/native.js', import.meta.url).href,
+  native: new URL('../../ts/native/index.js', import.meta.url).href,
   support: new URL('./support.js', import.meta.url).href,
 }
 

@@ -2,7 +2,7 @@
 // what speaks the same protocol some other way can stand in its place.
 import { ENOSPC, VfioError } from '../errors.js'
 import type { EventFd } from '../event/eventfd.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import {
   type DeviceInfo,
   type IrqInfo,

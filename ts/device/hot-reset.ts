@@ -1,6 +1,6 @@
 // HotReset: the reset of a whole PCI bus or slot (VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, VFIO_DEVICE_PCI_HOT_RESET).
 import { type VfioError, type VfioErrorContext, attempt, attemptAsync } from '../errors.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { array } from '../validate.js'
 import type { VfioDevice } from './device.js'
 import { type ResettableDevice, finishReset, refused } from './reset.js'

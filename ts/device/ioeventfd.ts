@@ -2,7 +2,7 @@
 // where it made one.
 import type { EventFd } from '../event/eventfd.js'
 import { Handle } from '../handle.js'
-import type { NativeHandle } from '../native.js'
+import type { NativeHandle } from '../native/index.js'
 
 export interface IoeventfdOptions {
   /** Bytes of the register: 1, 2, 4, or 8 where the kernel can (x86-64: from Linux 6.11 on). */

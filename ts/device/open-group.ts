@@ -20,7 +20,7 @@ import { type GroupOffender, groupViability, readIommuGroup, type ResolvedDevice
 import { readMachine } from '../host/machine.js'
 import { noContainerNodeRemedy } from '../host/remedies.js'
 import { AddressSpace } from '../iommu/address-space.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import type { Checked, FoundDevice, OpenChoice } from './open.js'
 import type { Route } from './route.js'
 

@@ -2,7 +2,7 @@
 // themselves are native.
 import { EINVAL, EOPNOTSUPP, ETIMEDOUT, VfioError, attempt } from '../errors.js'
 import { EventFd } from '../event/eventfd.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import {
   bigint,
   boolean,

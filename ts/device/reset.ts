@@ -1,6 +1,6 @@
 // Resetting one function (VFIO_DEVICE_RESET), and what every reset has to answer for: that the device came back.
 import { type VfioErrorContext, attempt, attemptAsync } from '../errors.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { type DeviceCondition, troubleContext, troubleError } from './condition.js'
 
 /** What a reset needs of a device. */

@@ -1,7 +1,7 @@
 // EventFd: a kernel counter that one side adds to and the other takes. Knows how to signal and read; who waits for it is
 // SignalPoller's business.
 import { type ShareToken, SharedHandle } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { boolean, integer, options as optionsOf } from '../validate.js'
 import { eventsOf } from './iterator.js'
 

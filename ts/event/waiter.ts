@@ -1,7 +1,7 @@
 // SignalWaiter: blocks its thread until an eventfd is signalled. Owns the indices and the results' memory; the waiting is
 // native.
 import { Handle, type ShareToken, SharedHandle } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { array, instance, integer, options as optionsOf } from '../validate.js'
 import type { EventFd } from './eventfd.js'
 

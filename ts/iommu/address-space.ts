@@ -2,7 +2,7 @@
 // mappings, buffers and devices; the list of what is mapped is native, because Workers share it.
 import { EBADF, EOPNOTSUPP, VfioError, explained } from '../errors.js'
 import { Handle, type ShareToken, SharedHandle } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { MAX_U64, bigint, boolean, instance, integer, oneOf, options as optionsOf } from '../validate.js'
 import type { IommuType, SpaceBackend } from './backend.js'
 import { DmaBuffer } from './dma-buffer.js'

@@ -1,6 +1,6 @@
 // The seam under an AddressSpace: what each kernel interface must be able to do. Where mappings go is decided above it.
 import type { VfioErrorContext, VfioError } from '../errors.js'
-import type { NativeHandle } from '../native.js'
+import type { NativeHandle } from '../native/index.js'
 import type { DirtyTracking } from './dirty-tracking.js'
 import type { IovaRange } from '../uapi/iova-range.js'
 

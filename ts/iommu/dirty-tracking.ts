@@ -1,7 +1,7 @@
 // Dirty tracking of a type1 container (VFIO_IOMMU_DIRTY_PAGES).
 import { attempt } from '../errors.js'
 import { DirtyBitmap } from '../memory/dirty-bitmap.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { MAX_U64, bigint, integer } from '../validate.js'
 
 const START = 1

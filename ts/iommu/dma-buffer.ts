@@ -1,6 +1,6 @@
 // DmaBuffer: memory together with its one mapping. The address space makes it; closing it undoes both.
 import { type ShareToken, SharedHandle } from '../handle.js'
-import type { NativeHandle } from '../native.js'
+import type { NativeHandle } from '../native/index.js'
 import { integer } from '../validate.js'
 import { GuestMemory } from '../memory/guest-memory.js'
 

@@ -1,7 +1,7 @@
 // Opening an address space: what may be asked for, what goes together, and which kernel interface it is then.
 import { existsSync } from 'node:fs'
 
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { boolean, instance, integer, oneOf, options as optionsOf, string } from '../validate.js'
 import type { IommuType, SpaceBackend } from './backend.js'
 import { IoasBackend } from './kernel/ioas.js'

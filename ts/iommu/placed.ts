@@ -1,6 +1,6 @@
 // A mapping on its way from the kernel to who asked for it. It has a native owner all that time: a Worker that is terminated
 // before it hears of the mapping leaves none behind in a space that others hold.
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 
 export interface Placed {
   readonly iova: bigint

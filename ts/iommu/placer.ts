@@ -1,7 +1,7 @@
 // Placing a mapping: tries the addresses that placement.ts allows until the kernel, which is the arbiter between all who map
 // into a space, takes one.
 import { EEXIST, EINVAL, VfioError, explained } from '../errors.js'
-import type { NativeHandle } from '../native.js'
+import type { NativeHandle } from '../native/index.js'
 import type { SpaceBackend } from './backend.js'
 import type { Placed } from './placed.js'
 import {

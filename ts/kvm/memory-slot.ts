@@ -4,7 +4,7 @@ import { attempt } from '../errors.js'
 import { DirtyBitmap } from '../memory/dirty-bitmap.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { pageSize } from '../memory/page.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { boolean } from '../validate.js'
 
 export interface AddMemoryOptions {

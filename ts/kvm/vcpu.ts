@@ -1,7 +1,7 @@
 // Vcpu: a virtual processor. run() blocks its thread, so it belongs in a Worker; kick() reaches it from any other.
 import { VfioError } from '../errors.js'
 import { type ShareToken, SharedHandle } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { boolean, integer } from '../validate.js'
 import { type CpuidEntry, decodeCpuid, encodeCpuid } from '../uapi/kvm/cpuid.js'
 import { type VcpuExit, decodeExit, faultAddress } from '../uapi/kvm/exits.js'

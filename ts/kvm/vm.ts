@@ -6,7 +6,7 @@ import type { EventFd } from '../event/eventfd.js'
 import { type ShareToken, SharedHandle } from '../handle.js'
 import { GuestMemory } from '../memory/guest-memory.js'
 import { pageSize } from '../memory/page.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import {
   MAX_U64,
   bigint,

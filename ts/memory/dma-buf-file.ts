@@ -1,6 +1,6 @@
 // DmaBufFile: a dma-buf, a device's memory as a file that other devices can be given. Owns the descriptor.
 import { type ShareToken, SharedHandle } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { integer } from '../validate.js'
 
 /**

@@ -3,7 +3,7 @@ import { constants } from 'node:buffer'
 
 import { EOPNOTSUPP, VfioError, attempt } from '../errors.js'
 import { type ShareToken, SharedHandle } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { integer, oneOf, options as optionsOf } from '../validate.js'
 import { pageSize as ordinaryPage } from './page.js'
 

@@ -1,7 +1,7 @@
 // What an address space needs to know of a device's own memory to give other devices a way to it. Regions are made of it:
 // this folder knows nothing of devices.
 import type { VfioError, VfioErrorContext } from '../errors.js'
-import type { NativeHandle } from '../native.js'
+import type { NativeHandle } from '../native/index.js'
 
 /** Memory that is a device's own: a region, as far as it is mapped in this process. */
 export abstract class PeerMemory {

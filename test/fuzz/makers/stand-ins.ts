@@ -2,7 +2,7 @@
 // arguments is refused by the addon.
 import { InterruptIndex } from '../../../ts/device/interrupts.js'
 import * as vfio from '../../../ts/index.js'
-import { addon } from '../../../ts/native.js'
+import { addon } from '../../../ts/native/index.js'
 import { memoryRegion } from '../../unit/support.js'
 import { CLASSES } from '../kinds.js'
 import type { Population } from '../population.js'

@@ -4,7 +4,7 @@ import test from 'ava'
 import { conditionOf } from '../../../ts/device/condition.js'
 import { type ResettableDevice, finishReset, refused } from '../../../ts/device/reset.js'
 import { PciConfig, VfioError } from '../../../ts/index.js'
-import type { NativeHandle } from '../../../ts/native.js'
+import type { NativeHandle } from '../../../ts/native/index.js'
 import { BufferConfig } from '../pci/dump.js'
 
 const ENODEV = 19

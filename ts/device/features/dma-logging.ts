@@ -1,6 +1,6 @@
 // A device's own log of what it wrote by DMA (VFIO_DEVICE_FEATURE_DMA_LOGGING_*).
 import { DirtyBitmap } from '../../memory/dirty-bitmap.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { MAX_U64, array, bigint, integer, object } from '../../validate.js'
 import { type FeatureDevice, asFeature, callFeature } from './call.js'
 

@@ -1,7 +1,7 @@
 // DeviceFeatures: VFIO_DEVICE_FEATURE of an open device, typed where the data has a meaning. Migration, which is a feature
 // too, has an object of its own.
 import { DmaBufFile } from '../../memory/dma-buf-file.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { array, boolean, bytes as bytesOf, integer, object, string } from '../../validate.js'
 import type { RegionArea } from '../info.js'
 import { PCI_REGIONS, type PciRegionName, regionIndex } from '../names.js'

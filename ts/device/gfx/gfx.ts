@@ -1,7 +1,7 @@
 // DeviceGfx: the display of a mediated device: its planes, and the monitor that its guest sees.
 import { VfioError, type VfioErrorContext, attempt } from '../../errors.js'
 import { DmaBufFile } from '../../memory/dma-buf-file.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { bytes as bytesOf, integer, object, oneOf } from '../../validate.js'
 import type { PciRegionName } from '../names.js'
 import type { Region } from '../region.js'

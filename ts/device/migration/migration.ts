@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { EBADF, EBUSY, EINVAL, VfioError, attemptAsync } from '../../errors.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { bytes as bytesOf, callable, integer, object, oneOf, options as optionsOf } from '../../validate.js'
 import { type FeatureDevice, callFeature, probeFeature } from '../features/call.js'
 import { FEATURES } from '../features/ids.js'

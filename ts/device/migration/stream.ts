@@ -1,6 +1,6 @@
 // MigrationStream: the data of one migration session. Owns its descriptor; knows nothing of the order of states.
 import { Handle } from '../../handle.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { attempt, attemptAsync, type VfioError, type VfioErrorContext } from '../../errors.js'
 import { bytes as bytesOf, integer } from '../../validate.js'
 

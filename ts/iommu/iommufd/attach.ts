@@ -1,7 +1,7 @@
 // A bound device into an IOAS: on the IOAS itself, for which the kernel makes a page table, or on a table that tracks dirty
 // pages where the space is to do that.
 import { VfioError } from '../../errors.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { tablesFor, tracks } from '../kernel/ioas-dirty-tracking.js'
 
 function deviceIdOf(device: NativeHandle): number {

@@ -1,5 +1,5 @@
 // FaultQueue: page requests of devices, and the answers to them.
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { type PageRequest, decodePageRequests, encodePageResponse } from '../../uapi/iommufd/page-request.js'
 import { instance, integer, oneOf } from '../../validate.js'
 import { Iommufd } from './iommufd.js'

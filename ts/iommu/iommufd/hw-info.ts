@@ -1,5 +1,5 @@
 // Asks what the IOMMU behind a device can do.
-import { addon } from '../../native.js'
+import { addon } from '../../native/index.js'
 import { type HwInfo, decodeHwInfo } from '../../uapi/iommufd/hw-info.js'
 import { integer } from '../../validate.js'
 import { type IommufdDevice, deviceIdOf } from './hwpt.js'

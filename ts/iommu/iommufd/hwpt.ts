@@ -3,7 +3,7 @@
 import { attempt } from '../../errors.js'
 import { Handle } from '../../handle.js'
 import { DirtyBitmap } from '../../memory/dirty-bitmap.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { boolean, bytes as bytesOf, instance, integer, object, options as optionsOf } from '../../validate.js'
 import { type AddressSpace } from '../address-space.js'
 import { checkBitmapRange } from '../dirty-tracking.js'

@@ -2,7 +2,7 @@
 // by their own nodes are bound to it.
 import { VfioError, attempt } from '../../errors.js'
 import { type ShareToken, SharedHandle } from '../../handle.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { boolean, integer, oneOf, options as optionsOf, string } from '../../validate.js'
 import { iommufdContext } from '../kernel/type1.js'
 

@@ -2,7 +2,7 @@
 import type { EventFd } from '../../event/eventfd.js'
 import { SignalPoller } from '../../event/poller.js'
 import { Handle } from '../../handle.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { callable, instance } from '../../validate.js'
 
 export abstract class RecordQueue<Item> extends Handle {

@@ -1,6 +1,6 @@
 // Viommu: what a guest's IOMMU is of the hardware's, with the guest's devices, event queues and hardware queues in it.
 import { Handle } from '../../handle.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { type IommuEvent, decodeIommuEvents } from '../../uapi/iommufd/iommu-event.js'
 import { MAX_U64, bigint, instance, integer, object } from '../../validate.js'
 import { Hwpt, type IommuData, type IommufdDevice, dataOf, deviceIdOf, invalidate } from './hwpt.js'

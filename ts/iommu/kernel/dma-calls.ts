@@ -1,6 +1,6 @@
 // Mapping and unmapping on the spot, by a space's own native functions. What they need of numbers goes through memory that
 // both sides see, which costs a fraction of an argument of Node-API; bigints are checked there.
-import { addon, type NativeHandle, tell, watching } from '../../native.js'
+import { addon, type NativeHandle, tell, watching } from '../../native/index.js'
 import type { Piece } from '../backend.js'
 
 // The exchange as native/memory/dma_calls.h has it, in units of 8 bytes: two numbers, 32 bits, and 64.

@@ -2,7 +2,7 @@
 // where their IOMMUs let them be. Which tables there are is native, because Workers share the space.
 import { EINVAL, EOPNOTSUPP, VfioError, attempt } from '../../errors.js'
 import { DirtyBitmap } from '../../memory/dirty-bitmap.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import type { DmaCalls } from './dma-calls.js'
 import { type DirtyTracking, checkBitmapRange } from '../dirty-tracking.js'
 

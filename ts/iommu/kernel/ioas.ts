@@ -1,6 +1,6 @@
 // The iommufd backend of an AddressSpace: an IOAS.
 import { VfioError, type VfioErrorContext } from '../../errors.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import type { Geometry, Piece, SpaceBackend } from '../backend.js'
 import type { DirtyTracking } from '../dirty-tracking.js'
 import { DmaCalls } from './dma-calls.js'

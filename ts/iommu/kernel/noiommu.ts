@@ -1,6 +1,6 @@
 // The no-IOMMU backend of an AddressSpace: devices use physical addresses, and nothing keeps them to what they were given.
 import { EIO, ENOSPC, EOPNOTSUPP, VfioError } from '../../errors.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { MAX_U64 } from '../../validate.js'
 import type { Geometry, Piece } from '../backend.js'
 import { ContainerBackend, type ContainerIommu } from './type1.js'

@@ -1,6 +1,6 @@
 // The container backend of an AddressSpace: VFIO's own type1, its form in iommufd's compatibility mode, and no-IOMMU.
 import { type VfioError, type VfioErrorContext, attempt } from '../../errors.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { readMachine } from '../../host/machine.js'
 import { noContainerNodeRemedy, noIommufdNode, unsafeInterrupts } from '../../host/remedies.js'
 import { MAX_U64 } from '../../validate.js'

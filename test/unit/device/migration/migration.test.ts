@@ -9,7 +9,7 @@ import {
 } from '../../../../ts/device/migration/migration.js'
 import { MIGRATION_STATES, type MigrationState } from '../../../../ts/device/migration/states.js'
 import { VfioError } from '../../../../ts/errors.js'
-import type { NativeHandle } from '../../../../ts/native.js'
+import type { NativeHandle } from '../../../../ts/native/index.js'
 
 const GET = 1 << 16
 const PROBE = 1 << 18

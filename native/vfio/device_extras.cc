@@ -6,11 +6,11 @@
 #include <cerrno>
 #include <vector>
 
-#include "areas.h"
 #include "support/arguments.h"
 #include "support/bytes.h"
 #include "support/operation.h"
 #include "uapi/vfio.h"
+#include "vfio/bindings.h"
 #include "vfio/device.h"
 #include "vfio/dma_buf_file.h"
 #include "vfio/hot_reset.h"

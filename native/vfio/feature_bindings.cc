@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "areas.h"
 #include "support/arguments.h"
 #include "support/bytes.h"
 #include "support/operation.h"
+#include "vfio/bindings.h"
 #include "vfio/feature.h"
 
 namespace nodevfio {

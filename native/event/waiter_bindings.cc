@@ -1,12 +1,11 @@
 // The waiter for JavaScript: its hot function blocks, in slices between which it asks whether JavaScript may still run,
 // and leaves what came in memory that JavaScript reads.
-#include "event/waiter-bindings.h"
-
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <memory>
 
+#include "event/bindings.h"
 #include "event/waiter.h"
 #include "support/arguments.h"
 #include "support/clock.h"
