@@ -1,6 +1,6 @@
 // The public surface of node-vfio, and nothing else.
 export { VfioDevice, type DeviceEventHandler, type FromFdOptions } from './device/device.js'
-export type { OpenChoice, OpenOptions } from './device/open.js'
+export type { OpenChoice, OpenOptions } from './device/open/options.js'
 export type {
   DeviceBus,
   DeviceCapability,

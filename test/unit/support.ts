@@ -16,6 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 
 import { type RegionInfo } from '../../ts/device/info.js'
+import { KernelRegisters } from '../../ts/device/kernel/registers.js'
 import { Region } from '../../ts/device/region.js'
 import { GuestMemory } from '../../ts/memory/guest-memory.js'
 
@@ -180,7 +181,7 @@ export function memoryRegion(
   return new Region(info, {
     label: 'bar0 of the test',
     name: 'bar0',
-    file: memory.native,
+    backend: { openRegion: (of, areas) => new KernelRegisters(() => memory.native, of, areas) },
     msixTable: null,
     memoryLike,
     guard,

@@ -1,4 +1,5 @@
 // A Region on a machine without VFIO: a memfd stands behind it as a device's file would.
+import { KernelRegisters } from '../device/kernel/registers.js'
 import { Region } from '../device/region.js'
 import { GuestMemory } from '../memory/guest-memory.js'
 
@@ -13,7 +14,7 @@ export function memfdRegion(): { region: Region; memory: GuestMemory } {
     {
       label: 'memfd',
       name: 'bar0',
-      file: memory.native,
+      backend: { openRegion: (info, areas) => new KernelRegisters(() => memory.native, info, areas) },
       msixTable: null,
       memoryLike: true,
       guard: true,

@@ -1,8 +1,8 @@
 // The scalar accesses of regions, the hottest path there is. Arguments and result go through memory that the addon shares,
 // and one function per kind serves all regions: Node-API then converts nothing, and V8 calls the function directly. Types
 // and values are checked here, offsets by the addon, against the region.
-import { addon, type NativeHandle, type RegisterAccessors } from '../native/index.js'
-import { bigint, integer, MAX_U64 } from '../validate.js'
+import { addon, type NativeHandle, type RegisterAccessors } from '../../native/index.js'
+import { bigint, integer, MAX_U64 } from '../../validate.js'
 
 // The layout is that of Exchange in native/memory/accessors.h.
 const exchange = new ArrayBuffer(24)

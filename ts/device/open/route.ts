@@ -1,7 +1,7 @@
 // A way to an open device, half gone: what both ways have in common, and who is told of the device before it is enabled.
-import type { AddressSpace } from '../iommu/address-space.js'
-import type { NativeHandle } from '../native/index.js'
-import type { KvmOwner, OpenChoice } from './open.js'
+import type { AddressSpace } from '../../iommu/address-space.js'
+import type { NativeHandle } from '../../native/index.js'
+import type { KvmOwner, OpenChoice } from './options.js'
 
 export interface Route {
   readonly choice: OpenChoice
