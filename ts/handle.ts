@@ -45,6 +45,11 @@ function claimNative(id: number, kind: string): NativeHandle {
   return native
 }
 
+/** Lets go of a native object that no Handle owns. */
+export function releaseNative(native: NativeHandle): void {
+  addon().handleRelease(native, false)
+}
+
 /**
  * Owner of one native object. Subclasses add `close()` in the form that suits them.
  */

@@ -49,17 +49,12 @@ export {
   type InterruptListener,
   type ListenOptions,
 } from './device/interrupts.js'
-export {
-  AddressSpace,
-  type AddressSpaceOptions,
-  type AllocateOptions,
-  type ContainerKind,
-  type IommuType,
-  type MapAccess,
-  type MapOptions,
-  type Mappable,
-  type PlaceOptions,
-} from './iommu/address-space.js'
+export { AddressSpace, type AllocateOptions } from './iommu/address-space.js'
+export type { IommuType } from './iommu/backend.js'
+export type { ContainerKind } from './iommu/kernel/type1.js'
+export type { AddressSpaceOptions } from './iommu/open-space.js'
+export type { MapOptions, Mappable } from './iommu/pieces.js'
+export type { MapAccess, PlaceOptions } from './iommu/placement.js'
 export { Iommufd, type IommufdOptions, type RlimitMode } from './iommu/iommufd/iommufd.js'
 export { FaultQueue } from './iommu/iommufd/fault-queue.js'
 export type { PageRequest } from './uapi/iommufd/page-request.js'

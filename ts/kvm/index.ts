@@ -28,5 +28,6 @@ export {
 export { type Statistics } from '../uapi/kvm/statistics.js'
 export { type Topology, withTopology } from './topology.js'
 export { Vcpu } from './vcpu.js'
-export { type IrqchipKind, type MemoryChange, Vm, type VmOptions, type VmVfio } from './vm.js'
+export type { VmVfio } from './vfio-files.js'
+export { type IrqchipKind, type MemoryChange, Vm, type VmOptions } from './vm.js'
 export { type IoeventfdOptions, type Irqfd, type IrqfdOptions } from './wires.js'

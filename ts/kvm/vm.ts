@@ -1,11 +1,10 @@
 // Vm: a virtual machine, its memory, its interrupts and its wires. vCPUs are Vcpu's business.
-import { Region } from '../device/region.js'
-import type { VfioDevice } from '../device/device.js'
 import { attempt, type VfioError, type VfioErrorContext } from '../errors.js'
 import type { EventFd } from '../event/eventfd.js'
 import { type ShareToken, SharedHandle } from '../handle.js'
 import { GuestMemory } from '../memory/guest-memory.js'
 import { pageSize } from '../memory/page.js'
+import { PeerMemory } from '../memory/peer-memory.js'
 import { addon, type NativeHandle } from '../native/index.js'
 import {
   MAX_U64,
@@ -24,24 +23,13 @@ import { type AddMemoryOptions, MemorySlot, SLOT_FLAG } from './memory-slot.js'
 import { GsiRouting, type MsiMessage, messageTarget } from './routing.js'
 import { type Statistics, decodeStatistics } from '../uapi/kvm/statistics.js'
 import { Vcpu } from './vcpu.js'
+import { type VmVfio, vfioFilesOf } from './vfio-files.js'
 import { type IoeventfdOptions, type Irqfd, type IrqfdOptions, makeIoeventfd, makeIrqfd } from './wires.js'
 
 export type { MemoryChange } from './memory-map.js'
 
 /** Where a machine's interrupt controllers are: all in the kernel, the APICs only, or none. */
 export type IrqchipKind = 'full' | 'split' | 'none'
-
-/** The KVM-VFIO device: which VFIO devices KVM knows (KVM_DEV_VFIO_FILE). Drivers such as GVT-g demand it. */
-export interface VmVfio {
-  /** A device, or the descriptor of a group or of a device's cdev. Counted: two devices may share a group. */
-  add(device: VfioDevice | number): void
-  remove(device: VfioDevice | number): void
-}
-
-function fileOf(device: VfioDevice | number): number {
-  if (typeof device === 'number') return integer(device, 'device', 0, 0x7fff_ffff)
-  return integer(object(device, 'device').vfioFileFd, 'device', 0, 0x7fff_ffff)
-}
 
 /**
  * A virtual machine. Closing it takes its wires away from the last to the first, then its memory. Workers share one
@@ -61,20 +49,7 @@ export class Vm extends SharedHandle<'Vm'> {
       () => this.native,
       () => this.irqchip === 'full',
     )
-    this.vfio = {
-      add: (device) => {
-        const fd = fileOf(device)
-        attempt({ subject: `descriptor ${String(fd)}` }, () => {
-          addon().vmAddVfioFile(this.native, fd)
-        })
-      },
-      remove: (device) => {
-        const fd = fileOf(device)
-        attempt({ subject: `descriptor ${String(fd)}` }, () => {
-          addon().vmRemoveVfioFile(this.native, fd)
-        })
-      },
-    }
+    this.vfio = vfioFilesOf(() => this.native)
   }
 
   /** @internal */
@@ -122,7 +97,7 @@ export class Vm extends SharedHandle<'Vm'> {
       readOnly = false,
       logDirty = false,
     } = object(options, 'options')
-    if (!(memory instanceof GuestMemory)) instance(memory, Region, 'memory')
+    if (!(memory instanceof GuestMemory)) instance(memory, PeerMemory, 'memory', 'Region')
     const page = pageSize()
     bigint(guestAddress, 'guestAddress', 0n, MAX_U64)
     integer(offset, 'offset', 0, memory.size - 1)

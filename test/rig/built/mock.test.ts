@@ -16,7 +16,7 @@ import {
   Viommu,
 } from '../../../ts/index.js'
 import { hwInfo } from '../../../ts/iommu/iommufd/hw-info.js'
-import { tablesFor } from '../../../ts/iommu/kernel/ioas-dirty-tracking.js'
+import { tablesFor } from '../../../ts/iommu/iommufd/tracking-tables.js'
 import { type NativeHandle, addon } from '../../../ts/native/index.js'
 import { until } from '../devices.js'
 import { APERTURE, HAS_PASID, MOCK_PAGE, Mock, NO_DIRTY, PAGE, marked, withMock } from './mock.js'

@@ -2,7 +2,7 @@
 // pages where the space is to do that.
 import { VfioError } from '../../errors.js'
 import { addon, type NativeHandle } from '../../native/index.js'
-import { tablesFor, tracks } from '../kernel/ioas-dirty-tracking.js'
+import { tablesFor, tracks } from './tracking-tables.js'
 
 function deviceIdOf(device: NativeHandle): number {
   const id = addon().deviceIommufdId(device)

@@ -4,7 +4,7 @@ import { VfioError, attempt } from '../../errors.js'
 import { type ShareToken, SharedHandle } from '../../handle.js'
 import { addon, type NativeHandle } from '../../native/index.js'
 import { boolean, integer, oneOf, options as optionsOf, string } from '../../validate.js'
-import { iommufdContext } from '../kernel/type1.js'
+import { iommufdContext } from '../node-errors.js'
 
 export interface IommufdOptions {
   /** Where device nodes are (default `/dev`). */

@@ -1,22 +1,19 @@
-// The no-IOMMU backend of an AddressSpace: devices use physical addresses, and nothing keeps them to what they were given.
+// The backend of an AddressSpace without an IOMMU: devices use physical addresses, and nothing keeps them to what they were
+// given.
 import { EIO, ENOSPC, EOPNOTSUPP, VfioError } from '../../errors.js'
+import { pageSize } from '../../memory/page.js'
 import { addon, type NativeHandle } from '../../native/index.js'
+import type { Type1Info } from '../../uapi/vfio/type1-info.js'
 import { MAX_U64 } from '../../validate.js'
 import type { Geometry, Piece } from '../backend.js'
-import { ContainerBackend, type ContainerIommu } from './type1.js'
-import type { Type1Info } from '../../uapi/vfio/type1-info.js'
+import { ContainerBackend } from './type1.js'
 
-/** The backend for a container: by the IOMMU driver that it has, or else by the one that is wanted. */
-export function containerBackend(
-  native: () => NativeHandle,
-  wanted: 'auto' | ContainerIommu,
-): ContainerBackend {
-  const backend = new ContainerBackend(native, wanted)
-  return (backend.type ?? wanted) === 'noiommu' ? new NoIommuBackend(native, 'noiommu') : backend
-}
-
-class NoIommuBackend extends ContainerBackend {
+export class NoIommuBackend extends ContainerBackend {
   override readonly confines = false
+
+  constructor(own: () => NativeHandle) {
+    super(own, 'noiommu')
+  }
 
   // From the start: no other driver can be set on a container that such a group is in.
   override get type(): 'noiommu' {
@@ -25,7 +22,7 @@ class NoIommuBackend extends ContainerBackend {
 
   override info(): Type1Info {
     return {
-      pageSizes: [BigInt(addon().pageSize())],
+      pageSizes: [BigInt(pageSize())],
       iovaRanges: [{ start: 0n, last: MAX_U64 }],
       mappingsAvailable: null,
       migration: null,
@@ -60,7 +57,7 @@ class NoIommuBackend extends ContainerBackend {
         remedy: 'Physical addresses are shown to a process with CAP_SYS_ADMIN only.',
       })
     }
-    const page = BigInt(addon().pageSize())
+    const page = BigInt(pageSize())
     if (pages.some((address, index) => address !== start + BigInt(index) * page)) {
       throw new VfioError(ENOSPC, 'VFIO_IOMMU_MAP_DMA', {
         subject: `${String(size)} bytes`,

@@ -1,59 +1,41 @@
-// The container backend of an AddressSpace: VFIO's own type1, its form in iommufd's compatibility mode, and no-IOMMU.
+// The backend of an AddressSpace that asks a container: VFIO's own type1, or its form in iommufd's compatibility mode.
 import { type VfioError, type VfioErrorContext, attempt } from '../../errors.js'
-import { addon, type NativeHandle } from '../../native/index.js'
 import { readMachine } from '../../host/machine.js'
-import { noContainerNodeRemedy, noIommufdNode, unsafeInterrupts } from '../../host/remedies.js'
-import { MAX_U64 } from '../../validate.js'
-import type { Geometry, IommuType, Piece, SpaceBackend } from '../backend.js'
-import { DmaCalls } from './dma-calls.js'
-import { type DirtyTracking, Type1DirtyTracking } from '../dirty-tracking.js'
-import { KeptGeometry } from './kept-geometry.js'
+import { unsafeInterrupts } from '../../host/remedies.js'
 import { peerContext } from '../../memory/peer-memory.js'
+import { addon, type NativeHandle } from '../../native/index.js'
 import { type Type1Info, decodeType1Info } from '../../uapi/vfio/type1-info.js'
+import { MAX_U64 } from '../../validate.js'
+import type { Geometry, Piece, SpaceTag } from '../backend.js'
+import type { DirtyTracking } from '../dirty-tracking.js'
+import { KernelSpace } from './kernel-space.js'
+import { Type1DirtyTracking } from './type1-dirty-tracking.js'
 
 /** What can be set on a container. */
-export type ContainerIommu = Exclude<IommuType, 'iommufd'>
+export const CONTAINER_IOMMUS = ['type1v2', 'type1', 'noiommu'] as const
+export type ContainerIommu = (typeof CONTAINER_IOMMUS)[number]
 
 /** Who answers the container's calls. */
 export type ContainerKind = 'vfio' | 'iommufd'
 
-const CONTAINER_NODE: Record<ContainerKind, string> = { vfio: 'vfio/vfio', iommufd: 'iommu' }
-const EXTENSION: Record<ContainerIommu, number> = { type1: 1, type1v2: 3, noiommu: 8 }
-const MAP_READ = 1
-const MAP_WRITE = 2
+/** The extensions by which VFIO knows its IOMMU drivers. */
+export const EXTENSION: Record<ContainerIommu, number> = { type1: 1, type1v2: 3, noiommu: 8 }
 const EXTENSION_UNMAP_ALL = 9
 const DMA_CC = 4 // VFIO_DMA_CC_IOMMU
+const MAP_READ = 1
+const MAP_WRITE = 2
 
-/** Opens a container. */
-export function openContainer(container: ContainerKind, devRoot: string): NativeHandle {
-  const path = `${devRoot}/${CONTAINER_NODE[container]}`
-  return attempt(
-    (error) => containerContext(path, container, error),
-    () => addon().containerOpen(path),
-  )
-}
-
-/** Takes over a container, on which `iommu` was set where it comes from. */
-export function adoptContainer(fd: number, iommu: ContainerIommu | undefined): NativeHandle {
-  return addon().containerFromFd(fd, iommu === undefined ? 0 : EXTENSION[iommu])
-}
-
-export class ContainerBackend implements SpaceBackend {
+export class ContainerBackend extends KernelSpace<Type1Info> {
   readonly mapCall = 'VFIO_IOMMU_MAP_DMA'
-  readonly confines: boolean = true
-  readonly #native: () => NativeHandle
   readonly #wanted: 'auto' | ContainerIommu
-  readonly #calls: DmaCalls
-  readonly #geometry: KeptGeometry<Type1Info>
 
-  constructor(native: () => NativeHandle, wanted: 'auto' | ContainerIommu) {
-    this.#native = native
-    this.#calls = new DmaCalls(native)
-    this.#geometry = new KeptGeometry(
-      () => this.info(),
-      () => addon().containerChanges(native()),
-    )
+  constructor(own: () => NativeHandle, wanted: 'auto' | ContainerIommu) {
+    super(own, () => addon().containerChanges(own()))
     this.#wanted = wanted
+  }
+
+  get tag(): SpaceTag {
+    return { backend: 'container', wanted: this.type }
   }
 
   get type(): ContainerIommu | undefined {
@@ -62,54 +44,50 @@ export class ContainerBackend implements SpaceBackend {
 
   /** The IOMMU driver that was set on the container; undefined while there is none. */
   get driver(): ContainerIommu | undefined {
-    const set = addon().containerIommu(this.#native())
-    return (Object.keys(EXTENSION) as ContainerIommu[]).find((type) => EXTENSION[type] === set)
+    const set = addon().containerIommu(this.native())
+    return CONTAINER_IOMMUS.find((type) => EXTENSION[type] === set)
   }
 
   get fd(): number {
-    return addon().handleFd(this.#native())
+    return addon().handleFd(this.native())
+  }
+
+  get cacheCoherent(): boolean | null {
+    return this.driver === undefined ? null : addon().containerCheckExtension(this.native(), DMA_CC) > 0
   }
 
   info(): Type1Info {
-    return decodeType1Info(attempt(unattached, () => addon().containerGetInfo(this.#native())))
+    return decodeType1Info(attempt(unattached, () => addon().containerGetInfo(this.native())))
   }
 
-  geometry(): Geometry {
+  protected override placeable(): Type1Info {
+    return this.info()
+  }
+
+  override geometry(): Geometry {
     // Another program set the space up and may go on doing so.
-    return this.#geometry.changes === 0 ? this.info() : this.#geometry.get()
-  }
-
-  forgetGeometry(): void {
-    this.#geometry.drop()
+    return this.kept.changes === 0 ? this.info() : this.kept.get()
   }
 
   mapFlags(read: boolean, write: boolean): number {
     return (read ? MAP_READ : 0) | (write ? MAP_WRITE : 0)
   }
 
-  mapOwnedSync({ memory, offset, size }: Piece, iova: bigint, flags: number): NativeHandle {
-    return addon().containerMapDmaSync(this.#native(), memory.native, offset, size, iova, flags)
-  }
-
   mapOwned({ memory, offset, size }: Piece, iova: bigint, flags: number): Promise<NativeHandle> {
-    return addon().containerMapDma(this.#native(), memory.native, offset, size, iova, flags)
+    return addon().containerMapDma(this.native(), memory.native, offset, size, iova, flags)
   }
 
-  mapSync(piece: Piece, iova: bigint, flags: number): void {
-    this.#calls.map(piece, iova, flags)
+  mapOwnedSync({ memory, offset, size }: Piece, iova: bigint, flags: number): NativeHandle {
+    return addon().containerMapDmaSync(this.native(), memory.native, offset, size, iova, flags)
   }
 
   unmap(iova: bigint, size: number | bigint): Promise<bigint> {
-    return addon().containerUnmapDma(this.#native(), iova, size)
-  }
-
-  unmapSync(iova: bigint, size: number | bigint): bigint {
-    return this.#calls.unmap(iova, size)
+    return addon().containerUnmapDma(this.native(), iova, size)
   }
 
   unmapAll(): bigint {
-    if (addon().containerCheckExtension(this.#native(), EXTENSION_UNMAP_ALL) > 0) {
-      return addon().containerUnmapAll(this.#native())
+    if (addon().containerCheckExtension(this.native(), EXTENSION_UNMAP_ALL) > 0) {
+      return addon().containerUnmapAll(this.native())
     }
     let total = 0n
     for (const { start, last } of this.info().iovaRanges) {
@@ -119,20 +97,12 @@ export class ContainerBackend implements SpaceBackend {
     return total
   }
 
-  get cacheCoherent(): boolean | null {
-    return this.driver === undefined ? null : addon().containerCheckExtension(this.#native(), DMA_CC) > 0
-  }
-
   dirtyTracking(): DirtyTracking {
-    return new Type1DirtyTracking(this.#native)
+    return new Type1DirtyTracking(this.native)
   }
 
   explainMap(error: VfioError, peer: boolean): VfioErrorContext {
     return { ...unattached(error), ...(peer ? peerContext(error) : {}) }
-  }
-
-  close(): void {
-    // A container is all there is.
   }
 
   /** Puts a group in and sets the IOMMU driver if it is the first. */
@@ -142,45 +112,10 @@ export class ContainerBackend implements SpaceBackend {
     attempt(
       (error) => (error.syscall === 'VFIO_SET_IOMMU' ? iommuContext(wanted, error) : {}),
       () => {
-        addon().groupSetContainer(group, this.#native(), drivers)
+        addon().groupSetContainer(group, this.native(), drivers)
       },
     )
   }
-}
-
-function containerContext(path: string, container: ContainerKind, error: VfioError): VfioErrorContext {
-  if (container === 'iommufd') return iommufdContext(path, error)
-  if (error.code === 'ENOENT' || error.code === 'ENODEV' || error.code === 'ENXIO') {
-    return {
-      subject: path,
-      reason: 'no-vfio-module',
-      remedy: noContainerNodeRemedy(readMachine()),
-    }
-  }
-  return permissionContext(path, error)
-}
-
-/** What the errno of opening /dev/iommu means. */
-export function iommufdContext(path: string, error: VfioError): VfioErrorContext {
-  if (error.code === 'ENOENT' || error.code === 'ENODEV' || error.code === 'ENXIO') {
-    return {
-      subject: path,
-      reason: 'no-iommufd',
-      remedy: `${noIommufdNode(readMachine())} VFIO's container does without.`,
-    }
-  }
-  return permissionContext(path, error)
-}
-
-function permissionContext(path: string, error: VfioError): VfioErrorContext {
-  if (error.code === 'EACCES' || error.code === 'EPERM') {
-    return {
-      subject: path,
-      reason: 'permission',
-      remedy: `Run as root, or give yourself access to ${path}.`,
-    }
-  }
-  return { subject: path }
 }
 
 function iommuContext(wanted: readonly ContainerIommu[], error: VfioError): VfioErrorContext {
