@@ -14,12 +14,12 @@ export interface DeviceKind {
   readonly over: (own: () => NativeHandle, label: string) => DeviceBackend
 }
 
-const KINDS = new Map<unknown, DeviceKind>([
+export const deviceKinds = new Map<unknown, DeviceKind>([
   ['kernel', { native: 'VfioDevice', over: (own, label) => new KernelBackend(own, label) }],
 ])
 
 export function deviceKind(kind: unknown): DeviceKind {
-  const found = KINDS.get(kind)
+  const found = deviceKinds.get(kind)
   if (found === undefined) throw new TypeError('token must be what share() returned')
   return found
 }

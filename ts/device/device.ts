@@ -52,7 +52,7 @@ export class VfioDevice extends OpenDevice {
    * the kernel's. When it throws, the native object stays the caller's.
    * @internal
    */
-  static over(opened: OpenedDevice, identity: DeviceIdentity): VfioDevice {
+  static of(opened: OpenedDevice, identity: DeviceIdentity): VfioDevice {
     return new VfioDevice(opened, identity)
   }
 

@@ -7,8 +7,8 @@ import { integer, object } from '../validate.js'
 export interface VfioFile {
   readonly name: string
   readonly fd: number
-  /** The descriptor by which KVM knows it. @internal */
-  readonly vfioFileFd: number
+  /** The descriptor by which KVM knows it; null for one that is not the kernel's. @internal */
+  readonly vfioFileFd: number | null
 }
 
 /** The KVM-VFIO device: which VFIO devices KVM knows (KVM_DEV_VFIO_FILE). Drivers such as GVT-g demand it. */
