@@ -50,6 +50,11 @@ export function releaseNative(native: NativeHandle): void {
   addon().handleRelease(native, false)
 }
 
+/** The number of a native object, which all handles of it in this process have in common. */
+export function identityOf(native: NativeHandle): number {
+  return addon().handleShare(native)
+}
+
 /**
  * Owner of one native object. Subclasses add `close()` in the form that suits them.
  */

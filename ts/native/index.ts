@@ -7,7 +7,6 @@ import { fileURLToPath } from 'node:url'
 import { debuglog } from 'node:util'
 
 import { ENOSYS, VfioError } from '../errors.js'
-import { keepGuard } from '../sigbus.js'
 import type { EventFunctions } from './event.js'
 import type { IommufdFunctions } from './iommufd.js'
 import type { KvmFunctions } from './kvm.js'
@@ -153,11 +152,18 @@ function load(): NativeAddon {
   // Inherited, since V8 takes what a prototype holds for constant, while so many own properties make a hash table.
   const typed = Object.create(functions) as NativeAddon
   typed.setErrorFactory((errno, syscall) => new VfioError(errno, syscall))
-  keepGuard(typed)
+  for (const call of waiting.splice(0)) call(typed)
   return typed
 }
 
 let loaded: NativeAddon | undefined
+const waiting: ((addon: NativeAddon) => void)[] = []
+
+/** Has a call made as soon as the addon is there. It is not loaded for that. */
+export function whenLoaded(call: (addon: NativeAddon) => void): void {
+  if (loaded === undefined) waiting.push(call)
+  else call(loaded)
+}
 
 /** The addon, loaded at first use: importing the package must work where it cannot be loaded. */
 export function addon(): NativeAddon {

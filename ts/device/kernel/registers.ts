@@ -4,6 +4,7 @@ import { type NativeHandle, addon } from '../../native/index.js'
 import type { RegionCounters, RegionRegisters } from '../backend.js'
 import type { RegionArea, RegionInfo } from '../info.js'
 import { Accessors } from './accessors.js'
+import './sigbus.js'
 
 function openNative(
   file: NativeHandle,

@@ -2,24 +2,24 @@
 import { VfioError } from '../../errors.js'
 import { resolveDevice } from '../../host/index.js'
 import type { AddressSpace } from '../../iommu/address-space.js'
-import { attachToSync } from '../../iommu/iommufd/attach.js'
-import { type NativeHandle, addon } from '../../native/index.js'
+import type { NativeHandle } from '../../native/index.js'
+import { DeviceNode, enabledDevice } from '../kernel/nodes.js'
 
 /** Takes ownership of the descriptor. That of a device's own node is bound and attached, if it is not bound yet. */
 export function adopt(fd: number, space: AddressSpace): NativeHandle {
   try {
-    return addon().deviceFromFd(fd, null)
+    return enabledDevice(fd)
   } catch (error) {
     // A node that is not bound refuses every question so.
     if (!(error instanceof VfioError) || error.code !== 'EINVAL' || space.iommufd === null) throw error
   }
-  const native = addon().cdevFromFd(fd)
+  const node = new DeviceNode(fd)
   try {
-    addon().deviceBindSync(native, space.iommufd.native, null)
-    attachToSync(space.native, native, null)
-    return native
+    node.bindSync(space.iommufd.native, null)
+    node.attachSync(space.native)
+    return node.native
   } catch (error) {
-    addon().handleRelease(native, false)
+    node.release()
     throw error
   }
 }

@@ -1,6 +1,7 @@
 // The end of opening: the device that a route has enabled becomes an object, or everything is undone.
 import { EBADF, VfioError } from '../../errors.js'
-import { type NativeHandle, addon } from '../../native/index.js'
+import { releaseNative } from '../../handle.js'
+import type { NativeHandle } from '../../native/index.js'
 import type { KvmOwner } from './options.js'
 import { type Route, abandon } from './route.js'
 
@@ -26,7 +27,7 @@ export function arrive<Device extends Disposable>(
   } catch (error) {
     if (device === undefined) {
       abandon(route, vm)
-      addon().handleRelease(native, false)
+      releaseNative(native)
     } else {
       device[Symbol.dispose]()
     }

@@ -9,9 +9,10 @@ import {
   attemptAsync,
   explained,
 } from '../../errors.js'
+import { releaseNative } from '../../handle.js'
 import { AddressSpace } from '../../iommu/address-space.js'
-import { attachTo, attachToSync } from '../../iommu/iommufd/attach.js'
-import { type NativeHandle, addon } from '../../native/index.js'
+import type { NativeHandle } from '../../native/index.js'
+import { DeviceNode, ioasOfGroup } from '../kernel/nodes.js'
 import type { FoundDevice } from './find.js'
 import type { Checked, OpenChoice } from './options.js'
 import { attachContext, bindContext, noNode, nodeContext, otherSpace } from './refusals.js'
@@ -24,17 +25,17 @@ const overIoas = (native: NativeHandle): AddressSpace => AddressSpace.overIoas(n
 
 /** Opens the node and chooses the space. Nothing can be asked of the device before it is bound. */
 export function openCdev(device: FoundDevice, options: Checked, why: OpenChoice['why']): Route {
-  const node = device.vfioDev?.cdev ?? null
-  if (node === null) throw noNode(device.name)
-  const native = attempt(
-    (error) => nodeContext(node, error),
-    () => addon().cdevOpen(node),
+  const path = device.vfioDev?.cdev ?? null
+  if (path === null) throw noNode(device.name)
+  const node = attempt(
+    (error) => nodeContext(path, error),
+    () => new DeviceNode(path),
   )
   try {
     const space = spaceFor(device, options)
-    return new CdevRoute(native, space, device, options, { through: 'cdev', node, why })
+    return new CdevRoute(node, space, device, options, { through: 'cdev', node: path, why })
   } catch (error) {
-    addon().handleRelease(native, false)
+    node.release()
     throw error
   }
 }
@@ -43,18 +44,18 @@ class CdevRoute implements Route {
   readonly choice: OpenChoice
   space: AddressSpace
   readonly groupFd = null
-  readonly #native: NativeHandle
+  readonly #node: DeviceNode
   readonly #device: FoundDevice
   readonly #options: Checked
 
   constructor(
-    native: NativeHandle,
+    node: DeviceNode,
     space: AddressSpace,
     device: FoundDevice,
     options: Checked,
     choice: OpenChoice,
   ) {
-    this.#native = native
+    this.#node = node
     this.space = space
     this.#device = device
     this.#options = options
@@ -62,16 +63,16 @@ class CdevRoute implements Route {
   }
 
   get vfioFile(): number {
-    return addon().handleFd(this.#native)
+    return this.#node.fd
   }
 
   async enable(): Promise<NativeHandle> {
-    await attemptAsync(this.#explainBind, () => addon().deviceBind(this.#native, this.#iommufd, this.#token))
-    addon().deviceInGroup(this.#native, this.#device.iommuGroup)
+    await attemptAsync(this.#explainBind, () => this.#node.bind(this.#iommufd, this.#token))
+    this.#node.noteGroup(this.#device.iommuGroup)
     for (;;) {
       try {
-        await attachTo(this.space.native, this.#native, null)
-        return this.#native
+        await this.#node.attach(this.space.native)
+        return this.#node.native
       } catch (error) {
         this.#follow(error)
       }
@@ -80,13 +81,13 @@ class CdevRoute implements Route {
 
   enableSync(): NativeHandle {
     attempt(this.#explainBind, () => {
-      addon().deviceBindSync(this.#native, this.#iommufd, this.#token)
+      this.#node.bindSync(this.#iommufd, this.#token)
     })
-    addon().deviceInGroup(this.#native, this.#device.iommuGroup)
+    this.#node.noteGroup(this.#device.iommuGroup)
     for (;;) {
       try {
-        attachToSync(this.space.native, this.#native, null)
-        return this.#native
+        this.#node.attachSync(this.space.native)
+        return this.#node.native
       } catch (error) {
         this.#follow(error)
       }
@@ -99,14 +100,14 @@ class CdevRoute implements Route {
    */
   #follow(error: unknown): void {
     const refused = error instanceof VfioError && (error.errno === EINVAL || error.errno === EBUSY)
-    const present = refused ? addon().ioasOfGroup(this.#device.iommuGroup) : null
+    const present = refused ? ioasOfGroup(this.#device.iommuGroup) : null
     if (present === null) throw explained(error, this.#explainAttach)
     if (isSame(present, this.space.native)) {
-      addon().handleRelease(present, false)
+      releaseNative(present)
       throw explained(error, this.#explainAttach)
     }
     if (this.#options.iommu instanceof AddressSpace) {
-      addon().handleRelease(present, false)
+      releaseNative(present)
       throw otherSpace(this.#device.name, ATTACH)
     }
     const before = this.space
@@ -119,7 +120,7 @@ class CdevRoute implements Route {
   }
 
   abandon(): void {
-    addon().handleRelease(this.#native, false)
+    this.#node.release()
     if (this.space.unused) this.space[Symbol.dispose]()
   }
 
@@ -147,7 +148,7 @@ function tokenBytes(uuid: string): Uint8Array {
 
 /** The space given, that of the device's group, or a new one. */
 function spaceFor(device: FoundDevice, { iommu, devRoot }: Checked): AddressSpace {
-  const present = addon().ioasOfGroup(device.iommuGroup)
+  const present = ioasOfGroup(device.iommuGroup)
   if (present !== null) return join(present, iommu, overIoas, () => otherSpace(device.name, ATTACH))
   const space =
     iommu instanceof AddressSpace

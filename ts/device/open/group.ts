@@ -4,7 +4,8 @@ import { existsSync } from 'node:fs'
 import { EBUSY, VfioError, attempt, attemptAsync, explained } from '../../errors.js'
 import { NO_IOMMU_GROUP, readIommuGroupName } from '../../host/groups.js'
 import { AddressSpace } from '../../iommu/address-space.js'
-import { type NativeHandle, addon } from '../../native/index.js'
+import type { NativeHandle } from '../../native/index.js'
+import { GroupNode } from '../kernel/nodes.js'
 import type { FoundDevice } from './find.js'
 import type { Checked, OpenChoice } from './options.js'
 import {
@@ -19,22 +20,20 @@ import type { Route } from './route.js'
 import { join, remember } from './spaces.js'
 import { notViable, offendersOf } from './viability.js'
 
-const STATUS_VIABLE = 1 // VFIO_GROUP_FLAGS_VIABLE
-
 /** Opens the group and puts it in the space that the options ask for. */
 export function openGroup(device: FoundDevice, options: Checked, why: OpenChoice['why']): Route {
   const node = groupNode(device.iommuGroup, options)
   const group = attempt(
     (error) => groupContext(node, error),
-    () => addon().groupOpen(node),
+    () => new GroupNode(node),
   )
   try {
-    checkViable(group, device, options)
+    if (!group.isViable) throw notViable(device, offendersOf(device, options))
     const space = placeGroup(group, device.name, options)
     if (space.type === 'noiommu') warnOf(device.name)
     return new GroupRoute(group, space, device.name, options.vfToken, { through: 'group', node, why })
   } catch (error) {
-    addon().handleRelease(group, false)
+    group.release()
     throw error
   }
 }
@@ -50,12 +49,12 @@ class GroupRoute implements Route {
   readonly choice: OpenChoice
   readonly space: AddressSpace
   readonly groupFd: number
-  readonly #group: NativeHandle
+  readonly #group: GroupNode
   readonly #name: string
   readonly #vfToken: string | undefined
 
   constructor(
-    group: NativeHandle,
+    group: GroupNode,
     space: AddressSpace,
     name: string,
     vfToken: string | undefined,
@@ -66,7 +65,7 @@ class GroupRoute implements Route {
     this.#name = name
     this.#vfToken = vfToken
     this.choice = choice
-    this.groupFd = addon().handleFd(group)
+    this.groupFd = group.fd
   }
 
   get vfioFile(): number {
@@ -77,14 +76,14 @@ class GroupRoute implements Route {
   enable(): Promise<NativeHandle> {
     return attemptAsync(
       (error) => deviceContext(this.#name, this.#vfToken, error),
-      () => addon().groupGetDeviceFd(this.#group, this.#requestName),
+      () => this.#group.getDevice(this.#requestName),
     )
   }
 
   enableSync(): NativeHandle {
     return attempt(
       (error) => deviceContext(this.#name, this.#vfToken, error),
-      () => addon().groupGetDeviceFdSync(this.#group, this.#requestName),
+      () => this.#group.getDeviceSync(this.#requestName),
     )
   }
 
@@ -94,7 +93,7 @@ class GroupRoute implements Route {
 
   // The device holds its group, and lets it go after itself.
   done(): void {
-    addon().handleRelease(this.#group, false)
+    this.#group.release()
   }
 
   abandon(): void {
@@ -122,14 +121,9 @@ function wantsBare(iommu: Checked['iommu']): boolean {
   return iommu instanceof AddressSpace ? iommu.type === 'noiommu' : iommu === 'noiommu'
 }
 
-function checkViable(group: NativeHandle, device: FoundDevice, options: Checked): void {
-  const status = addon().groupGetStatus(group)
-  if ((status & STATUS_VIABLE) === 0) throw notViable(device, offendersOf(device, options))
-}
-
-function placeGroup(group: NativeHandle, name: string, options: Checked): AddressSpace {
+function placeGroup(group: GroupNode, name: string, options: Checked): AddressSpace {
   const wanted = options.iommu
-  const present = addon().groupContainer(group)
+  const present = group.container()
   if (present !== null) return joinContainer(present, name, wanted)
   if (wanted instanceof AddressSpace) return placeIn(wanted, group, name, wanted)
   const space = AddressSpace.open({
@@ -149,15 +143,15 @@ function placeGroup(group: NativeHandle, name: string, options: Checked): Addres
 /** Puts the group in a space, unless another thread has put it in one since it was looked at: then that one. */
 function placeIn(
   space: AddressSpace,
-  group: NativeHandle,
+  group: GroupNode,
   name: string,
   wanted: Checked['iommu'],
 ): AddressSpace {
   try {
-    space.attachGroup(group)
+    space.attachGroup(group.native)
   } catch (error) {
     const busy = error instanceof VfioError && error.errno === EBUSY
-    const present = busy ? addon().groupContainer(group) : null
+    const present = busy ? group.container() : null
     if (present !== null) return joinContainer(present, name, wanted)
     throw explained(error, (refusal) => containerContext(name, refusal))
   }

@@ -1,7 +1,8 @@
 // The address spaces of this environment by their native identity, so that two devices in one group get one object. All devices
 // of a group are in one space of the process, whichever way they were opened.
+import { identityOf, releaseNative } from '../../handle.js'
 import { AddressSpace } from '../../iommu/address-space.js'
-import { type NativeHandle, addon } from '../../native/index.js'
+import type { NativeHandle } from '../../native/index.js'
 import type { Checked } from './options.js'
 
 const spaces = new Map<number, WeakRef<AddressSpace>>()
@@ -10,19 +11,19 @@ const spaces = new Map<number, WeakRef<AddressSpace>>()
 type Make = (native: NativeHandle) => AddressSpace
 
 export function isSame(one: NativeHandle, other: NativeHandle): boolean {
-  return addon().handleShare(one) === addon().handleShare(other)
+  return identityOf(one) === identityOf(other)
 }
 
 export function remember(space: AddressSpace): void {
   for (const [id, ref] of spaces) if (ref.deref() === undefined) spaces.delete(id)
-  spaces.set(addon().handleShare(space.native), new WeakRef(space))
+  spaces.set(identityOf(space.native), new WeakRef(space))
 }
 
 /** This environment's object for a space that devices are in already. Takes the native one over. */
 export function spaceOver(present: NativeHandle, make: Make): AddressSpace {
-  const known = spaces.get(addon().handleShare(present))?.deref()
+  const known = spaces.get(identityOf(present))?.deref()
   if (known !== undefined && !known.closed) {
-    addon().handleRelease(present, false)
+    releaseNative(present)
     return known
   }
   const space = make(present).closeWithMembers()
@@ -42,7 +43,7 @@ export function join(
 ): AddressSpace {
   if (!(wanted instanceof AddressSpace)) return spaceOver(present, make)
   const other = !isSame(present, wanted.native)
-  addon().handleRelease(present, false)
+  releaseNative(present)
   if (other) throw refusal()
   remember(wanted)
   return wanted

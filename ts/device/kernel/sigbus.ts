@@ -2,6 +2,8 @@
 // place, and Node removes both when the last listener goes. Knows of the guard only that it can be put back.
 import { isMainThread } from 'node:worker_threads'
 
+import { whenLoaded } from '../../native/index.js'
+
 interface Guard {
   guardRestore(): boolean
 }
@@ -17,13 +19,13 @@ function restore(guard: Guard): void {
   })
 }
 
-/** From now on the guard is put back over Node's handler, at once: the next access may fault. */
-export function keepGuard(guard: Guard): void {
-  // Signals come to the main thread's process object only. Node's own listeners for these events come before this one.
+// From the addon's first use on: it may be a Worker that maps, and signals come to the main thread's process object only.
+whenLoaded((guard: Guard) => {
   if (!isMainThread) return
+  // At once, for the next access may fault. Node's own listeners for these events come before this one.
   for (const event of ['newListener', 'removeListener']) {
     process.on(event, (signal) => {
       if (signal === 'SIGBUS') restore(guard)
     })
   }
-}
+})
