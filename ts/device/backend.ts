@@ -47,8 +47,8 @@ export interface RegionRegisters {
   /** Fills the bytes from the region, in the widest accesses that alignment allows. */
   read(offset: number, bytes: Uint8Array): void
   write(offset: number, bytes: Uint8Array): void
-  /** Part of one of the areas that were asked for, as memory. Called only where there are areas. */
-  window(offset: number, length: number): ArrayBuffer
+  /** Part of one of the areas that were asked for, as memory; absent where nothing is mapped here. */
+  window?(offset: number, length: number): ArrayBuffer
   /** Whether a mapped access found the device not answering since the areas were mapped. */
   readonly faulted: boolean
   /** Maps the areas anew. */

@@ -219,11 +219,12 @@ export class Region extends PeerMemory {
         remedy: 'Only prefetchable BARs behave like memory; use read32, write32 and their kin on registers.',
       })
     }
-    if (!this.isMapped(offset, length))
-      throw this.#notMapped('The range leaves mmapAreas; use read() and write() there.')
+    const leaves = 'The range leaves mmapAreas; use read() and write() there.'
+    if (!this.isMapped(offset, length)) throw this.#notMapped(leaves)
     // A closed region must not lend memory.
     this.#refuseClosed()
-    const buffer = this.#registers.window(offset, length)
+    const buffer = this.#registers.window?.(offset, length)
+    if (buffer === undefined) throw this.#notMapped(leaves)
     viewOwners.set(buffer, this.#context.owner)
     return buffer
   }
