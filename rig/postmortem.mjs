@@ -85,7 +85,8 @@ export const interview = async (stream, tell) => {
   // Whether a processor that waits has a timer running, or an interrupt that it does not take.
   for (let processor = 0; processor < processors; processor++) {
     const lapic = await ask('human-monitor-command', { 'command-line': `info lapic ${processor}` })
-    for (const line of String(lapic).split(/\r?\n/)) if (TIMER.test(line)) tell(`CPU#${processor} ${line.trim()}`)
+    for (const line of String(lapic).split(/\r?\n/))
+      if (TIMER.test(line)) tell(`CPU#${processor} ${line.trim()}`)
   }
   await ask('inject-nmi')
   await pause(BACKTRACE_MILLISECONDS)

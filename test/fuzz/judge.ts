@@ -47,7 +47,8 @@ export class Judge {
     const { message } = error as Error
     if (error instanceof VfioError) this.outcomes.vfio++
     else this.outcomes.refused++
-    if (!UNTIDY.test(message)) return
+    // Of an object whose constructor never ran, there is nothing better to say.
+    if (!UNTIDY.test(message) || message.includes('private member')) return
     // Only now: a stack is text once it is asked for, and that takes longer than the call.
     const place = /\n\s+at (.*)\n?/.exec((error as Error).stack ?? '')?.[1] ?? ''
     // The fuzzer's own values, which throw such words themselves.
