@@ -3,7 +3,17 @@
 import { EBADF, EOPNOTSUPP, VfioError, explained } from '../errors.js'
 import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
 import { addon, type NativeHandle } from '../native.js'
-import { MAX_U64, bigint, boolean, instance, integer, oneOf, options as optionsOf } from '../validate.js'
+import {
+  MAX_U64,
+  array,
+  bigint,
+  boolean,
+  instance,
+  integer,
+  object,
+  oneOf,
+  options as optionsOf,
+} from '../validate.js'
 import type { IommuType, SpaceBackend } from './backend.js'
 import { DmaBuffer } from './dma-buffer.js'
 import type { DirtyTracking } from './dirty-tracking.js'
@@ -283,7 +293,8 @@ export class AddressSpace extends Handle {
    */
   allowIovas(ranges: readonly IovaRange[]): void {
     this.#needIoas('IOMMU_IOAS_ALLOW_IOVAS')
-    const flat = ranges.flatMap(({ start, last }) => {
+    const flat = array(ranges, 'ranges').flatMap((range) => {
+      const { start, last } = object(range, 'range')
       bigint(start, 'start', 0n, MAX_U64)
       return [start, bigint(last, 'last', start, MAX_U64)]
     })

@@ -15,7 +15,9 @@ let ground: Ground | undefined
 
 async function groundOf(): Promise<Ground> {
   if (ground !== undefined) return ground
-  const space = vfio.AddressSpace.open({ iommufd: vfio.Iommufd.open() })
+  const iommufd = vfio.Iommufd.open()
+  const space = vfio.AddressSpace.open({ iommufd })
+  iommufd.close()
   const mock = new Mock(space)
   const parent = vfio.Hwpt.allocate(mock, space, { nestParent: true })
   return (ground = { mock, parent, memory: await space.allocate(PAGE), devices: 0n })
