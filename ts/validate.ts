@@ -65,15 +65,16 @@ export function array<T>(value: readonly T[], name: string): readonly T[] {
   return value
 }
 
-/** An instance of a class. */
+/** An instance of a class; `called` is what a caller knows it by. */
 export function instance<T>(
   value: unknown,
   type: { readonly prototype: T; readonly name: string },
   name: string,
+  called: string = type.name,
 ): T {
   // Written so, because constructors here may be private, which no constructor type admits.
   const matches = typeof type === 'function' && value instanceof type
-  if (!matches) throw new TypeError(`${name} must be a ${type.name}, not ${shown(value)}`)
+  if (!matches) throw new TypeError(`${name} must be a ${called}, not ${shown(value)}`)
   return value as T
 }
 

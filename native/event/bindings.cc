@@ -1,13 +1,12 @@
 // The event area's functions for JavaScript: creating eventfds, and an eventfd's two hot functions, raw callbacks that
 // carry the handle's slot in their data pointer.
+#include "event/bindings.h"
+
 #include <cerrno>
 #include <memory>
 #include <string>
 
-#include "areas.h"
 #include "event/eventfd.h"
-#include "event/poller.h"
-#include "event/waiter-bindings.h"
 #include "support/arguments.h"
 #include "support/operation.h"
 

@@ -3,7 +3,7 @@
 
 #include <sys/epoll.h>
 
-#include "support/system-call.h"
+#include "support/system_call.h"
 
 namespace nodevfio {
 

@@ -10,7 +10,7 @@
 #include <memory>
 
 #include "support/object.h"
-#include "support/system-call.h"
+#include "support/system_call.h"
 
 namespace nodevfio {
 

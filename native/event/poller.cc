@@ -1,7 +1,8 @@
+// The poller: many eventfds behind one nested epoll descriptor that libuv watches. A wake drains up to a ring's worth
+// of them and makes one call into JavaScript.
+//
 // The only file that includes libuv's header, which is outside Node-API's promise of a stable ABI: uv_poll is the one
 // way to wait on a descriptor without a thread of one's own.
-#include "event/poller.h"
-
 #include <unistd.h>
 #include <uv.h>
 
@@ -10,6 +11,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "event/bindings.h"
 #include "event/epoll.h"
 #include "event/eventfd.h"
 #include "support/arguments.h"

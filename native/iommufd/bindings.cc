@@ -1,12 +1,13 @@
 // The functions of /dev/iommu and its IO address spaces for JavaScript: one per kernel call. Page tables and what hangs
 // on them are in objects.cc.
+#include "iommufd/bindings.h"
+
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstring>
 
-#include "areas.h"
 #include "iommufd/ioas.h"
 #include "iommufd/iommufd.h"
 #include "memory/map_memory.h"

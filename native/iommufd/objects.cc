@@ -6,11 +6,10 @@
 
 #include <cerrno>
 
-#include "areas.h"
+#include "iommufd/bindings.h"
 #include "support/arguments.h"
 #include "support/bytes.h"
 #include "support/operation.h"
-#include "vfio/device.h"
 
 namespace nodevfio {
 
@@ -286,31 +285,6 @@ Napi::Value queueWrite(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(length));
 }
 
-// deviceAttachHwpt(device, hwpt, pasid | null)
-class AttachHwpt : public OperationOn<Device> {
- public:
-  static constexpr const char* kSyscall = "VFIO_DEVICE_ATTACH_IOMMUFD_PT";
-
-  explicit AttachHwpt(const Napi::CallbackInfo& info)
-      : OperationOn(take<Device>(info[0], "device")), hwpt_(take<Hwpt>(info[1], "hwpt")) {
-    if (!info[2].IsNull()) pasid_ = uint32Of(info[2], "pasid");
-  }
-
-  int run() {
-    uint32_t used = 0;
-    return object_->attach(hwpt_, hwpt_->ioas(), pasid_, used);
-  }
-  void letGo() {
-    OperationOn::letGo();
-    hwpt_.reset();
-  }
-  Napi::Value result(Napi::Env env) { return env.Undefined(); }
-
- private:
-  std::shared_ptr<Hwpt> hwpt_;
-  std::optional<uint32_t> pasid_;
-};
-
 }  // namespace
 
 void registerIommufdObjects(Napi::Env env, Napi::Object exports) {
@@ -331,8 +305,6 @@ void registerIommufdObjects(Napi::Env env, Napi::Object exports) {
   define<hwQueueAlloc>(env, exports, "hwQueueAlloc");
   define<queueRead>(env, exports, "queueRead");
   define<queueWrite>(env, exports, "queueWrite");
-  define<synchronously<AttachHwpt>>(env, exports, "deviceAttachHwptSync");
-  define<asynchronously<AttachHwpt>>(env, exports, "deviceAttachHwpt");
 }
 
 }  // namespace nodevfio

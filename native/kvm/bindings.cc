@@ -12,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "areas.h"
 #include "kvm/kvm.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"

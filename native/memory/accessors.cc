@@ -8,6 +8,7 @@
 #include <string>
 
 #include "memory/access.h"
+#include "memory/bindings.h"
 #include "memory/registers.h"
 #include "support/arguments.h"
 #include "support/operation.h"

@@ -79,6 +79,4 @@ class Accessors {
   std::vector<uint32_t> free_;
 };
 
-void registerAccessors(Napi::Env env, Napi::Object exports);
-
 }  // namespace nodevfio

@@ -1,4 +1,6 @@
 // The memory area's functions for JavaScript: creating memory, adopting it, and lending windows on it.
+#include "memory/bindings.h"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -9,10 +11,10 @@
 #include <optional>
 #include <vector>
 
-#include "areas.h"
 #include "memory/guard.h"
 #include "memory/memory.h"
 #include "memory/registers.h"
+#include "memory/window.h"
 #include "support/arguments.h"
 #include "support/operation.h"
 

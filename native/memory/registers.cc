@@ -9,6 +9,7 @@
 #include <string>
 
 #include "memory/access.h"
+#include "memory/bindings.h"
 #include "support/arguments.h"
 #include "support/failure.h"
 #include "support/liveness.h"

@@ -82,6 +82,4 @@ class Registers : public Object {
   mutable uint64_t fileAccesses_ = 0;
 };
 
-void registerRegisters(Napi::Env env, Napi::Object exports);
-
 }  // namespace nodevfio

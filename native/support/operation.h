@@ -74,7 +74,7 @@ class Work {
   static Napi::Value start(const Napi::CallbackInfo& info) {
     const napi_env env = info.Env();
     auto work = std::unique_ptr<Work>(new Work(info));
-    // The first argument is the handle on whose behalf the call runs, by the convention of ts/native.ts.
+    // The first argument is the handle on whose behalf the call runs, by the convention of ts/native/index.ts.
     work->inFlight_ = Handle::from(info[0], "handle").inFlight();
     napi_value promise = nullptr;
     napi_value name = nullptr;

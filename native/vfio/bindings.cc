@@ -1,5 +1,7 @@
 // The VFIO area's functions for JavaScript: one per kernel call. Information comes back as the kernel's own bytes; what
 // they mean is read in TypeScript.
+#include "vfio/bindings.h"
+
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -10,10 +12,10 @@
 #include <type_traits>
 #include <vector>
 
-#include "areas.h"
 #include "event/eventfd.h"
 #include "memory/map_memory.h"
 #include "memory/registers.h"
+#include "memory/window.h"
 #include "support/arguments.h"
 #include "support/bytes.h"
 #include "support/lend.h"
@@ -63,12 +65,6 @@ Napi::Value containerFromFd(const Napi::CallbackInfo& info) {
   const int version = ioctl(fd, uapi::kGetApiVersion);
   if (version < 0) throw Failure(errno, "VFIO_GET_API_VERSION");
   return Handle::wrap(info.Env(), std::make_shared<Container>(fd, uint32Of(info[1], "iommu")));
-}
-
-Napi::Value containerGetApiVersion(const Napi::CallbackInfo& info) {
-  const int version = ioctl(take<Container>(info[0], "container")->fd(), uapi::kGetApiVersion);
-  if (version < 0) throw Failure(errno, "VFIO_GET_API_VERSION");
-  return Napi::Number::New(info.Env(), version);
 }
 
 Napi::Value containerCheckExtension(const Napi::CallbackInfo& info) {
@@ -149,13 +145,6 @@ Napi::Value groupOpen(const Napi::CallbackInfo& info) {
   auto group = Group::open(stringOf(info[0], "path"), error);
   if (group == nullptr) throw Failure(error, "open");
   return Handle::wrap(info.Env(), std::move(group));
-}
-
-Napi::Value groupFromFd(const Napi::CallbackInfo& info) {
-  const int32_t fd = int32Of(info[0], "fd");
-  uapi::GroupStatus status = {sizeof status, 0};
-  if (ioctl(fd, uapi::kGroupGetStatus, &status) != 0) throw Failure(errno, "VFIO_GROUP_GET_STATUS");
-  return Handle::wrap(info.Env(), std::make_shared<Group>(fd, ""));
 }
 
 Napi::Value groupGetStatus(const Napi::CallbackInfo& info) {
@@ -364,10 +353,11 @@ Napi::Value regionWindow(const Napi::CallbackInfo& info) {
 
 void registerVfio(Napi::Env env, Napi::Object exports) {
   registerCdev(env, exports);
+  registerDeviceFeatures(env, exports);
+  registerDeviceExtras(env, exports);
   registerDma(env, exports);
   define<containerOpen>(env, exports, "containerOpen");
   define<containerFromFd>(env, exports, "containerFromFd");
-  define<containerGetApiVersion>(env, exports, "containerGetApiVersion");
   define<containerCheckExtension>(env, exports, "containerCheckExtension");
   define<containerIommu>(env, exports, "containerIommu");
   define<containerChanges>(env, exports, "containerChanges");
@@ -382,7 +372,6 @@ void registerVfio(Napi::Env env, Napi::Object exports) {
   define<containerDirtyBitmap>(env, exports, "containerDirtyBitmap");
   define<containerUnmapDirty>(env, exports, "containerUnmapDirty");
   define<groupOpen>(env, exports, "groupOpen");
-  define<groupFromFd>(env, exports, "groupFromFd");
   define<groupGetStatus>(env, exports, "groupGetStatus");
   define<groupSetContainer>(env, exports, "groupSetContainer");
   define<groupContainer>(env, exports, "groupContainer");

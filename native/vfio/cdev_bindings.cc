@@ -1,9 +1,10 @@
 // The functions of a device's own node for JavaScript: opening, binding and attaching it.
 #include <array>
 
-#include "areas.h"
+#include "iommufd/objects.h"
 #include "support/arguments.h"
 #include "support/operation.h"
+#include "vfio/bindings.h"
 #include "vfio/device.h"
 
 namespace nodevfio {
@@ -76,6 +77,29 @@ class AttachIoas : public OperationOn<Device> {
   uint32_t used_ = 0;
 };
 
+// deviceAttachHwpt(device, hwpt, pasid | null)
+class AttachHwpt : public OperationOn<Device> {
+ public:
+  static constexpr const char* kSyscall = "VFIO_DEVICE_ATTACH_IOMMUFD_PT";
+
+  explicit AttachHwpt(const Napi::CallbackInfo& info)
+      : OperationOn(take<Device>(info[0], "device")), hwpt_(take<Hwpt>(info[1], "hwpt")), pasid_(pasidOf(info[2])) {}
+
+  int run() {
+    uint32_t used = 0;
+    return object_->attach(hwpt_, hwpt_->ioas(), pasid_, used);
+  }
+  void letGo() {
+    OperationOn::letGo();
+    hwpt_.reset();
+  }
+  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+
+ private:
+  std::shared_ptr<Hwpt> hwpt_;
+  const std::optional<uint32_t> pasid_;
+};
+
 // deviceDetach(device, pasid | null)
 class Detach : public OperationOn<Device> {
  public:
@@ -120,7 +144,8 @@ void registerCdev(Napi::Env env, Napi::Object exports) {
   define<asynchronously<Bind>>(env, exports, "deviceBind");
   define<synchronously<AttachIoas>>(env, exports, "deviceAttachIoasSync");
   define<asynchronously<AttachIoas>>(env, exports, "deviceAttachIoas");
-  define<synchronously<Detach>>(env, exports, "deviceDetachSync");
+  define<synchronously<AttachHwpt>>(env, exports, "deviceAttachHwptSync");
+  define<asynchronously<AttachHwpt>>(env, exports, "deviceAttachHwpt");
   define<asynchronously<Detach>>(env, exports, "deviceDetach");
   define<deviceIommufdId>(env, exports, "deviceIommufdId");
   define<deviceInGroup>(env, exports, "deviceInGroup");

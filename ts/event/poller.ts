@@ -1,6 +1,6 @@
 // SignalPoller: many eventfds watched by libuv, one call into JavaScript per wake. Owns the slots and the order of
 // delivery; the draining is native.
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { EBADF, VfioError } from '../errors.js'
 import { callable, instance, integer, options as optionsOf } from '../validate.js'
 import { Handle } from '../handle.js'

@@ -1,7 +1,7 @@
 // GsiRouting: which interrupt lines (GSIs) of a machine lead where. KVM_SET_GSI_ROUTING replaces the whole table, so the
 // addon keeps the one table of a machine, for every Worker; this is the way to it.
 import { ENOENT, ENOSPC, VfioError, attempt } from '../errors.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import {
   MAX_U64,
   array,

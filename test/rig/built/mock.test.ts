@@ -15,9 +15,9 @@ import {
   VfioError,
   Viommu,
 } from '../../../ts/index.js'
-import { hwInfo } from '../../../ts/iommu/hw-info.js'
-import { tablesFor } from '../../../ts/iommu/ioas-dirty-tracking.js'
-import { type NativeHandle, addon } from '../../../ts/native.js'
+import { hwInfo } from '../../../ts/iommu/iommufd/hw-info.js'
+import { tablesFor } from '../../../ts/iommu/iommufd/tracking-tables.js'
+import { type NativeHandle, addon } from '../../../ts/native/index.js'
 import { until } from '../devices.js'
 import {
   APERTURE,

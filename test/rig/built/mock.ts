@@ -10,7 +10,7 @@ import {
   Iommufd,
   type IommufdDevice,
 } from '../../../ts/index.js'
-import { addon } from '../../../ts/native.js'
+import { addon } from '../../../ts/native/index.js'
 
 const TEST_COMMAND = 0xa0
 /** IOMMU_TEST_OP_* */
