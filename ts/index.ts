@@ -74,8 +74,8 @@ export { DmaBuffer } from './iommu/dma-buffer.js'
 export { DmaBufFile } from './memory/dma-buf-file.js'
 export { GuestMemory, type HugePages, type MemoryOptions } from './memory/guest-memory.js'
 export type { IovaRange } from './uapi/iova-range.js'
-export { EventFd, type EventFdOptions } from './event/eventfd.js'
-export { type PollerCounters, type PollerOptions, type SignalHandler, SignalPoller } from './event/poller.js'
+export { EventFd, type EventFdOptions, type SignalHandler } from './event/eventfd.js'
+export { type PollerCounters, type PollerOptions, SignalPoller } from './event/poller.js'
 export { SignalWaiter, type WaiterCounters, type WaiterOptions } from './event/waiter.js'
 export {
   DoorbellWire,
