@@ -186,9 +186,10 @@ class MapFile : public OperationOn<Ioas> {
     if (size_ == 0) throw Napi::RangeError::New(info.Env(), "size must not be 0");
   }
 
-  int run() {
-    return unheard_.make(object_, iova_, size_,
-                         [this] { return object_->mapFile(file_->descriptor(), start_, size_, iova_, flags_); });
+  Result<> run() {
+    return unheard_.make(object_, iova_, size_, [this] {
+      return fromErrno(object_->mapFile(file_->descriptor(), start_, size_, iova_, flags_));
+    });
   }
   void letGo() {
     OperationOn::letGo();
@@ -220,9 +221,9 @@ class Copy : public OperationOn<Ioas> {
     if (size_ == 0) throw Napi::RangeError::New(info.Env(), "size must not be 0");
   }
 
-  int run() {
+  Result<> run() {
     return unheard_.make(object_, iova_, size_,
-                         [this] { return object_->copy(*source_, from_, size_, iova_, flags_); });
+                         [this] { return fromErrno(object_->copy(*source_, from_, size_, iova_, flags_)); });
   }
   void letGo() {
     OperationOn::letGo();

@@ -62,8 +62,7 @@ napi_value mapOne(napi_env env, napi_callback_info info) {
     const DmaExchange& exchange = *calls.exchange;
     DmaMap operation(calls.open(), arguments[0], whole(env, exchange.offset, kBadOffset),
                      whole(env, exchange.size, kBadSize), uint64Of(arguments[1], "iova"), exchange.flags);
-    const int error = operation.run();
-    if (error != 0) throw Failure(error, calls.space.interface().map);
+    orThrow(operation.run(), calls.space.interface().map);
     return nullptr;
   });
 }

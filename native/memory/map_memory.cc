@@ -11,11 +11,12 @@ DmaMap::DmaMap(std::shared_ptr<DmaSpace> space, const Napi::Value& source, uint6
   backing_->shownTo(space_);
 }
 
-int DmaMap::run() {
+Result<> DmaMap::run() {
   int error = 0;
   uint64_t address = 0;
   auto mapping = backing_->map((flags_ & space_->interface().devicesWrite) != 0, address, error);
-  return mapping == nullptr ? error : space_->map(std::move(mapping), address, size_, iova_, flags_);
+  if (mapping == nullptr) return Refusal{error};
+  return fromErrno(space_->map(std::move(mapping), address, size_, iova_, flags_));
 }
 
 void DmaMap::letGo() {

@@ -182,14 +182,14 @@ class GetDeviceFd : public OperationOn<Group> {
   explicit GetDeviceFd(const Napi::CallbackInfo& info)
       : OperationOn(take<Group>(info[0], "group")), name_(stringOf(info[1], "name")) {}
 
-  int run() {
+  Result<> run() {
     const int fd = ioctl(object_->fd(), uapi::kGroupGetDeviceFd, name_.c_str());
-    if (fd < 0) return errno;
+    if (fd < 0) return refusedNow();
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     device_ = std::make_shared<Device>(fd, object_);
     // Under iommufd's compatibility mode it is only now that the device's IOMMU, with its limits, joins the container.
     if (const auto container = object_->container()) container->changed();
-    return 0;
+    return {};
   }
   Napi::Value result(Napi::Env env) { return Handle::wrap(env, std::move(device_)); }
 
@@ -286,7 +286,7 @@ class Reset : public OperationOn<Device> {
 
   explicit Reset(const Napi::CallbackInfo& info) : OperationOn(take<Device>(info[0], "device")) {}
 
-  int run() { return ioctl(object_->fd(), uapi::kDeviceReset) != 0 ? errno : 0; }
+  Result<> run() { return answerOf(ioctl(object_->fd(), uapi::kDeviceReset)); }
   Napi::Value result(Napi::Env env) { return env.Undefined(); }
 };
 

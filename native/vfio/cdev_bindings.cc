@@ -38,7 +38,7 @@ class Bind : public OperationOn<Device> {
     hasToken_ = true;
   }
 
-  int run() { return object_->bind(iommufd_, hasToken_ ? token_.data() : nullptr); }
+  Result<> run() { return fromErrno(object_->bind(iommufd_, hasToken_ ? token_.data() : nullptr)); }
   void letGo() {
     OperationOn::letGo();
     iommufd_.reset();
@@ -64,7 +64,7 @@ class AttachIoas : public OperationOn<Device> {
   explicit AttachIoas(const Napi::CallbackInfo& info)
       : OperationOn(take<Device>(info[0], "device")), ioas_(take<Ioas>(info[1], "ioas")), pasid_(pasidOf(info[2])) {}
 
-  int run() { return object_->attach(ioas_, ioas_, pasid_, used_); }
+  Result<> run() { return fromErrno(object_->attach(ioas_, ioas_, pasid_, used_)); }
   void letGo() {
     OperationOn::letGo();
     ioas_.reset();
@@ -85,9 +85,9 @@ class AttachHwpt : public OperationOn<Device> {
   explicit AttachHwpt(const Napi::CallbackInfo& info)
       : OperationOn(take<Device>(info[0], "device")), hwpt_(take<Hwpt>(info[1], "hwpt")), pasid_(pasidOf(info[2])) {}
 
-  int run() {
+  Result<> run() {
     uint32_t used = 0;
-    return object_->attach(hwpt_, hwpt_->ioas(), pasid_, used);
+    return fromErrno(object_->attach(hwpt_, hwpt_->ioas(), pasid_, used));
   }
   void letGo() {
     OperationOn::letGo();
@@ -108,7 +108,7 @@ class Detach : public OperationOn<Device> {
   explicit Detach(const Napi::CallbackInfo& info)
       : OperationOn(take<Device>(info[0], "device")), pasid_(pasidOf(info[1])) {}
 
-  int run() { return object_->detach(pasid_); }
+  Result<> run() { return fromErrno(object_->detach(pasid_)); }
   Napi::Value result(Napi::Env env) { return env.Undefined(); }
 
  private:

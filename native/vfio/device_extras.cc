@@ -49,7 +49,7 @@ class HotReset : public OperationOn<Device> {
     }
   }
 
-  int run() { return hotReset(*object_, groups_); }
+  Result<> run() { return fromErrno(hotReset(*object_, groups_)); }
   void letGo() {
     OperationOn::letGo();
     groups_.clear();

@@ -50,7 +50,7 @@ class SetMigrationState : public OperationOn<Device> {
   explicit SetMigrationState(const Napi::CallbackInfo& info)
       : OperationOn(take<Device>(info[0], "device")), state_(uint32Of(info[1], "state")) {}
 
-  int run() { return setMigrationState(*object_, state_, stream_); }
+  Result<> run() { return fromErrno(setMigrationState(*object_, state_, stream_)); }
   Napi::Value result(Napi::Env env) {
     if (stream_ == nullptr) return env.Null();
     return Handle::wrap(env, std::move(stream_));
@@ -69,11 +69,11 @@ class ReadMigrationStream : public OperationOn<MigrationStream> {
   explicit ReadMigrationStream(const Napi::CallbackInfo& info)
       : OperationOn(take<MigrationStream>(info[0], "stream")), buffer_(uint32Of(info[1], "size")) {}
 
-  int run() {
+  Result<> run() {
     const ssize_t count = object_->read(buffer_);
-    if (count < 0) return static_cast<int>(-count);
+    if (count < 0) return Refusal{static_cast<int>(-count)};
     buffer_.resize(static_cast<size_t>(count));
-    return 0;
+    return {};
   }
   Napi::Value result(Napi::Env env) { return bytes(env, buffer_); }
 
@@ -93,11 +93,11 @@ class WriteMigrationStream : public OperationOn<MigrationStream> {
     buffer_.assign(given.begin(), given.end());
   }
 
-  int run() {
+  Result<> run() {
     const ssize_t count = object_->write(buffer_);
-    if (count < 0) return static_cast<int>(-count);
+    if (count < 0) return Refusal{static_cast<int>(-count)};
     taken_ = count;
-    return 0;
+    return {};
   }
   Napi::Value result(Napi::Env env) { return Napi::Number::New(env, static_cast<double>(taken_)); }
 
