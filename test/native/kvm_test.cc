@@ -14,6 +14,7 @@
 
 #include "event/eventfd.h"
 #include "fake_kernel.h"
+#include "granted.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
 #include "kvm/wires.h"
@@ -59,10 +60,7 @@ size_t entriesOf(const FakeKernel& kernel, uint32_t gsi) {
       std::ranges::count_if(kernel.routes, [gsi](const auto& entry) { return entry.gsi == gsi; }));
 }
 
-std::shared_ptr<EventFd> eventFd() {
-  int error = 0;
-  return EventFd::create(0, false, error);
-}
+std::shared_ptr<EventFd> eventFd() { return granted(EventFd::create(0, false)); }
 
 }  // namespace
 
