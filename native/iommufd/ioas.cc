@@ -12,16 +12,16 @@ std::shared_ptr<Ioas> Ioas::allocate(std::shared_ptr<Iommufd> iommufd, int& erro
   return error != 0 ? nullptr : std::make_shared<Ioas>(std::move(iommufd), request.out_ioas_id);
 }
 
-int Ioas::mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
+Result<> Ioas::mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
   uapi::IoasMap request = {0, flags | uapi::kIoasMapFixedIova, id(), 0, address, size, iova};
-  return iommufd()->call(uapi::kIoasMap, request);
+  return fromErrno(iommufd()->call(uapi::kIoasMap, request));
 }
 
 int Ioas::mapFile(int fd, uint64_t start, uint64_t size, uint64_t iova, uint32_t flags) {
   if (!inPages(iova, size)) return EINVAL;
   uapi::IoasMapFile request = {0, flags | uapi::kIoasMapFixedIova, id(), fd, start, size, iova};
   const int error = iommufd()->call(uapi::kIoasMapFile, request);
-  return error != 0 ? error : record(iova, size, nullptr);
+  return error != 0 ? error : record(iova, size, nullptr).error();
 }
 
 int Ioas::copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32_t flags) {
@@ -39,25 +39,22 @@ int Ioas::copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32
   return 0;
 }
 
-int Ioas::unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) {
+Result<uint64_t> Ioas::unmapPages(Forget& forget, uint64_t iova, uint64_t size) {
   // The kernel says ENOENT to that, as where nothing is mapped, and only after it has unmapped what lies before.
-  if (forget.cuts(iova, iova + (size - 1))) return EINVAL;
+  if (forget.cuts(iova, iova + (size - 1))) return Refusal{EINVAL};
   uapi::IoasUnmap request = {0, id(), iova, size};
-  const int error = iommufd()->call(uapi::kIoasUnmap, request);
-  if (error != 0) return error;
-  unmapped = request.length;
+  if (const int error = iommufd()->call(uapi::kIoasUnmap, request); error != 0) return Refusal{error};
   // Mappings are never cut: each one in the range has gone.
   forget.range(iova, iova + (size - 1));
-  return 0;
+  return uint64_t{request.length};
 }
 
-int Ioas::unmapAll(uint64_t& unmapped) {
+Result<uint64_t> Ioas::unmapAll() {
   uapi::IoasUnmap request = {0, id(), 0, UINT64_MAX};
-  return forgetting([&](Forget& forget) {
-    const int error = iommufd()->call(uapi::kIoasUnmap, request);
-    unmapped = error == 0 ? request.length : 0;
-    if (error == 0) forget.all();
-    return error;
+  return forgetting([&](Forget& forget) -> Result<uint64_t> {
+    if (const int error = iommufd()->call(uapi::kIoasUnmap, request); error != 0) return Refusal{error};
+    forget.all();
+    return uint64_t{request.length};
   });
 }
 

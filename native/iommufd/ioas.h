@@ -31,7 +31,7 @@ class Ioas : public IommufdObject, public DmaSpace {
   // IOMMU_IOAS_COPY of what `source` has mapped at `from`.
   int copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32_t flags);
   // IOMMU_IOAS_UNMAP of everything, for which the kernel takes a length that no range can have.
-  int unmapAll(uint64_t& unmapped);
+  Result<uint64_t> unmapAll();
 
   // IOMMU_IOAS_IOVA_RANGES, whatever number there is of them.
   int iovaRanges(std::vector<uapi::IovaRange>& ranges, uint64_t& alignment) const;
@@ -58,8 +58,8 @@ class Ioas : public IommufdObject, public DmaSpace {
   Tables tables();
 
  protected:
-  int mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) override;
-  int unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) override;
+  Result<> mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) override;
+  Result<uint64_t> unmapPages(Forget& forget, uint64_t iova, uint64_t size) override;
 
  private:
   Tables livingTables();

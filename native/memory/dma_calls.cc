@@ -76,8 +76,7 @@ napi_value unmapOne(napi_env env, napi_callback_info info) {
     const auto space = calls.open();
     const uint64_t iova = uint64Of(arguments[0], "iova");
     const uint64_t size = arguments.count > 1 ? sizeOf(arguments[1], "size") : whole(env, exchange.size, kBadSize);
-    const int error = space->unmapRange(iova, size, exchange.unmapped);
-    if (error != 0) throw Failure(error, space->interface().unmap);
+    exchange.unmapped = orThrow(space->unmapRange(iova, size), space->interface().unmap);
     return nullptr;
   });
 }

@@ -98,7 +98,11 @@ class UnmapMemory : public OperationOn<Space> {
         iova_(uint64Of(info[1], "iova")),
         size_(sizeOf(info[2], "size")) {}
 
-  Result<> run() { return fromErrno(this->object_->unmapRange(iova_, size_, unmapped_)); }
+  Result<> run() {
+    const auto unmapped = this->object_->unmapRange(iova_, size_);
+    if (unmapped) unmapped_ = *unmapped;
+    return unmapped;
+  }
   Napi::Value result(Napi::Env env) { return Napi::BigInt::New(env, unmapped_); }
 
  private:
@@ -110,10 +114,8 @@ class UnmapMemory : public OperationOn<Space> {
 // unmapAll(space): the number of bytes that were unmapped.
 template <class Space>
 Napi::Value unmapAll(const Napi::CallbackInfo& info) {
-  uint64_t unmapped = 0;
-  const int error = take<Space>(info[0], "space")->unmapAll(unmapped);
-  if (error != 0) throw Failure(error, Space::kInterface.unmap);
-  return Napi::BigInt::New(info.Env(), unmapped);
+  const auto unmapped = take<Space>(info[0], "space")->unmapAll();
+  return Napi::BigInt::New(info.Env(), orThrow(unmapped, Space::kInterface.unmap));
 }
 
 }  // namespace nodevfio

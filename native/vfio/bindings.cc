@@ -132,9 +132,7 @@ Napi::Value containerUnmapDirty(const Napi::CallbackInfo& info) {
   const uint64_t size = uint64Of(info[2], "size");
   const uint64_t page = uint64Of(info[3], "pageSize");
   auto bitmap = bitmapFor(info.Env(), size, page);
-  uint64_t unmapped = 0;
-  const int error = container->unmapDirty(uint64Of(info[1], "iova"), size, page, bitmap, unmapped);
-  if (error != 0) throw Failure(error, "VFIO_IOMMU_UNMAP_DMA");
+  orThrow(container->unmapDirty(uint64Of(info[1], "iova"), size, page, bitmap), "VFIO_IOMMU_UNMAP_DMA");
   return bytes(info.Env(), bitmap);
 }
 
@@ -298,12 +296,10 @@ std::shared_ptr<File> regionFile(const Napi::Value& value) {
   return take<Device>(value, "file");
 }
 
-std::shared_ptr<RegionMapping> regionMapping(const std::shared_ptr<File>& file, uint64_t offset, uint64_t size,
-                                             int protection, int& error) {
-  if (file->kind() == Kind::kDevice) {
-    return std::static_pointer_cast<Device>(file)->mapping(offset, size, protection, error);
-  }
-  return RegionMapping::create(file->fd(), offset, size, protection, error);
+Result<std::shared_ptr<RegionMapping>> regionMapping(const std::shared_ptr<File>& file, uint64_t offset, uint64_t size,
+                                                     int protection) {
+  if (file->kind() == Kind::kDevice) return std::static_pointer_cast<Device>(file)->mapping(offset, size, protection);
+  return RegionMapping::create(file->fd(), offset, size, protection);
 }
 
 int protectionOf(bool readable, bool writable) { return (readable ? PROT_READ : 0) | (writable ? PROT_WRITE : 0); }
@@ -316,16 +312,15 @@ Napi::Value regionOpen(const Napi::CallbackInfo& info) {
   const auto size = static_cast<uint64_t>(safeInteger(info[2], "size"));
   const bool readable = booleanOf(info[3], "readable");
   const bool writable = booleanOf(info[4], "writable");
-  auto registers = std::make_shared<Registers>(file, fileOffset, size, readable, writable);
+  auto registers =
+      std::make_shared<Registers>(std::make_shared<DescriptorFile>(file, fileOffset), size, readable, writable);
   for (size_t i = 0; i + 1 < areas.size(); i += 2) {
     const auto start = static_cast<uint64_t>(safeInteger(areas[i], "area offset"));
     const auto length = static_cast<uint64_t>(safeInteger(areas[i + 1], "area size"));
-    int error = 0;
-    auto mapping = regionMapping(file, fileOffset + start, length, protectionOf(readable, writable), error);
-    if (mapping == nullptr) throw Failure(error, "mmap");
+    auto mapping = orThrow(regionMapping(file, fileOffset + start, length, protectionOf(readable, writable)), "mmap");
     uint8_t* const base = mapping->address() - start;
     // The mapping of a region smaller than a page is the page; accesses end where the region does.
-    registers->addArea({start, std::min(start + length, size), std::move(mapping), base});
+    registers->addArea({start, std::min(start + length, size), std::move(mapping), base, file});
   }
   return Handle::wrap(info.Env(), std::move(registers));
 }
@@ -340,9 +335,7 @@ Napi::Value regionWindow(const Napi::CallbackInfo& info) {
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   const uint64_t start = offset / page * page;
   const uint64_t end = (offset + length + page - 1) / page * page;
-  int error = 0;
-  std::shared_ptr<Mapping> mapping = GuardedMapping::create(file->fd(), start, end - start, protection, error);
-  if (mapping == nullptr) throw Failure(error, "mmap");
+  auto mapping = orThrow(GuardedMapping::create(file->fd(), start, end - start, protection), "mmap");
   std::shared_ptr<Window> window;
   const auto buffer = Window::wrap(info.Env(), std::move(mapping), offset - start, length, window);
   Handle::from(info[0], "file").lend(window);

@@ -9,41 +9,38 @@
 
 namespace nodevfio {
 
-int Container::mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
+Result<> Container::mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
   uapi::Type1DmaMap request = {sizeof request, flags, address, iova, size};
-  return ioctl(fd(), uapi::kIommuMapDma, &request) != 0 ? errno : 0;
+  return answerOf(ioctl(fd(), uapi::kIommuMapDma, &request));
 }
 
-int Container::unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) {
+Result<uint64_t> Container::unmapPages(Forget& forget, uint64_t iova, uint64_t size) {
   uapi::Type1DmaUnmap request = {sizeof request, 0, iova, size};
-  if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return errno;
-  unmapped = request.size;
-  if (unmapped != 0) forget.range(iova, iova + (unmapped - 1));
-  return 0;
+  if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return refusedNow();
+  if (request.size != 0) forget.range(iova, iova + (request.size - 1));
+  return uint64_t{request.size};
 }
 
-int Container::unmapAll(uint64_t& unmapped) {
-  return forgetting([&](Forget& forget) {
+Result<uint64_t> Container::unmapAll() {
+  return forgetting([&](Forget& forget) -> Result<uint64_t> {
     uapi::Type1DmaUnmap request = {sizeof request, uapi::kDmaUnmapFlagAll, 0, 0};
-    const int error = ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0 ? errno : 0;
-    unmapped = error == 0 ? request.size : 0;
-    if (error == 0) forget.all();
-    return error;
+    if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return refusedNow();
+    forget.all();
+    return uint64_t{request.size};
   });
 }
 
-int Container::unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::span<uint64_t> bitmap,
-                          uint64_t& unmapped) {
+Result<> Container::unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::span<uint64_t> bitmap) {
   struct {
     uapi::Type1DmaUnmap head;
     uapi::Bitmap bitmap;
   } request = {{sizeof request, uapi::kDmaUnmapFlagGetDirtyBitmap, iova, size},
                {pageSize, bitmap.size_bytes(), reinterpret_cast<uint64_t>(bitmap.data())}};
-  return forgetting([&](Forget& forget) {
-    if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return errno;
-    unmapped = request.head.size;
+  return forgetting([&](Forget& forget) -> Result<> {
+    if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return refusedNow();
+    const uint64_t unmapped = request.head.size;
     if (unmapped != 0) forget.range(iova, iova + (unmapped - 1));
-    return 0;
+    return {};
   });
 }
 

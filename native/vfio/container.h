@@ -27,9 +27,9 @@ class Container : public File, public DmaSpace {
   const Interface& interface() const override { return kInterface; }
 
   // Everything at once: VFIO_DMA_UNMAP_FLAG_ALL.
-  int unmapAll(uint64_t& unmapped);
+  Result<uint64_t> unmapAll();
   // Unmaps whole mappings and has the marks of their pages: VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP.
-  int unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::span<uint64_t> bitmap, uint64_t& unmapped);
+  Result<> unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::span<uint64_t> bitmap);
 
   // The IOMMU drivers that may be set, by their extension numbers, the best first.
   using Drivers = std::vector<uint32_t>;
@@ -56,9 +56,9 @@ class Container : public File, public DmaSpace {
   void changed() { changes_.changed(); }
 
  protected:
-  int mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) override;
-  // `unmapped` may be less or more than asked, on type1.
-  int unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) override;
+  Result<> mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) override;
+  // It may be less or more than asked, on type1.
+  Result<uint64_t> unmapPages(Forget& forget, uint64_t iova, uint64_t size) override;
 
  private:
   int setIommu(const Drivers& drivers);

@@ -48,7 +48,7 @@ class Device : public File {
 
   // The mapping of a range of the device's file, shared by every environment that asks for the same range, with one
   // more region to show it.
-  std::shared_ptr<RegionMapping> mapping(uint64_t offset, uint64_t size, int protection, int& error);
+  Result<std::shared_ptr<RegionMapping>> mapping(uint64_t offset, uint64_t size, int protection);
 
  private:
   void noteGroup(const std::shared_ptr<Ioas>& ioas);
