@@ -5,26 +5,17 @@
 
 namespace nodevfio {
 
-namespace {
-
-Result<size_t> counted(ssize_t answer) {
-  if (answer < 0) return refusedNow();
-  return static_cast<size_t>(answer);
-}
-
-}  // namespace
-
 const RegisterFile::Calls& DescriptorFile::calls() const {
   static constexpr Calls kCalls = {"pread", "pwrite"};
   return kCalls;
 }
 
 Result<size_t> DescriptorFile::read(uint64_t offset, std::span<uint8_t> bytes) {
-  return counted(pread(file_->fd(), bytes.data(), bytes.size(), static_cast<off_t>(start_ + offset)));
+  return countOf(pread(file_->fd(), bytes.data(), bytes.size(), static_cast<off_t>(start_ + offset)));
 }
 
 Result<size_t> DescriptorFile::write(uint64_t offset, std::span<const uint8_t> bytes) {
-  return counted(pwrite(file_->fd(), bytes.data(), bytes.size(), static_cast<off_t>(start_ + offset)));
+  return countOf(pwrite(file_->fd(), bytes.data(), bytes.size(), static_cast<off_t>(start_ + offset)));
 }
 
 }  // namespace nodevfio

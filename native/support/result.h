@@ -2,6 +2,8 @@
 // with the errno. Knows nothing of Node-API, where a refusal becomes an exception (support/failure.h).
 #pragma once
 
+#include <sys/types.h>
+
 #include <cerrno>
 #include <concepts>
 #include <type_traits>
@@ -70,6 +72,12 @@ template <std::signed_integral Answer>
 Result<Answer> answerOf(Answer answer, const char* syscall = nullptr) {
   if (answer < 0) return refusedNow(syscall);
   return answer;
+}
+
+// How many bytes a read or a write of libc's was of.
+inline Result<size_t> countOf(ssize_t count) {
+  if (count < 0) return refusedNow();
+  return static_cast<size_t>(count);
 }
 
 // From a function that gives the errno itself, or 0.

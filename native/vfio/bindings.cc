@@ -39,7 +39,7 @@ std::vector<uint8_t> queryWithCapabilities(int fd, unsigned long request, Reques
   head.argsz = sizeof head;
   memcpy(buffer.data(), &head, sizeof head);
   for (;;) {
-    if (ioctl(fd, request, buffer.data()) != 0) throw Failure(errno, syscall);
+    orThrow(answerOf(ioctl(fd, request, buffer.data())), syscall);
     uint32_t wanted = 0;
     memcpy(&wanted, buffer.data(), sizeof wanted);
     if (wanted <= buffer.size()) return buffer;
@@ -53,8 +53,7 @@ std::vector<uint8_t> queryWithCapabilities(int fd, unsigned long request, Reques
 
 Napi::Value containerOpen(const Napi::CallbackInfo& info) {
   const std::string path = stringOf(info[0], "path");
-  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) throw Failure(errno, "open");
+  const int fd = orThrow(answerOf(open(path.c_str(), O_RDWR | O_CLOEXEC)), "open");
   return Handle::wrap(info.Env(), std::make_shared<Container>(fd));
 }
 
@@ -62,16 +61,14 @@ Napi::Value containerOpen(const Napi::CallbackInfo& info) {
 Napi::Value containerFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
   // Answers only on a container, and changes nothing.
-  const int version = ioctl(fd, uapi::kGetApiVersion);
-  if (version < 0) throw Failure(errno, "VFIO_GET_API_VERSION");
+  orThrow(answerOf(ioctl(fd, uapi::kGetApiVersion)), "VFIO_GET_API_VERSION");
   return Handle::wrap(info.Env(), std::make_shared<Container>(fd, uint32Of(info[1], "iommu")));
 }
 
 Napi::Value containerCheckExtension(const Napi::CallbackInfo& info) {
-  const int answer =
-      ioctl(take<Container>(info[0], "container")->fd(), uapi::kCheckExtension, uint32Of(info[1], "extension"));
-  if (answer < 0) throw Failure(errno, "VFIO_CHECK_EXTENSION");
-  return Napi::Number::New(info.Env(), answer);
+  const auto container = take<Container>(info[0], "container");
+  const auto answer = answerOf(ioctl(container->fd(), uapi::kCheckExtension, uint32Of(info[1], "extension")));
+  return Napi::Number::New(info.Env(), orThrow(answer, "VFIO_CHECK_EXTENSION"));
 }
 
 // containerChanges(container): see Container::changes, as an ArrayBuffer of one 32-bit count.
@@ -97,7 +94,7 @@ Napi::Value containerDirtyPages(const Napi::CallbackInfo& info) {
   if ((request.flags & uapi::kDirtyGetBitmap) != 0) {
     throw Napi::RangeError::New(info.Env(), "flags must be start or stop");
   }
-  if (ioctl(container->fd(), uapi::kIommuDirtyPages, &request) != 0) throw Failure(errno, "VFIO_IOMMU_DIRTY_PAGES");
+  orThrow(answerOf(ioctl(container->fd(), uapi::kIommuDirtyPages, &request)), "VFIO_IOMMU_DIRTY_PAGES");
   return undefined(info);
 }
 
@@ -122,7 +119,7 @@ Napi::Value containerDirtyBitmap(const Napi::CallbackInfo& info) {
     uapi::Type1DirtyBitmapGet get;
   } request = {{sizeof request, uapi::kDirtyGetBitmap},
                {iova, size, {page, bitmap.size() * sizeof(uint64_t), reinterpret_cast<uint64_t>(bitmap.data())}}};
-  if (ioctl(container->fd(), uapi::kIommuDirtyPages, &request) != 0) throw Failure(errno, "VFIO_IOMMU_DIRTY_PAGES");
+  orThrow(answerOf(ioctl(container->fd(), uapi::kIommuDirtyPages, &request)), "VFIO_IOMMU_DIRTY_PAGES");
   return bytes(info.Env(), bitmap);
 }
 
@@ -139,17 +136,13 @@ Napi::Value containerUnmapDirty(const Napi::CallbackInfo& info) {
 // -- group --
 
 Napi::Value groupOpen(const Napi::CallbackInfo& info) {
-  int error = 0;
-  auto group = Group::open(stringOf(info[0], "path"), error);
-  if (group == nullptr) throw Failure(error, "open");
-  return Handle::wrap(info.Env(), std::move(group));
+  return Handle::wrap(info.Env(), orThrow(Group::open(stringOf(info[0], "path")), "open"));
 }
 
 Napi::Value groupGetStatus(const Napi::CallbackInfo& info) {
   uapi::GroupStatus status = {sizeof status, 0};
-  if (ioctl(take<Group>(info[0], "group")->fd(), uapi::kGroupGetStatus, &status) != 0) {
-    throw Failure(errno, "VFIO_GROUP_GET_STATUS");
-  }
+  const auto group = take<Group>(info[0], "group");
+  orThrow(answerOf(ioctl(group->fd(), uapi::kGroupGetStatus, &status)), "VFIO_GROUP_GET_STATUS");
   return Napi::Number::New(info.Env(), status.flags);
 }
 
@@ -158,10 +151,8 @@ Napi::Value groupGetStatus(const Napi::CallbackInfo& info) {
 Napi::Value groupSetContainer(const Napi::CallbackInfo& info) {
   Container::Drivers drivers;
   for (const Napi::Value& driver : elementsOf(info[2], "drivers")) drivers.push_back(uint32Of(driver, "driver"));
-  const char* failed = nullptr;
   const auto group = take<Group>(info[0], "group");
-  const int error = group->attach(take<Container>(info[1], "container"), drivers, failed);
-  if (error != 0) throw Failure(error, failed);
+  orThrow(group->attach(take<Container>(info[1], "container"), drivers), "VFIO_GROUP_SET_CONTAINER");
   return undefined(info);
 }
 
@@ -205,7 +196,7 @@ Napi::Value deviceFromFd(const Napi::CallbackInfo& info) {
   if (!info[1].IsNull()) owner = take<Group>(info[1], "owner");
   uapi::DeviceInfo answer = {};
   answer.argsz = sizeof answer;
-  if (ioctl(fd, uapi::kDeviceGetInfo, &answer) != 0) throw Failure(errno, "VFIO_DEVICE_GET_INFO");
+  orThrow(answerOf(ioctl(fd, uapi::kDeviceGetInfo, &answer)), "VFIO_DEVICE_GET_INFO");
   return Handle::wrap(info.Env(), std::make_shared<Device>(fd, std::move(owner)));
 }
 
@@ -226,7 +217,7 @@ Napi::Value deviceGetRegionInfo(const Napi::CallbackInfo& info) {
 Napi::Value deviceGetIrqInfo(const Napi::CallbackInfo& info) {
   const auto device = take<Device>(info[0], "device");
   uapi::IrqInfo request = {sizeof request, 0, uint32Of(info[1], "index"), 0};
-  if (ioctl(device->fd(), uapi::kDeviceGetIrqInfo, &request) != 0) throw Failure(errno, "VFIO_DEVICE_GET_IRQ_INFO");
+  orThrow(answerOf(ioctl(device->fd(), uapi::kDeviceGetIrqInfo, &request)), "VFIO_DEVICE_GET_IRQ_INFO");
   return bytes(info.Env(), &request, sizeof request);
 }
 
@@ -261,10 +252,9 @@ Napi::Value deviceSetIrqs(const Napi::CallbackInfo& info) {
   uapi::IrqSet sized = head;
   sized.argsz = static_cast<uint32_t>(buffer.size());
   memcpy(buffer.data(), &sized, sizeof sized);
-  const int answer = ioctl(device->fd(), uapi::kDeviceSetIrqs, buffer.data());
-  if (answer < 0) throw Failure(errno, "VFIO_DEVICE_SET_IRQS");
+  const auto answer = answerOf(ioctl(device->fd(), uapi::kDeviceSetIrqs, buffer.data()));
   // Above 0 it is the number of vectors that the host can spare, and none was enabled.
-  return Napi::Number::New(info.Env(), answer);
+  return Napi::Number::New(info.Env(), orThrow(answer, "VFIO_DEVICE_SET_IRQS"));
 }
 
 // deviceIoeventfd(device, offset, width, data, eventfd): an eventfd's signal becomes a write at `offset` of the
@@ -272,10 +262,8 @@ Napi::Value deviceSetIrqs(const Napi::CallbackInfo& info) {
 Napi::Value deviceIoeventfd(const Napi::CallbackInfo& info) {
   const IoeventfdWrite write = {static_cast<uint64_t>(safeInteger(info[1], "offset")), uint32Of(info[2], "width"),
                                 uint64Of(info[3], "data")};
-  int error = 0;
-  auto made = DeviceIoeventfd::create(take<Device>(info[0], "device"), take<EventFd>(info[4], "eventfd"), write, error);
-  if (made == nullptr) throw Failure(error, "VFIO_DEVICE_IOEVENTFD");
-  return Handle::wrap(info.Env(), std::move(made));
+  auto made = DeviceIoeventfd::create(take<Device>(info[0], "device"), take<EventFd>(info[4], "eventfd"), write);
+  return Handle::wrap(info.Env(), orThrow(std::move(made), "VFIO_DEVICE_IOEVENTFD"));
 }
 
 class Reset : public OperationOn<Device> {

@@ -44,17 +44,15 @@ Result<> Container::unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, 
   });
 }
 
-int Container::join(int group, const Drivers& drivers, const char*& syscall) {
+Result<> Container::join(int group, const Drivers& drivers) {
   const std::lock_guard lock(joining_);
-  syscall = "VFIO_GROUP_SET_CONTAINER";
   int32_t own = fd();
-  if (ioctl(group, uapi::kGroupSetContainer, &own) != 0) return errno;
+  if (ioctl(group, uapi::kGroupSetContainer, &own) != 0) return refusedNow("VFIO_GROUP_SET_CONTAINER");
   changed();
-  if (iommu() != 0 || drivers.empty()) return 0;
-  syscall = "VFIO_SET_IOMMU";
-  const int error = setIommu(drivers);
-  if (error != 0 && ioctl(group, uapi::kGroupUnsetContainer) == 0) changed();
-  return error;
+  if (iommu() != 0 || drivers.empty()) return {};
+  const auto set = setIommu(drivers);
+  if (!set && ioctl(group, uapi::kGroupUnsetContainer) == 0) changed();
+  return set;
 }
 
 void Container::left() {
@@ -67,15 +65,16 @@ void Container::left() {
   forgetAll();
 }
 
-int Container::setIommu(const Drivers& drivers) {
+Result<> Container::setIommu(const Drivers& drivers) {
+  constexpr const char* kCall = "VFIO_SET_IOMMU";
   for (const uint32_t driver : drivers) {
     if (ioctl(fd(), uapi::kCheckExtension, driver) <= 0) continue;
-    if (ioctl(fd(), uapi::kSetIommu, driver) != 0) return errno;
+    if (ioctl(fd(), uapi::kSetIommu, driver) != 0) return refusedNow(kCall);
     iommu_.store(driver, std::memory_order_release);
     changed();
-    return 0;
+    return {};
   }
-  return EOPNOTSUPP;
+  return Refusal{EOPNOTSUPP, kCall};
 }
 
 }  // namespace nodevfio

@@ -128,15 +128,12 @@ TEST_CASE("Device: its owner is held until its file is closed") {
 }
 
 TEST_CASE("Group::open: one object per path while somebody holds it") {
-  int error = -1;
-  auto group = Group::open("/dev/null", error);
-  REQUIRE(group != nullptr);
-  CHECK(error == 0);
-  CHECK(Group::open("/dev/null", error) == group);
+  auto group = granted(Group::open("/dev/null"));
+  CHECK(granted(Group::open("/dev/null")) == group);
   const std::weak_ptr<Group> watched = group;
   group.reset();
   CHECK(watched.expired());
-  CHECK(Group::open("/dev/null", error) != nullptr);
+  CHECK(granted(Group::open("/dev/null")) != nullptr);
 }
 
 TEST_CASE("Group::open: threads that open and let go of one group share it, and none of them waits for ever") {
@@ -147,38 +144,31 @@ TEST_CASE("Group::open: threads that open and let go of one group share it, and 
   for (size_t i = 0; i < kThreads; ++i) {
     threads.emplace_back([&wrong] {
       for (int round = 0; round < 2000; ++round) {
-        int error = 0;
-        const auto group = Group::open("/dev/zero", error);
-        if (group == nullptr) {
+        const auto group = Group::open("/dev/zero");
+        if (!group) {
           ++wrong;
           continue;
         }
-        const auto again = Group::open("/dev/zero", error);
-        if (again != group) ++wrong;
+        const auto again = Group::open("/dev/zero");
+        if (*again != *group) ++wrong;
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
   CHECK(wrong == 0);
-  int error = 0;
-  CHECK(Group::open("/dev/zero", error) != nullptr);
+  CHECK(granted(Group::open("/dev/zero")) != nullptr);
 }
 
 TEST_CASE("Group::open: what cannot be opened is an errno, and leaves nothing behind") {
-  int error = 0;
-  CHECK(Group::open("/dev/vfio/no-such-group", error) == nullptr);
-  CHECK(error == ENOENT);
-  CHECK(Group::open("/dev/vfio/no-such-group", error) == nullptr);
-  CHECK(error == ENOENT);
+  CHECK(Group::open("/dev/vfio/no-such-group").error() == ENOENT);
+  CHECK(Group::open("/dev/vfio/no-such-group").error() == ENOENT);
 }
 
 TEST_CASE("Group::attach: a file that is no group says ENOTTY and stays without a container") {
-  int error = 0;
-  const auto group = Group::open("/dev/null", error);
-  REQUIRE(group != nullptr);
+  const auto group = granted(Group::open("/dev/null"));
   const auto container = std::make_shared<Container>(-1);
-  const char* failed = nullptr;
-  CHECK(group->attach(container, {3, 1}, failed) == ENOTTY);
-  CHECK(std::string(failed) == "VFIO_GROUP_SET_CONTAINER");
+  const auto attached = group->attach(container, {3, 1});
+  CHECK(attached.error() == ENOTTY);
+  CHECK(std::string(attached.refusal().syscall) == "VFIO_GROUP_SET_CONTAINER");
   CHECK(group->container() == nullptr);
 }
