@@ -252,6 +252,19 @@ export function unsafeInterrupts({ hypervisor, architecture }: Machine, module: 
   return `${why}: interrupt remapping is off. See intremap= on the kernel command line, and the firmware. ${accept}`
 }
 
+/** What to do where the kernel has no bus numbers or no address space for virtual functions (ENOMEM). */
+export function noRoomForVfs(machine: Machine): string {
+  const { architecture, hypervisor } = machine
+  const why =
+    'The kernel found no address space or no bus numbers for the virtual functions (dmesg says which: "not enough MMIO resources", or a bus "out of range")'
+  if (hypervisor !== null && hypervisor !== 'xen-dom0')
+    return `${why}. The virtual machine's administrator must give the device's port more of both.`
+  // The kernel knows pci=assign-busses on x86 only; elsewhere the firmware or the device tree decides.
+  if (architecture === 'x86' || architecture === null)
+    return `${why}. Enable SR-IOV and, for address space, Above 4G Decoding in the firmware. If that does not help, ${addKernelParameter(machine, architecture === null ? 'pci=realloc' : 'pci=realloc,assign-busses')}.`
+  return `${why}. Enable SR-IOV in the firmware, or ${addKernelParameter(machine, 'pci=realloc')}.`
+}
+
 /** How a module is loaded, once and for every boot. */
 export function loadModule({ container, distribution }: Machine, name: string): string {
   if (container) return `Load ${name} on the host, outside this container: modprobe ${name}`

@@ -2,7 +2,7 @@
 
 import test, { type ExecutionContext } from 'ava'
 import { type Machine, readMachine } from '../../../ts/host/machine.js'
-import { addKernelParameter, noGroup, noIommu, noKvmNode } from '../../../ts/host/remedies.js'
+import { addKernelParameter, noGroup, noIommu, noKvmNode, noRoomForVfs } from '../../../ts/host/remedies.js'
 import { SysfsTree } from './fixture.js'
 
 const INTEL = 'processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu vme vmx'
@@ -296,4 +296,20 @@ test('a machine of which nothing can be read is told where to look', (t) => {
 test('a processor list of megabytes is read at its start alone', (t) => {
   const machine = machineOf(t, { 'proc/cpuinfo': `${AMD}\n\n`.repeat(40_000) })
   t.is(machine.processor, 'amd')
+})
+
+test('no room for virtual functions: the firmware, the kernel or the administrator, whichever can give it', (t) => {
+  const pc = noRoomForVfs(
+    machineOf(t, { 'proc/cpuinfo': INTEL, 'etc/debian_version': '', 'etc/default/grub': '' }),
+  )
+  t.regex(pc, /Above 4G Decoding.*pci=realloc,assign-busses/)
+  // assign-busses is x86's alone.
+  const arm = noRoomForVfs(machineOf(t, { 'proc/cpuinfo': ARM }))
+  t.regex(arm, /pci=realloc/)
+  t.notRegex(arm, /assign-busses|4G/)
+  const guest = noRoomForVfs(
+    machineOf(t, { 'proc/cpuinfo': GUEST, ...dmi('QEMU', 'Standard PC (Q35 + ICH9, 2009)') }),
+  )
+  t.regex(guest, /administrator/)
+  t.notRegex(guest, /firmware|pci=/)
 })

@@ -176,6 +176,32 @@ changeTest('a network that is up is a warning', async (t, { tree, options }) => 
   t.deepEqual(warnings, ['eth0 is up (0000:00:13.0): the host would lose it'])
 })
 
+changeTest('of class 06 only what leads to another bus is a bridge', async (t, { tree, options }) => {
+  const NVSWITCH = '0000:05:00.0'
+  tree.pci(NVSWITCH, { class: '0x068000', vendor: '0x10de', driver: 'nvidia', group: 15 })
+  t.deepEqual(plan({ kind: 'bind', device: NVSWITCH }, options).refusals, [])
+  tree.pci('0000:05:01.0', { class: '0x060400', driver: 'pcieport', group: 15 })
+  const { devices } = plan({ kind: 'bind', device: NVSWITCH, group: true }, options)
+  t.deepEqual(devices, [NVSWITCH])
+})
+
+changeTest(
+  'a virtual function of an NVIDIA GPU is warned of before it goes to vfio-pci',
+  async (t, { tree, options }) => {
+    const [PF, VF] = ['0000:41:00.0', '0000:41:00.4']
+    tree.pci(PF, { class: '0x030200', vendor: '0x10de', driver: 'nvidia', group: 41 })
+    const path = tree.pci(VF, { class: '0x030200', vendor: '0x10de', driver: 'nvidia', group: 42 })
+    tree.link(`${path}/physfn`, `devices/pci0000:00/${PF}`)
+    const { warnings } = plan({ kind: 'bind', device: VF }, options)
+    t.is(warnings.length, 1)
+    t.regex(warnings[0]!, /0000:41:00\.4 is a virtual function of an NVIDIA GPU.*vfio-pci.*vfio vgpu/)
+    // The GPU itself, and a function of another maker.
+    t.deepEqual(plan({ kind: 'bind', device: PF }, options).warnings, [])
+    tree.file(`${path}/vendor`, '0x8086')
+    t.deepEqual(plan({ kind: 'bind', device: VF }, options).warnings, [])
+  },
+)
+
 changeTest('what is no candidate is refused with the remedy', async (t, { tree, options }) => {
   tree.pci('0000:00:1c.0', { class: '0x060400', driver: 'pcieport', group: 8 })
   tree.pci('0000:00:02.0', {})
@@ -331,6 +357,22 @@ changeTest('later changes of the same device are undone first', async (t, { opti
   const gone = await t.throwsAsync(undo(first.id!, options), { instanceOf: VfioError })
   t.is(gone.remedy, `These can be undone: ${other.id!}`)
 })
+
+changeTest(
+  'a signal that is aborted already is the error, and nothing is written',
+  async (t, { options, photograph }) => {
+    const before = photograph()
+    const planned = plan({ kind: 'bind', device: NVME }, options)
+    const aborted = await t.throwsAsync(apply(planned, { ...options, signal: AbortSignal.abort() }), {
+      any: true,
+    })
+    t.is((aborted as Error | undefined)?.name, 'AbortError')
+    const reason = new Error('not now')
+    t.is(await t.throwsAsync(apply(planned, { ...options, signal: AbortSignal.abort(reason) })), reason)
+    t.deepEqual(photograph(), before)
+    t.deepEqual(listChanges(options), [])
+  },
+)
 
 changeTest('an abort ends a change between two steps', async (t, { options, photograph }) => {
   const before = photograph()

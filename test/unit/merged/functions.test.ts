@@ -157,7 +157,7 @@ for (const driver of ['i915', 'xe'])
 for (const [code, remedy] of [
   ['EBUSY', /set the number to 0 first/],
   ['ENOENT', /cannot make virtual functions/],
-  ['ENOMEM', /pci=assign-busses/],
+  ['ENOMEM', /SR-IOV.*pci=realloc/],
 ] as const) {
   changeTest(
     `a kernel that answers ${code} to sriov_numvfs is explained, and autoprobe is as before`,

@@ -130,7 +130,9 @@ function forget(journal: Journal): void {
  * @throws TypeError if `plan` is no plan
  * @throws VfioError, before anything was written: EBUSY if the change is refused (`in-use`, `change-refused`), or
  * not everything that may use its devices could be looked at (`unseen`), another one is under way (`change-locked`) or was cut short (`change-interrupted`); EINVAL if the host is not as planned (`host-differs`)
- * @throws ChangeError if a step failed; what had been done was taken back, unless the error says otherwise
+ * @throws ChangeError if a step failed, or `signal` was aborted after the first one; what had been done was undone, unless
+ * the error says otherwise
+ * @throws the `reason` of `signal` (an `AbortError` unless you gave another) if it was aborted before the first step
  */
 export async function apply(plan: Plan, options: ApplyOptions = {}): Promise<AppliedChange> {
   checkPlan(plan)
@@ -184,7 +186,7 @@ export async function apply(plan: Plan, options: ApplyOptions = {}): Promise<App
       }
       journal.applied()
     } catch (error) {
-      const cause = error instanceof VfioError ? withRemedy(error) : error
+      const cause = error instanceof VfioError ? withRemedy(error, options) : error
       // What sleeps in the kernel holds the device: no other write would get through.
       const stuck = error instanceof VfioError && error.errno === ETIMEDOUT
       const step = steps[index]

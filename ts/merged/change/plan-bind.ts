@@ -5,7 +5,7 @@ import { bindSteps, releaseSteps } from '../../host/bind.js'
 import { isVfioMember, readIommuGroup } from '../../host/groups.js'
 import { hostDrivers, isHolder } from '../../host/host-driver.js'
 import { readModule } from '../../host/modules.js'
-import { type PciDevice, readPciDevice } from '../../host/pci.js'
+import { isPciBridge, type PciDevice, readPciDevice } from '../../host/pci.js'
 import { ANY } from '../../host/step.js'
 import { listNames, readText } from '../../host/sysfs.js'
 import { chooseVfioDriver } from '../../host/vfio-driver.js'
@@ -18,8 +18,17 @@ import type { ChangeOptions, HostChange } from './types.js'
 type Bind = Extract<HostChange, { kind: 'bind' }>
 type Unbind = Extract<HostChange, { kind: 'unbind' }>
 
-const CLASS_BRIDGE = 0x06
-const isBridge = ({ class: code }: PciDevice): boolean => code >>> 16 === CLASS_BRIDGE
+const isBridge = ({ sysfsPath, class: code }: PciDevice): boolean => isPciBridge(sysfsPath, code)
+
+const NVIDIA = 0x10de
+
+/** A virtual function of an NVIDIA GPU is a vGPU only while it stays with NVIDIA's own driver. */
+function warnOfStray({ address, vendor, physfn }: PciDevice, driver: string, told: Remarks): void {
+  if (vendor === NVIDIA && physfn !== null && driver.includes('vfio'))
+    told.warnings.push(
+      `${address} is a virtual function of an NVIDIA GPU: on ${driver} it is not a vGPU, and of no use to a guest; vfio vgpu ${address} TYPE makes it one on the driver nvidia`,
+    )
+}
 
 /** What driverctl reads when the device appears. */
 export function driverctlFile(address: string, options: ChangeOptions): string {
@@ -106,6 +115,7 @@ export function planBind(asked: Bind, options: ChangeOptions): Draft<Bind> {
     if (each.driver !== driver) {
       refuseRelease(each, told)
       refuseDriver(driver, each, told, options)
+      warnOfStray(each, driver, told)
       released.push(each.sysfsPath)
     }
     if (!persist) return own

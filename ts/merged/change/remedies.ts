@@ -2,13 +2,18 @@
 
 import { basename } from 'node:path'
 import type { VfioError } from '../../errors.js'
+import { type Machine, readMachine } from '../../host/machine.js'
+import { noRoomForVfs } from '../../host/remedies.js'
+import type { HostOptions } from '../../host/sysfs.js'
 
-const KNOWN: Readonly<Record<string, string>> = {
+/** A sentence, or one that depends on the machine. */
+type Remedy = string | ((machine: Machine) => string)
+
+const KNOWN: Readonly<Record<string, Remedy>> = {
   'sriov_numvfs EBUSY': 'The device already has virtual functions; set the number to 0 first.',
   'sriov_numvfs ENOENT': "The physical function's driver cannot make virtual functions, or it has no driver.",
   'sriov_numvfs ERANGE': 'The device supports fewer virtual functions: see sriov_totalvfs.',
-  'sriov_numvfs ENOMEM':
-    'The bus has no numbers or no address space left for them: enable SR-IOV in the firmware, or boot with pci=assign-busses,realloc.',
+  'sriov_numvfs ENOMEM': noRoomForVfs,
   'sriov_numvfs EINVAL':
     'The driver does not support this number of virtual functions: see its documentation and dmesg.',
   'sriov_numvfs EPERM':
@@ -27,15 +32,18 @@ const KNOWN: Readonly<Record<string, string>> = {
   'current_vgpu_type EINVAL': 'The virtual function cannot become that type now: see creatable_vgpu_types.',
 }
 
+const remedyOf = (remedy: Remedy | undefined, options: HostOptions): string | undefined =>
+  typeof remedy === 'function' ? remedy(readMachine(options)) : remedy
+
 /** The same error, with what to do about it. */
-export function withRemedy(error: VfioError): VfioError {
+export function withRemedy(error: VfioError, options: HostOptions = {}): VfioError {
   const { code, subject = '', remedy } = error
   if (remedy !== undefined) return error
+  const known = remedyOf(KNOWN[`${basename(subject)} ${code}`], options)
   if (code === 'EACCES' || code === 'EPERM') {
-    const special = KNOWN[`${basename(subject)} ${code}`]
     return error.with({
       reason: 'permission',
-      remedy: special ?? 'Only root can change the host: run it as root.',
+      remedy: known ?? 'Only root can change the host: run it as root.',
     })
   }
   if (code === 'EROFS')
@@ -43,6 +51,5 @@ export function withRemedy(error: VfioError): VfioError {
       reason: 'permission',
       remedy: 'sysfs is mounted read-only here, as in a container: change the host from outside.',
     })
-  const known = KNOWN[`${basename(subject)} ${code}`]
   return known === undefined ? error : error.with({ remedy: known })
 }
