@@ -2,12 +2,12 @@
 // whole run has beside its figures.
 import { benchAddon } from './addon.js'
 import type { Distribution } from './latency.js'
-import type { Measure, Row as MeasuredRow } from '../ts/bench/harness.js'
-import { type Loop, perTurn as perTurnOf } from '../ts/bench/work.js'
+import type { Measure, Row as MeasuredRow } from '../ts/measure/harness.js'
+import { type Loop, perTurn as perTurnOf } from '../ts/measure/work.js'
 
-export { compare, compareSeveral, type Unmeasured, unmeasured } from '../ts/bench/harness.js'
-export type { Beside, Measure, Spread } from '../ts/bench/harness.js'
-export { median } from '../ts/bench/statistics.js'
+export { compare, compareSeveral, type Unmeasured, unmeasured } from '../ts/measure/harness.js'
+export type { Beside, Measure, Spread } from '../ts/measure/harness.js'
+export { median } from '../ts/measure/statistics.js'
 
 export interface Row extends MeasuredRow {
   /** Of a latency: how all its times are spread. */

@@ -4,7 +4,7 @@ import { closeSync, openSync, writeSync } from 'node:fs'
 
 import { type Row, type Unmeasured, compareSeveral, unmeasured } from './harness.js'
 import { type Buckets, Histogram } from './histogram.js'
-import type { Samples } from '../ts/bench/work.js'
+import type { Samples } from '../ts/measure/work.js'
 
 const PERCENTILES = [
   ['', 0.5],

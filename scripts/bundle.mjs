@@ -33,7 +33,7 @@ const SHARED = {
   pci: 'pci',
 }
 /** What the commands load, they load as they need it. */
-const AS_NEEDED = ['cli', 'bench']
+const AS_NEEDED = ['cli', 'measure']
 
 const shared = (file) => {
   const path = relative(DIST, file)
