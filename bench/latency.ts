@@ -26,12 +26,6 @@ export interface Latency {
   runs?: number
 }
 
-/** How all times of a row are spread, those of every run, in the row's unit. */
-export interface Distribution {
-  ours: Buckets
-  limit: Buckets
-}
-
 type Side = 'ours' | 'limit' | 'peer'
 
 let raw: number | undefined
