@@ -10,7 +10,7 @@ import { rollup } from 'rollup'
 
 const DIST = 'dist'
 const names = ['index', 'host/index', 'kvm/index', 'merged/index', 'cli/main']
-const separate = readdirSync(DIST, { recursive: true })
+const separate = readdirSync(DIST, { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.js'))
   .map((name) => join(DIST, name))
 
