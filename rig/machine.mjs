@@ -67,6 +67,7 @@ const SRIOV_DEVICES = {
 /**
  * The devices of a machine, by name. Behind a conventional bridge a device's requests carry the bridge's address, which
  * QEMU's virtio-iommu does not know: the kernel then gives up on that IOMMU for all devices.
+ * @param {{ iommu?: string, sriov?: boolean }} machine
  */
 export const devicesOf = ({ iommu, sriov }) => {
   const all = Object.entries(sriov ? { ...DEVICES, ...SRIOV_DEVICES } : DEVICES)

@@ -140,6 +140,8 @@ const inRig = async (args, machine, timeout, line) => {
 /**
  * Runs jobs `{ id, cwd, file, titles, env }`: `file` is the compiled test below `cwd`, and without `titles` all of its tests run. `machine`
  * is one of machines.mjs; without it they run here. Calls `told(id, outcome)` as each ends, and resolves to a Map of them.
+ * @param {{ id: string, cwd: string, file: string, titles?: string[], env?: object }[]} jobs
+ * @param {{ machine?: import('./machines.mjs').Machine, told?: (id: string, outcome: Outcome) => void, patience?: number }} options
  */
 export const runBatch = async (jobs, { machine, told, patience } = {}) => {
   const seconds = patience ?? (machine === undefined ? PATIENCE.host : PATIENCE.rig)
