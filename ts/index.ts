@@ -21,7 +21,7 @@ export type {
   ZpciFunctionPath,
   ZpciGroup,
   ZpciUtilityString,
-} from './device/info.js'
+} from './uapi/vfio/device-info.js'
 export type { DeviceCondition } from './device/condition.js'
 export type { IrqName, PciIrqName, PciRegionName } from './device/names.js'
 export { DeviceIoeventfd, type IoeventfdOptions } from './device/ioeventfd.js'
@@ -40,7 +40,7 @@ export {
 } from './device/hot-reset.js'
 export { DeviceGfx, type GfxPlaneKinds } from './device/gfx/gfx.js'
 export { GfxEdid } from './device/gfx/edid.js'
-export type { DmabufPlane, GfxPlane, GfxPlaneType, RegionPlane } from './device/gfx/plane.js'
+export type { DmabufPlane, GfxPlane, GfxPlaneType, RegionPlane } from './uapi/vfio/gfx-plane.js'
 export { type PollOptions, Region, type RegionCounters } from './device/region.js'
 export {
   type EnableOptions,

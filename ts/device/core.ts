@@ -3,7 +3,7 @@
 import { EOPNOTSUPP, VfioError } from '../errors.js'
 import type { DeviceBackend, KernelDevice } from './backend.js'
 import type { DeviceCondition } from './condition.js'
-import type { DeviceInfo } from './info.js'
+import type { DeviceInfo } from '../uapi/vfio/device-info.js'
 
 /** A device, as its parts see it. */
 export interface DeviceCore {
