@@ -32,12 +32,8 @@ export { LowPower } from './device/features/low-power.js'
 export { DeviceMigration, type PrecopyOptions, type SaveOptions } from './device/migration/migration.js'
 export type { MigrationCapabilities, MigrationState } from './device/migration/states.js'
 export { MigrationStream, type PrecopyInfo } from './device/migration/stream.js'
-export {
-  type GroupDependent,
-  HotReset,
-  type HotResetInfo,
-  type IommufdDependent,
-} from './device/hot-reset.js'
+export { HotReset } from './device/hot-reset.js'
+export type { GroupDependent, HotResetInfo, IommufdDependent } from './uapi/vfio/hot-reset.js'
 export { DeviceGfx, type GfxPlaneKinds } from './device/gfx/gfx.js'
 export { GfxEdid } from './device/gfx/edid.js'
 export type { DmabufPlane, GfxPlane, GfxPlaneType, RegionPlane } from './uapi/vfio/gfx-plane.js'

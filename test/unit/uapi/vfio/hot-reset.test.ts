@@ -2,7 +2,7 @@
 import test from 'ava'
 
 import { decodePlane } from '../../../../ts/uapi/vfio/gfx-plane.js'
-import { decodeHotResetInfo } from '../../../../ts/device/hot-reset.js'
+import { decodeHotResetInfo } from '../../../../ts/uapi/vfio/hot-reset.js'
 
 const DEV_ID = 1
 const DEV_ID_OWNED = 2
