@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module'
 
 import { ROOT } from './limits.js'
-import type { BenchAddon } from '../ts/bench/tools.js'
+import type { BenchAddon } from '../ts/measure/addon.js'
 
 interface Addon extends BenchAddon {
   /** Bytes in use in the C heap. */

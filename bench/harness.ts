@@ -1,13 +1,19 @@
 // What rows are made with here: the harness of `vfio bench`, the clock of the benchmarks' own addon, and what a row of a
 // whole run has beside its figures.
 import { benchAddon } from './addon.js'
-import type { Distribution } from './latency.js'
-import type { Measure, Row as MeasuredRow } from '../ts/bench/harness.js'
-import { type Loop, perTurn as perTurnOf } from '../ts/bench/work.js'
+import type { Buckets } from './histogram.js'
+import type { Measure, Row as MeasuredRow } from '../ts/measure/harness.js'
+import { type Loop, perTurn as perTurnOf } from '../ts/measure/work.js'
 
-export { compare, compareSeveral, type Unmeasured, unmeasured } from '../ts/bench/harness.js'
-export type { Beside, Measure, Spread } from '../ts/bench/harness.js'
-export { median } from '../ts/bench/statistics.js'
+export { compare, compareSeveral, type Unmeasured, unmeasured } from '../ts/measure/harness.js'
+export type { Beside, Measure, Spread } from '../ts/measure/harness.js'
+export { median } from '../ts/measure/statistics.js'
+
+/** How all times of a row are spread, those of every run, in the row's unit. */
+export interface Distribution {
+  ours: Buckets
+  limit: Buckets
+}
 
 export interface Row extends MeasuredRow {
   /** Of a latency: how all its times are spread. */

@@ -4,7 +4,7 @@ import { closeSync, openSync, writeSync } from 'node:fs'
 
 import { type Row, type Unmeasured, compareSeveral, unmeasured } from './harness.js'
 import { type Buckets, Histogram } from './histogram.js'
-import type { Samples } from '../ts/bench/work.js'
+import type { Samples } from '../ts/measure/work.js'
 
 const PERCENTILES = [
   ['', 0.5],
@@ -24,12 +24,6 @@ export interface Latency {
   peer: Samples | { none: string }
   peerName?: string
   runs?: number
-}
-
-/** How all times of a row are spread, those of every run, in the row's unit. */
-export interface Distribution {
-  ours: Buckets
-  limit: Buckets
 }
 
 type Side = 'ours' | 'limit' | 'peer'

@@ -1,6 +1,6 @@
 // The C++ limits as programs: each prints a number, or several.
 import { fileURLToPath } from 'node:url'
-import { runProgram, runProgramForSamples } from '../ts/bench/programs.js'
+import { runProgram, runProgramForSamples } from '../ts/measure/programs.js'
 
 /** The repository, seen from build-bench/bench. */
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))

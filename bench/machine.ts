@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs'
 import { benchAddon } from './addon.js'
 
-export { allowedCpus, describeMachine } from '../ts/bench/machine.js'
+export { allowedCpus, describeMachine } from '../ts/measure/machine.js'
 
 /** Pins every thread of the process, libuv's and the peers' among them. */
 export function pinProcess(to: readonly number[]): void {

@@ -107,14 +107,20 @@ const measure = async (options, thresholds) => {
 const readFile = async (file) => (await load('compare')).readRows(readFileSync(file, 'utf8'), file)
 
 const parse = () => {
-  const kinds = {
-    boolean: ['json', 'check', 'rig', 'no-rig', 'help'],
-    string: ['compare', 'report', 'svg', 'from', 'only', 'raw'],
-  }
   const { values } = parseArgs({
-    options: Object.fromEntries(
-      Object.entries(kinds).flatMap(([type, names]) => names.map((name) => [name, { type }])),
-    ),
+    options: {
+      json: { type: 'boolean' },
+      check: { type: 'boolean' },
+      rig: { type: 'boolean' },
+      'no-rig': { type: 'boolean' },
+      help: { type: 'boolean' },
+      compare: { type: 'string' },
+      report: { type: 'string' },
+      svg: { type: 'string' },
+      from: { type: 'string' },
+      only: { type: 'string' },
+      raw: { type: 'string' },
+    },
   })
   if (values.rig && values['no-rig']) throw new TypeError('--rig and --no-rig exclude each other')
   return values

@@ -1,5 +1,5 @@
 // How two runs of a benchmark differ.
-import { median } from '../ts/bench/statistics.js'
+import { median } from '../ts/measure/statistics.js'
 
 /** By which factor one set of figures is another, and between which bounds that factor lies. */
 export interface Factor {

@@ -107,6 +107,29 @@ const TIMES = ['timed out', 'went silent']
 const WORTH_A_RETRY = ['died booting', 'QEMU died']
 
 /**
+ * @typedef {object} RigOptions
+ * @property {string[]} command
+ * @property {string} [kernel]
+ * @property {string} [iommu]
+ * @property {boolean} [sriov]
+ * @property {Record<string, string | undefined>} [env]
+ * @property {string} [cwd]
+ * @property {number} [timeout]
+ * @property {number} [silence]
+ * @property {number} [cpus]
+ * @property {number} [memory]
+ * @property {string} [share]
+ * @property {{ region: string, file: string }} [trace]
+ * @property {string} [append]
+ * @property {string[]} [bind]
+ * @property {string[]} [noBind]
+ * @property {import('node:stream').Writable} [stdout]
+ * @property {import('node:stream').Writable} [stderr]
+ * @property {() => void} [again]
+ * @property {AbortSignal} [signal]
+ */
+
+/**
  * Runs `command` (an array) on the rig and resolves to { status, gist }: the command's status, or one of STATUS, and in lines
  * what matters of what the kernel and QEMU said last. Of a machine that did not come to the command's end, `reason` says
  * what happened.
@@ -118,6 +141,8 @@ const WORTH_A_RETRY = ['died booting', 'QEMU died']
  * command line), `bind` and `noBind` (names of DEVICES), `stdout` and `stderr` (streams), `again` (called when a machine that
  * died is replaced, once, by another, whose output follows), `signal` (an AbortSignal: ends the machine and rejects with its
  * reason). Throws RigError when the rig cannot start.
+ * @param {RigOptions} options
+ * @returns {Promise<{ status: number, reason?: string, gist: string[] }>}
  */
 export const runInRig = async ({
   command,

@@ -73,6 +73,8 @@ export class Apt {
   /**
    * `folder` holds this apt's lists and archives; nothing outside it is written. With `suites` it reads those suites of
    * Debian, from where the system has its own, and no others.
+   * @param {string} folder
+   * @param {{ suites?: string[] }} options
    */
   constructor(folder, { suites } = {}) {
     this.#folder = folder

@@ -63,8 +63,8 @@ const FLAGS = {
 }
 
 const OPTIONS = {
-  '--kernel': (options, name, value) => (options.kernel = value),
-  '--iommu': (options, name, value) => (options.iommu = value),
+  '--kernel': (options, _name, value) => (options.kernel = value),
+  '--iommu': (options, _name, value) => (options.iommu = value),
   '--timeout': (options, name, value) => (options.timeout = count(name, value)),
   '--silence': (options, name, value) => (options.silence = count(name, value)),
   '--cpus': (options, name, value) => (options.cpus = count(name, value)),
@@ -73,16 +73,17 @@ const OPTIONS = {
     const [variable, content] = pair(name, value)
     options.env[variable] = content
   },
-  '--share': (options, name, value) => (options.share = value),
-  '--bind': (options, name, value) => options.bind.push(value),
-  '--no-bind': (options, name, value) => options.noBind.push(value),
-  '--append': (options, name, value) => (options.append = value),
+  '--share': (options, _name, value) => (options.share = value),
+  '--bind': (options, _name, value) => options.bind.push(value),
+  '--no-bind': (options, _name, value) => options.noBind.push(value),
+  '--append': (options, _name, value) => (options.append = value),
   '--trace': (options, name, value) => {
     const [region, file] = pair(name, value)
     options.trace = { region, file }
   },
 }
 
+/** @returns {{ help?: boolean } & Partial<import('./index.mjs').RigOptions>} */
 const parse = (words) => {
   const options = { env: {}, bind: [], noBind: [] }
   let at = 0
@@ -119,7 +120,7 @@ const main = async () => {
   // Whoever read the output has gone (rig ... | head).
   process.stdout.on('error', () => abort.abort(constants.signals.SIGPIPE))
   try {
-    const { status } = await runInRig({ ...options, signal: abort.signal })
+    const { status } = await runInRig({ command: [], ...options, signal: abort.signal })
     return status
   } catch (error) {
     if (!abort.signal.aborted) throw error

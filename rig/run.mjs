@@ -20,12 +20,16 @@ const ASKED_AFTER = 1 / 3
 const startIvshmemServer = (folder) =>
   new Promise((resolve, reject) => {
     const program = fileURLToPath(new URL('ivshmem-server.py', import.meta.url))
-    const server = spawn('python3', [program, join(folder, 'ivshmem'), IVSHMEM.size, IVSHMEM.vectors], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    })
+    const server = spawn(
+      'python3',
+      [program, join(folder, 'ivshmem'), ...[IVSHMEM.size, IVSHMEM.vectors].map(String)],
+      {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      },
+    )
     server.on('error', () => reject(new RigError('python3 is missing: it serves the ivshmem device')))
     server.on('close', (status) => reject(new RigError(`the ivshmem server ended with status ${status}`)))
-    server.stdout.once('data', () => resolve(server))
+    server.stdout?.once('data', () => resolve(server))
   })
 
 const lines = (stream, use) => createInterface({ input: stream, crlfDelay: Infinity }).on('line', use)
@@ -49,7 +53,7 @@ export const boot = async ({
   const server = await startIvshmemServer(folder)
   const child = spawn(qemu.program, [...qemu.args, ...qemuArgs], {
     env: qemu.env,
-    stdio: ['ignore', 'pipe', 'pipe', ...SOCKETS.map(() => 'pipe')],
+    stdio: ['ignore', 'pipe', 'pipe', ...SOCKETS.map(() => /** @type {const} */ ('pipe'))],
     // In its own process group, so that a Ctrl-C reaches only the rig, which then ends it and says so.
     detached: true,
   })
@@ -74,9 +78,11 @@ export const boot = async ({
     if (!trace?.take(line)) ofQemu(line)
   })
 
-  const [out, err, control, asking, monitor, answering] = child.stdio.slice(3)
+  /** Each is a socket: what it says and what is said to it go through one end. */
+  const sockets = /** @type {import('node:net').Socket[]} */ (child.stdio.slice(3))
+  const [out, err, control, asking, monitor, answering] = sockets
   // QEMU's end is reset when it is killed, which the run's ending already says.
-  for (const stream of child.stdio.slice(3)) stream.on('error', () => {})
+  for (const stream of sockets) stream.on('error', () => {})
   // What a command in the guest says to its monitor, and what that answers.
   asking.pipe(answering)
   answering.pipe(asking)

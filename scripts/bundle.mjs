@@ -10,7 +10,7 @@ import { rollup } from 'rollup'
 
 const DIST = 'dist'
 const names = ['index', 'host/index', 'kvm/index', 'merged/index', 'cli/main']
-const separate = readdirSync(DIST, { recursive: true })
+const separate = readdirSync(DIST, { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.js'))
   .map((name) => join(DIST, name))
 
@@ -33,7 +33,7 @@ const SHARED = {
   pci: 'pci',
 }
 /** What the commands load, they load as they need it. */
-const AS_NEEDED = ['cli', 'bench']
+const AS_NEEDED = ['cli', 'measure']
 
 const shared = (file) => {
   const path = relative(DIST, file)

@@ -64,7 +64,7 @@ const FORBIDDEN =
 const FOLDERS = ['scripts', 'bench', 'bench/addon', 'bench/baseline']
 
 const contents = (folder) => {
-  const files = readdirSync(join(folder, 'node_modules', name), { recursive: true })
+  const files = readdirSync(join(folder, 'node_modules', name), { recursive: true, encoding: 'utf8' })
   const stray = files.filter(
     (file) => FORBIDDEN.test(file) && !file.startsWith('build') && !FOLDERS.includes(file),
   )

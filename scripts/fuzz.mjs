@@ -36,6 +36,7 @@ if (kernels === undefined)
 const processes = values.processes ?? (values.host ? '1' : '2')
 
 prepareModules()
+/** @type {Record<string, string>} */
 const env = {}
 if (values.plain) {
   prepareAddon()

@@ -19,6 +19,7 @@ const check = (results, name, problem, output = []) => {
 const bin = (path) => [process.execPath, [join('node_modules', ...path.split('/'))]]
 const CHECKS = [
   { name: 'tsc', program: bin('typescript/bin/tsc'), args: ['--noEmit'] },
+  { name: 'tsc of scripts', program: bin('typescript/bin/tsc'), args: ['-p', 'tsconfig.scripts.json'] },
   { name: 'eslint', program: bin('eslint/bin/eslint.js'), args: ['--max-warnings', '0', '.'] },
   {
     name: 'prettier',

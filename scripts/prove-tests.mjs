@@ -50,6 +50,13 @@ const placesOf = ({ file }) => {
   return machines.length > 0 ? machines : [undefined]
 }
 
+/**
+ * @typedef {{ ending: string, machine?: import('./lib/machines.mjs').Machine }} Ran
+ * @typedef {{ id: number, places: (import('./lib/machines.mjs').Machine | undefined)[], heading: string, cells: string[], file: string,
+ *   title: string, line: string, old?: Ran, new?: Ran }} Case
+ */
+
+/** @returns {Case[]} */
 const cases = () =>
   rowsOf(readFileSync(join(ROOT, 'docs', 'field-cases.md'), 'utf8'))
     .filter(({ cells, file, line }) => {
@@ -108,6 +115,7 @@ const runNew = async (all) => {
   }
 }
 
+/** @param {Partial<Case>} each */
 const verdict = ({ old, new: today }) =>
   FAILURES.includes(old.ending) && (values['only-old'] || today?.ending === 'passed')
 

@@ -34,6 +34,19 @@ const patient = { options: ['--serial', '--concurrency', '1', '--timeout', '15m'
 
 // In the order of their price. `folder` names the compiled tests that a suite takes; `quick` ones are what a contributor
 // runs, before each commit.
+/**
+ * @typedef {object} Suite
+ * @property {string} name
+ * @property {string} what
+ * @property {string} [folder]
+ * @property {boolean} [quick]
+ * @property {{ record?: string, options?: string[] }} [host]
+ * @property {(results: Results) => unknown} [run]
+ * @property {import('./lib/machines.mjs').Machine[]} [machines]
+ * @property {Partial<import('./lib/machines.mjs').Machine>} [machine] the one of a suite that runs on one
+ * @property {string[]} [files] compiled
+ */
+/** @type {Suite[]} */
 const SUITES = [
   { name: 'types', what: 'type tests, checked by the compiler', quick: true, run: typeTests },
   { name: 'unit', what: 'unit tests on this machine', folder: 'unit', quick: true, host: recorded },
@@ -66,6 +79,7 @@ ${SUITES.map(({ name, what }) => `  --${name.padEnd(14)}${what}`).join('\n')}
   --times         keep in test/times.json how long each file took
   --help          this text`
 
+/** @type {import('node:util').ParseArgsConfig['options']} */
 const options = {
   all: { type: 'boolean' },
   filter: { type: 'string' },
@@ -92,7 +106,10 @@ const lanesOf = (given) => {
   throw new RangeError(`--lanes is a number from 1 to 99, not '${given}'`)
 }
 
-/** The suites of a run, those of the rig once for each machine. */
+/**
+ * The suites of a run, those of the rig once for each machine.
+ * @returns {Suite[]}
+ */
 const choose = (values) => {
   const named = SUITES.filter(({ name }) => values[name])
   const suites = named.length > 0 ? named : SUITES
@@ -221,7 +238,7 @@ const main = async () => {
     return
   }
   ownTemporaryFolder('run')
-  if (!Object.hasOwn(KERNELS, values.kernel))
+  if (!Object.hasOwn(KERNELS, String(values.kernel)))
     throw new RangeError(`--kernel is one of ${Object.keys(KERNELS).join(', ')}, not '${values.kernel}'`)
   const lanes = lanesOf(values.lanes)
   const setUp = new Results('set-up')

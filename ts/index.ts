@@ -21,7 +21,7 @@ export type {
   ZpciFunctionPath,
   ZpciGroup,
   ZpciUtilityString,
-} from './device/info.js'
+} from './uapi/vfio/device-info.js'
 export type { DeviceCondition } from './device/condition.js'
 export type { IrqName, PciIrqName, PciRegionName } from './device/names.js'
 export { DeviceIoeventfd, type IoeventfdOptions } from './device/ioeventfd.js'
@@ -32,15 +32,11 @@ export { LowPower } from './device/features/low-power.js'
 export { DeviceMigration, type PrecopyOptions, type SaveOptions } from './device/migration/migration.js'
 export type { MigrationCapabilities, MigrationState } from './device/migration/states.js'
 export { MigrationStream, type PrecopyInfo } from './device/migration/stream.js'
-export {
-  type GroupDependent,
-  HotReset,
-  type HotResetInfo,
-  type IommufdDependent,
-} from './device/hot-reset.js'
+export { HotReset } from './device/hot-reset.js'
+export type { GroupDependent, HotResetInfo, IommufdDependent } from './uapi/vfio/hot-reset.js'
 export { DeviceGfx, type GfxPlaneKinds } from './device/gfx/gfx.js'
 export { GfxEdid } from './device/gfx/edid.js'
-export type { DmabufPlane, GfxPlane, GfxPlaneType, RegionPlane } from './device/gfx/plane.js'
+export type { DmabufPlane, GfxPlane, GfxPlaneType, RegionPlane } from './uapi/vfio/gfx-plane.js'
 export { type PollOptions, Region, type RegionCounters } from './device/region.js'
 export {
   type EnableOptions,
@@ -74,8 +70,8 @@ export { DmaBuffer } from './iommu/dma-buffer.js'
 export { DmaBufFile } from './memory/dma-buf-file.js'
 export { GuestMemory, type HugePages, type MemoryOptions } from './memory/guest-memory.js'
 export type { IovaRange } from './uapi/iova-range.js'
-export { EventFd, type EventFdOptions } from './event/eventfd.js'
-export { type PollerCounters, type PollerOptions, type SignalHandler, SignalPoller } from './event/poller.js'
+export { EventFd, type EventFdOptions, type SignalHandler } from './event/eventfd.js'
+export { type PollerCounters, type PollerOptions, SignalPoller } from './event/poller.js'
 export { SignalWaiter, type WaiterCounters, type WaiterOptions } from './event/waiter.js'
 export {
   DoorbellWire,

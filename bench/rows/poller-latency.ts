@@ -8,7 +8,7 @@ import { compareLatency, unmeasuredLatency } from '../latency.js'
 import { runLimitForSamples } from '../limits.js'
 import { allowedCpus, pinMainThread, pinProcess } from '../machine.js'
 import { peer } from '../peers.js'
-import { answeredByPoller, countdown, type Game, pingPong, type Samples } from '../../ts/bench/work.js'
+import { answeredByPoller, countdown, type Game, pingPong, type Samples } from '../../ts/measure/work.js'
 
 const ROUNDS = { oneCore: 10_000, acrossCores: 3_000 }
 

@@ -4,7 +4,7 @@ import { readSync } from 'node:fs'
 import { type Beside, type Row, compare } from '../harness.js'
 import { runLimit } from '../limits.js'
 import { peer } from '../peers.js'
-import { perSecond, rate } from '../../ts/bench/work.js'
+import { perSecond, rate } from '../../ts/measure/work.js'
 import { EventFd, SignalPoller } from '../../ts/index.js'
 
 const EVENTFDS = 1024

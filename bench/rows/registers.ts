@@ -4,8 +4,8 @@ import { benchAddon } from '../addon.js'
 import { type Beside, type Row, compare, perTurn } from '../harness.js'
 import { REGISTERS_LIBRARY } from '../limits.js'
 import { peer } from '../peers.js'
-import { memfdRegion } from '../../ts/bench/memfd-region.js'
-import { emptyLoops, registerLoops } from '../../ts/bench/work.js'
+import { memfdRegion } from '../../ts/measure/memfd-region.js'
+import { emptyLoops, registerLoops } from '../../ts/measure/work.js'
 
 // Short runs and many: a pair then sees the same machine.
 const TURNS = 50_000

@@ -3,7 +3,7 @@ import { writeSync } from 'node:fs'
 
 import { type Row, compare, perTurn } from '../harness.js'
 import { runLimit } from '../limits.js'
-import { signalLoop } from '../../ts/bench/work.js'
+import { signalLoop } from '../../ts/measure/work.js'
 import { EventFd } from '../../ts/index.js'
 
 const TURNS = 20_000

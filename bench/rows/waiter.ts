@@ -6,7 +6,7 @@ import { type Measure, type Row, compare, perTurn, unmeasured } from '../harness
 import { compareLatency, unmeasuredLatency } from '../latency.js'
 import { runLimit, runLimitForSamples } from '../limits.js'
 import { allowedCpus, pinMainThread } from '../machine.js'
-import { answeredByWaiter, waitLoop } from '../../ts/bench/work.js'
+import { answeredByWaiter, waitLoop } from '../../ts/measure/work.js'
 import { EventFd, SignalWaiter, VfioError } from '../../ts/index.js'
 
 const ROUNDS = { oneCore: 10_000, acrossCores: 3_000 }

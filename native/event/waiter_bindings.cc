@@ -113,10 +113,7 @@ napi_value waitOne(napi_env env, napi_callback_info info) {
 Napi::Value waiterOpen(const Napi::CallbackInfo& info) {
   const uint32_t spinMicros = uint32Of(info[0], "spinMicros");
   if (spinMicros > kMostSpinMicros) throw Napi::RangeError::New(info.Env(), "spinMicros is too large");
-  int error = 0;
-  auto waiter = Waiter::create(spinMicros, error);
-  if (waiter == nullptr) throw Failure(error, "epoll_create1");
-  return Handle::wrap(info.Env(), std::move(waiter));
+  return Handle::wrap(info.Env(), orThrow(Waiter::create(spinMicros), "epoll_create1"));
 }
 
 // waiterFunction(waiter): `wait`, bound to the handle, and the buffer in which it leaves its results.
@@ -133,10 +130,8 @@ Napi::Value waiterFunction(const Napi::CallbackInfo& info) {
 
 // waiterAdd(waiter, eventfd): the index.
 Napi::Value waiterAdd(const Napi::CallbackInfo& info) {
-  uint32_t index = 0;
-  const int error = take<Waiter>(info[0], "waiter")->add(take<EventFd>(info[1], "eventfd"), index);
-  if (error != 0) throw Failure(error, "epoll_ctl");
-  return Napi::Number::New(info.Env(), index);
+  const auto index = take<Waiter>(info[0], "waiter")->add(take<EventFd>(info[1], "eventfd"));
+  return Napi::Number::New(info.Env(), orThrow(index, "epoll_ctl"));
 }
 
 // waiterRemove(waiter, index)
@@ -146,8 +141,7 @@ Napi::Value waiterRemove(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value waiterWake(const Napi::CallbackInfo& info) {
-  const int error = take<Waiter>(info[0], "waiter")->wake();
-  if (error != 0) throw Failure(error, "eventfd write");
+  orThrow(take<Waiter>(info[0], "waiter")->wake(), "eventfd write");
   return info.Env().Undefined();
 }
 

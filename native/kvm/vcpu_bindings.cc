@@ -47,9 +47,7 @@ Napi::Value vcpuId(const Napi::CallbackInfo& info) {
 // vcpuWindow(vcpu): kvm_run and the page of port data behind it, as an ArrayBuffer of its own mapping.
 Napi::Value vcpuWindow(const Napi::CallbackInfo& info) {
   const auto vcpu = take<Vcpu>(info[0], "vcpu");
-  int error = 0;
-  auto mapping = Mapping::create(vcpu->fd(), 0, Vcpu::kRunSize, PROT_READ | PROT_WRITE, error);
-  check(error, "mmap");
+  auto mapping = orThrow(Mapping::create(vcpu->fd(), 0, Vcpu::kRunSize, PROT_READ | PROT_WRITE), "mmap");
   std::shared_ptr<Window> window;
   const auto buffer = Window::wrap(info.Env(), std::move(mapping), 0, Vcpu::kRunSize, window);
   Handle::from(info[0], "vcpu").lend(window);

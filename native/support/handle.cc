@@ -94,9 +94,9 @@ class Destroy : public OperationOn<Object> {
   explicit Destroy(const Napi::CallbackInfo& info) : OperationOn(Handle::from(info[0], "handle").object()) {
     Handle::from(info[0], "handle").release();
   }
-  int run() {
+  Result<> run() {
     object_.reset();
-    return 0;
+    return {};
   }
   Napi::Value result(Napi::Env env) { return env.Undefined(); }
 };

@@ -1,6 +1,6 @@
 // A system call without libc around it, for calls that take no longer than what libc adds. On its way out of the kernel
 // a processor of today has no predictions left: each return and each indirect jump after it is a miss, libc's stub and
-// its cancellation point among them (no thread of Node.js is ever cancelled). Gives the result, or the negative errno.
+// its cancellation point among them (no thread of Node.js is ever cancelled).
 #pragma once
 
 #include <sys/syscall.h>
@@ -8,29 +8,36 @@
 
 #include <cerrno>
 
+#include "support/result.h"
+
 namespace nodevfio {
 
-inline long systemCall(long number, long first, long second, long third) {
+// The kernel's own answer, which is the negative errno where it refuses.
+inline Result<long> kernelAnswer(long result) {
+  if (result < 0) return Refusal{static_cast<int>(-result)};
+  return result;
+}
+
+inline Result<long> systemCall(long number, long first, long second, long third) {
 // The thread sanitizer learns from libc's functions which threads wait for each other.
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
   long result = number;
   asm volatile("syscall" : "+a"(result) : "D"(first), "S"(second), "d"(third) : "rcx", "r11", "memory");
-  return result;
+  return kernelAnswer(result);
 #elif defined(__aarch64__) && !defined(__SANITIZE_THREAD__)
   register long call asm("x8") = number;
   register long result asm("x0") = first;
   register long argument1 asm("x1") = second;
   register long argument2 asm("x2") = third;
   asm volatile("svc #0" : "+r"(result) : "r"(call), "r"(argument1), "r"(argument2) : "memory");
-  return result;
+  return kernelAnswer(result);
 #else
-  const long result = syscall(number, first, second, third);
-  return result < 0 ? -errno : result;
+  return answerOf(syscall(number, first, second, third));
 #endif
 }
 
 // The same with six.
-inline long systemCall(long number, long first, long second, long third, long fourth, long fifth, long sixth) {
+inline Result<long> systemCall(long number, long first, long second, long third, long fourth, long fifth, long sixth) {
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
   long result = number;
   register long argument4 asm("r10") = fourth;
@@ -40,7 +47,7 @@ inline long systemCall(long number, long first, long second, long third, long fo
                : "+a"(result)
                : "D"(first), "S"(second), "d"(third), "r"(argument4), "r"(argument5), "r"(argument6)
                : "rcx", "r11", "memory");
-  return result;
+  return kernelAnswer(result);
 #elif defined(__aarch64__) && !defined(__SANITIZE_THREAD__)
   register long call asm("x8") = number;
   register long result asm("x0") = first;
@@ -53,10 +60,9 @@ inline long systemCall(long number, long first, long second, long third, long fo
                : "+r"(result)
                : "r"(call), "r"(argument1), "r"(argument2), "r"(argument3), "r"(argument4), "r"(argument5)
                : "memory");
-  return result;
+  return kernelAnswer(result);
 #else
-  const long result = syscall(number, first, second, third, fourth, fifth, sixth);
-  return result < 0 ? -errno : result;
+  return answerOf(syscall(number, first, second, third, fourth, fifth, sixth));
 #endif
 }
 

@@ -13,10 +13,7 @@ namespace {
 
 // cdevOpen(path): the device's file, of which nothing can be asked before it is bound.
 Napi::Value cdevOpen(const Napi::CallbackInfo& info) {
-  int error = 0;
-  auto device = Device::openCdev(stringOf(info[0], "path"), error);
-  if (device == nullptr) throw Failure(error, "open");
-  return Handle::wrap(info.Env(), std::move(device));
+  return Handle::wrap(info.Env(), orThrow(Device::openCdev(stringOf(info[0], "path")), "open"));
 }
 
 // cdevFromFd(fd): adopts the descriptor of a device's node that is not bound yet.
@@ -38,7 +35,7 @@ class Bind : public OperationOn<Device> {
     hasToken_ = true;
   }
 
-  int run() { return object_->bind(iommufd_, hasToken_ ? token_.data() : nullptr); }
+  Result<> run() { return object_->bind(iommufd_, hasToken_ ? token_.data() : nullptr); }
   void letGo() {
     OperationOn::letGo();
     iommufd_.reset();
@@ -64,7 +61,11 @@ class AttachIoas : public OperationOn<Device> {
   explicit AttachIoas(const Napi::CallbackInfo& info)
       : OperationOn(take<Device>(info[0], "device")), ioas_(take<Ioas>(info[1], "ioas")), pasid_(pasidOf(info[2])) {}
 
-  int run() { return object_->attach(ioas_, ioas_, pasid_, used_); }
+  Result<> run() {
+    const auto used = object_->attach(ioas_, ioas_, pasid_);
+    if (used) used_ = *used;
+    return used;
+  }
   void letGo() {
     OperationOn::letGo();
     ioas_.reset();
@@ -85,10 +86,7 @@ class AttachHwpt : public OperationOn<Device> {
   explicit AttachHwpt(const Napi::CallbackInfo& info)
       : OperationOn(take<Device>(info[0], "device")), hwpt_(take<Hwpt>(info[1], "hwpt")), pasid_(pasidOf(info[2])) {}
 
-  int run() {
-    uint32_t used = 0;
-    return object_->attach(hwpt_, hwpt_->ioas(), pasid_, used);
-  }
+  Result<> run() { return object_->attach(hwpt_, hwpt_->ioas(), pasid_); }
   void letGo() {
     OperationOn::letGo();
     hwpt_.reset();
@@ -108,7 +106,7 @@ class Detach : public OperationOn<Device> {
   explicit Detach(const Napi::CallbackInfo& info)
       : OperationOn(take<Device>(info[0], "device")), pasid_(pasidOf(info[1])) {}
 
-  int run() { return object_->detach(pasid_); }
+  Result<> run() { return object_->detach(pasid_); }
   Napi::Value result(Napi::Env env) { return env.Undefined(); }
 
  private:
@@ -117,9 +115,8 @@ class Detach : public OperationOn<Device> {
 
 // deviceIommufdId(device): its number in the iommufd that it is bound to; null for a device of a group.
 Napi::Value deviceIommufdId(const Napi::CallbackInfo& info) {
-  uint32_t id = 0;
-  if (take<Device>(info[0], "device")->iommufd(id) == nullptr) return info.Env().Null();
-  return Napi::Number::New(info.Env(), id);
+  const auto id = take<Device>(info[0], "device")->iommufdId();
+  return id ? Napi::Number::New(info.Env(), *id) : info.Env().Null();
 }
 
 // deviceInGroup(device, group): tells the IOMMU group of a device that is about to be attached.

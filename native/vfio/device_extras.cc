@@ -21,10 +21,8 @@ namespace {
 
 // deviceHotResetInfo(device): the flags, and the bytes of each vfio_pci_dependent_device.
 Napi::Value deviceHotResetInfo(const Napi::CallbackInfo& info) {
-  uint32_t flags = 0;
-  std::vector<uapi::PciDependentDevice> devices;
-  const int error = hotResetInfo(*take<Device>(info[0], "device"), flags, devices);
-  if (error != 0) throw Failure(error, "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO");
+  const auto [flags, devices] =
+      orThrow(hotResetInfo(*take<Device>(info[0], "device")), "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO");
   auto result = Napi::Object::New(info.Env());
   result.Set("flags", flags);
   result.Set("devices", bytes(info.Env(), devices));
@@ -49,7 +47,7 @@ class HotReset : public OperationOn<Device> {
     }
   }
 
-  int run() { return hotReset(*object_, groups_); }
+  Result<> run() { return hotReset(*object_, groups_); }
   void letGo() {
     OperationOn::letGo();
     groups_.clear();
@@ -72,7 +70,7 @@ Napi::Value deviceQueryGfxPlane(const Napi::CallbackInfo& info) {
   plane.argsz = sizeof plane;
   plane.flags = uint32Of(info[1], "flags");
   plane.drm_plane_type = uint32Of(info[2], "planeType");
-  if (ioctl(device->fd(), uapi::kDeviceQueryGfxPlane, &plane) != 0) throw Failure(errno, "VFIO_DEVICE_QUERY_GFX_PLANE");
+  orThrow(answerOf(ioctl(device->fd(), uapi::kDeviceQueryGfxPlane, &plane)), "VFIO_DEVICE_QUERY_GFX_PLANE");
   return bytes(info.Env(), &plane, sizeof plane);
 }
 
@@ -80,8 +78,7 @@ Napi::Value deviceQueryGfxPlane(const Napi::CallbackInfo& info) {
 Napi::Value deviceGetGfxDmabuf(const Napi::CallbackInfo& info) {
   const auto device = take<Device>(info[0], "device");
   uint32_t id = uint32Of(info[1], "id");
-  const int fd = ioctl(device->fd(), uapi::kDeviceGetGfxDmabuf, &id);
-  if (fd < 0) throw Failure(errno, "VFIO_DEVICE_GET_GFX_DMABUF");
+  const int fd = orThrow(answerOf(ioctl(device->fd(), uapi::kDeviceGetGfxDmabuf, &id)), "VFIO_DEVICE_GET_GFX_DMABUF");
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   return Handle::wrap(info.Env(), std::make_shared<DmaBufFile>(fd));
 }

@@ -37,8 +37,7 @@ Napi::Value deviceFeature(const Napi::CallbackInfo& info) {
   const uint32_t flags = uint32Of(info[1], "flags");
   const auto given = bytesOf(info[2], "data");
   std::vector<uint8_t> data(given.begin(), given.end());
-  const int answer = featureCall(*device, flags, data);
-  if (answer < 0) throw Failure(-answer, "VFIO_DEVICE_FEATURE");
+  orThrow(featureCall(*device, flags, data), "VFIO_DEVICE_FEATURE");
   return bytes(info.Env(), data);
 }
 
@@ -50,7 +49,11 @@ class SetMigrationState : public OperationOn<Device> {
   explicit SetMigrationState(const Napi::CallbackInfo& info)
       : OperationOn(take<Device>(info[0], "device")), state_(uint32Of(info[1], "state")) {}
 
-  int run() { return setMigrationState(*object_, state_, stream_); }
+  Result<> run() {
+    auto stream = setMigrationState(*object_, state_);
+    if (stream) stream_ = *stream;
+    return stream;
+  }
   Napi::Value result(Napi::Env env) {
     if (stream_ == nullptr) return env.Null();
     return Handle::wrap(env, std::move(stream_));
@@ -69,11 +72,10 @@ class ReadMigrationStream : public OperationOn<MigrationStream> {
   explicit ReadMigrationStream(const Napi::CallbackInfo& info)
       : OperationOn(take<MigrationStream>(info[0], "stream")), buffer_(uint32Of(info[1], "size")) {}
 
-  int run() {
-    const ssize_t count = object_->read(buffer_);
-    if (count < 0) return static_cast<int>(-count);
-    buffer_.resize(static_cast<size_t>(count));
-    return 0;
+  Result<> run() {
+    const auto count = object_->read(buffer_);
+    if (count) buffer_.resize(*count);
+    return count;
   }
   Napi::Value result(Napi::Env env) { return bytes(env, buffer_); }
 
@@ -93,24 +95,21 @@ class WriteMigrationStream : public OperationOn<MigrationStream> {
     buffer_.assign(given.begin(), given.end());
   }
 
-  int run() {
-    const ssize_t count = object_->write(buffer_);
-    if (count < 0) return static_cast<int>(-count);
-    taken_ = count;
-    return 0;
+  Result<> run() {
+    const auto count = object_->write(buffer_);
+    if (count) taken_ = *count;
+    return count;
   }
   Napi::Value result(Napi::Env env) { return Napi::Number::New(env, static_cast<double>(taken_)); }
 
  private:
   std::vector<uint8_t> buffer_;
-  ssize_t taken_ = 0;
+  size_t taken_ = 0;
 };
 
 // migrationStreamPrecopyInfo(stream): the bytes of vfio_precopy_info.
 Napi::Value migrationStreamPrecopyInfo(const Napi::CallbackInfo& info) {
-  uapi::PrecopyInfo answer = {};
-  const int error = take<MigrationStream>(info[0], "stream")->precopyInfo(answer);
-  if (error != 0) throw Failure(error, "VFIO_MIG_GET_PRECOPY_INFO");
+  const auto answer = orThrow(take<MigrationStream>(info[0], "stream")->precopyInfo(), "VFIO_MIG_GET_PRECOPY_INFO");
   return bytes(info.Env(), &answer, sizeof answer);
 }
 
@@ -119,10 +118,8 @@ Napi::Value migrationStreamPrecopyInfo(const Napi::CallbackInfo& info) {
 Napi::Value deviceStartDmaLogging(const Napi::CallbackInfo& info) {
   const auto ranges = pairsOf<uapi::FeatureDmaLoggingRange>(info[2], "ranges");
   const auto device = take<Device>(info[0], "device");
-  uint64_t pageSize = uint64Of(info[1], "pageSize");
-  const int error = startDmaLogging(*device, pageSize, ranges);
-  if (error != 0) throw Failure(error, "VFIO_DEVICE_FEATURE_DMA_LOGGING_START");
-  return Napi::BigInt::New(info.Env(), pageSize);
+  const auto chosen = startDmaLogging(*device, uint64Of(info[1], "pageSize"), ranges);
+  return Napi::BigInt::New(info.Env(), orThrow(chosen, "VFIO_DEVICE_FEATURE_DMA_LOGGING_START"));
 }
 
 // deviceReportDmaLogging(device, iova, length, pageSize): one bit per page, the bitmap's 64-bit words as bytes.
@@ -135,8 +132,7 @@ Napi::Value deviceReportDmaLogging(const Napi::CallbackInfo& info) {
     throw Napi::RangeError::New(info.Env(), "length must be at most 2^31 - 1 pages");
   }
   std::vector<uint64_t> bitmap((length / page + 63) / 64);
-  const int error = reportDmaLogging(*device, iova, length, page, bitmap);
-  if (error != 0) throw Failure(error, "VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT");
+  orThrow(reportDmaLogging(*device, iova, length, page, bitmap), "VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT");
   return bytes(info.Env(), bitmap);
 }
 
@@ -145,10 +141,8 @@ Napi::Value deviceExportDmaBuf(const Napi::CallbackInfo& info) {
   const auto ranges = pairsOf<uapi::RegionDmaRange>(info[2], "ranges");
   const auto device = take<Device>(info[0], "device");
   const uint32_t region = uint32Of(info[1], "region");
-  std::shared_ptr<DmaBufFile> exported;
-  const int error = exportDmaBuf(*device, region, O_RDWR | O_CLOEXEC, ranges, exported);
-  if (error != 0) throw Failure(error, "VFIO_DEVICE_FEATURE_DMA_BUF");
-  return Handle::wrap(info.Env(), std::move(exported));
+  auto exported = exportDmaBuf(*device, region, O_RDWR | O_CLOEXEC, ranges);
+  return Handle::wrap(info.Env(), orThrow(std::move(exported), "VFIO_DEVICE_FEATURE_DMA_BUF"));
 }
 
 // dmaBufFileFromFd(fd): adopts the descriptor of a dma-buf.
@@ -159,10 +153,8 @@ Napi::Value dmaBufFileFromFd(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value dmaBufFileSize(const Napi::CallbackInfo& info) {
-  uint64_t size = 0;
-  const int error = take<DmaBufFile>(info[0], "file")->size(size);
-  if (error != 0) throw Failure(error, "lseek");
-  return Napi::Number::New(info.Env(), static_cast<double>(size));
+  const auto size = take<DmaBufFile>(info[0], "file")->size();
+  return Napi::Number::New(info.Env(), static_cast<double>(orThrow(size, "lseek")));
 }
 
 }  // namespace

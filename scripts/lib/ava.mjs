@@ -29,7 +29,7 @@ export const testFiles = (folder, filter) => {
     filter === undefined ? /./ : pattern(filter.replace(/^test\//, '').replace(/\.test\.[jt]s$/, ''))
   let names
   try {
-    names = readdirSync(join(base, folder), { recursive: true })
+    names = readdirSync(join(base, folder), { recursive: true, encoding: 'utf8' })
   } catch {
     return []
   }
@@ -49,6 +49,9 @@ const HOST_SILENCE = 2 * 60_000
 /**
  * On this machine. `record` names the machine in the record of kernel calls; without it none is kept. `onTest` is called with
  * the title of each test that has ended.
+ * @param {import('./results.mjs').Results} results
+ * @param {string[]} files
+ * @param {{ env?: Record<string, string | undefined>, options?: string[], quiet?: boolean, record?: string, onTest?: (title: string) => void }} options
  */
 export const onHost = async (
   results,
@@ -110,6 +113,10 @@ export const prepareRigTests = async ({ kernel }) => {
  * In a guest with real VFIO, on one of the rig's machines. `record` and `part` name the machine and which of its parts this
  * is; without them `share` may name a folder that the tests write to. `onBegin` is called when the machine is up, or another in
  * its place, `onTest` with the title of each test that has ended.
+ * @param {import('./results.mjs').Results} results
+ * @param {string[]} files
+ * @param {{ kernel?: string, iommu?: string, sriov?: boolean, record?: string, part?: string, env?: Record<string, string | undefined>, share?: string,
+ *   label?: string, onBegin?: () => void, onTest?: (title: string) => void }} machine
  */
 export const onRig = async (
   results,

@@ -17,7 +17,7 @@ export const clangTool = (name) => {
 
 const filesIn = (folder, endings) => {
   try {
-    return readdirSync(join(ROOT, folder), { recursive: true })
+    return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
       .filter((name) => endings.some((ending) => name.endsWith(ending)))
       .map((name) => join(folder, name))
       .sort()

@@ -5,6 +5,7 @@ import ts from 'typescript'
 
 const HEX = { type: 'string', pattern: '^-?0x[0-9a-f]+$' }
 const BYTES = { type: 'array', items: { type: 'integer', minimum: 0, maximum: 255 } }
+/** @type {[flag: number, schema: object][]} */
 const SIMPLE = [
   [ts.TypeFlags.StringLike, { type: 'string' }],
   [ts.TypeFlags.NumberLike, { type: 'number' }],

@@ -8,8 +8,14 @@ const within = (...folders) => {
 }
 
 /**
+ * @typedef {{ name: string, quick?: boolean, what: string, kernel: string, iommu?: string, sriov?: boolean,
+ *   takes: (file: string) => boolean }} Machine
+ */
+
+/**
  * `rig` holds what every machine with intel-iommu can show, `rig/modes` what every IOMMU mode must do alike, `rig/stock` and
  * `rig/built` what only one of the kernels has, and `rig/sriov` what needs virtual functions.
+ * @type {Machine[]}
  */
 export const MACHINES = [
   {

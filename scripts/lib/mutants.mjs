@@ -15,6 +15,8 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { ROOT } from './process.mjs'
 
+const UTF8 = /** @type {const} */ ('utf8')
+
 /** What is not part of a copy, or made for it. */
 const NOT_LINKED = /^(\.git|out|build|native|build-.*)$/
 
@@ -28,6 +30,10 @@ export const broken = ({ file, replace, with: replacement }) => {
   return parts.join(replacement)
 }
 
+/**
+ * @param {string} what
+ * @param {{ status: number | null, stdout?: string, stderr?: string, error?: Error }} ended
+ */
 const must = (what, { status, stdout, stderr, error }) => {
   if (status === 0) return
   const lines = `${stdout ?? ''}\n${stderr ?? ''}`.split('\n').filter((line) => line.trim() !== '')
@@ -73,7 +79,7 @@ const makeAddon = (folder, mutation, text) => {
   cpSync(join(ROOT, 'build'), join(folder, 'build'), times)
   writeFileSync(join(folder, mutation.file), text)
   // Whatever ccache would find, this text is compiled for the first time.
-  const options = { encoding: 'utf8', env: { ...process.env, CCACHE_DISABLE: '1' } }
+  const options = { encoding: UTF8, env: { ...process.env, CCACHE_DISABLE: '1' } }
   must(
     mutation.file,
     spawnSync('make', ['-C', join(folder, 'build'), 'BUILDTYPE=Release', '-s', '-o', 'Makefile'], options),
@@ -108,7 +114,7 @@ export const mutantDoctests = (folder, mutation, cmake) => {
     word === source ? copy : args[index - 1] === '-o' ? object : word,
   )
   // What it includes beside itself is found where it was.
-  const options = { cwd: entry.directory, encoding: 'utf8' }
+  const options = { cwd: entry.directory, encoding: UTF8 }
   must(mutation.file, spawnSync(compiler, [...swapped, `-I${dirname(source)}`, '-Wno-error'], options))
   const tests = join(cmake, 'CMakeFiles', 'native_tests.dir', 'test', 'native')
   const objects = readdirSync(tests)

@@ -57,6 +57,11 @@ export class Lines {
 /**
  * Runs a program and gives each line of its output to `take`; `quiet` hides its errors. When it says nothing for
  * `silence.after` milliseconds, `silence.tell` is called with its process. Resolves as `run` returns.
+ * @param {string} command
+ * @param {string[]} args
+ * @param {(line: string) => void} take
+ * @param {import('node:child_process').SpawnOptions & { quiet?: boolean, silence?: { after: number, tell: (pid: number) => void } }} options
+ * @returns {Promise<string | undefined>}
  */
 export const runLines = (command, args, take, { quiet = false, silence, ...options } = {}) =>
   new Promise((resolve) => {

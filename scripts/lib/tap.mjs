@@ -24,6 +24,8 @@ export class TapReader {
   /**
    * `quiet` hides tests that pass; `label` stands in front of each line where several readers speak at once; `onBegin` is called
    * when a stream begins, `onTest` with the title of each test.
+   * @param {import('./results.mjs').Results} results
+   * @param {{ quiet?: boolean, label?: string, onBegin?: () => void, onTest?: (title: string) => void }} options
    */
   constructor(results, { quiet = false, label = '', onBegin, onTest } = {}) {
     this.#results = results

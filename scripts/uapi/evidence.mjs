@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { ROOT } from '../lib/process.mjs'
 
 const filesBelow = (folder, ending) =>
-  readdirSync(join(ROOT, folder), { recursive: true })
+  readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
     .filter((name) => ending.test(name))
     .map((name) => join(folder, name))
     .sort()

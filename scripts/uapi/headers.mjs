@@ -12,7 +12,7 @@ const PACKAGE = 'linux-libc-dev'
 export const withHeaders = async (series, use) => {
   const folder = mkdtempSync(join(tmpdir(), 'node-vfio-headers-'))
   try {
-    const apt = new Apt(join(folder, 'apt'), { suite: SUITE })
+    const apt = new Apt(join(folder, 'apt'), { suites: [SUITE] })
     await apt.update()
     const found = apt.describe(PACKAGE, series && `${series}*`)
     if (found === undefined) throw new Error(`the suite ${SUITE} has no ${PACKAGE} ${series ?? ''}`)

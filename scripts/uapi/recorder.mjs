@@ -127,7 +127,7 @@ export const readRecord = () => {
   return readdirSync(RECORD)
     .sort()
     .flatMap((machine) =>
-      readdirSync(join(RECORD, machine), { recursive: true })
+      readdirSync(join(RECORD, machine), { recursive: true, encoding: 'utf8' })
         .filter((name) => name.endsWith('.jsonl'))
         .flatMap((name) =>
           readFileSync(join(RECORD, machine, name), 'utf8')

@@ -4,7 +4,7 @@ import type { DeviceBackend, DmaLog, IrqData, MigrationSession } from '../../ts/
 import { VfioDevice } from '../../ts/device/device.js'
 import { deviceKinds } from '../../ts/device/device-kinds.js'
 import { FEATURES, FEATURE_FLAG, type FeatureName } from '../../ts/device/features/ids.js'
-import type { DeviceInfo, IrqInfo, RegionArea, RegionInfo } from '../../ts/device/info.js'
+import type { DeviceInfo, IrqInfo, RegionArea, RegionInfo } from '../../ts/uapi/vfio/device-info.js'
 import { MIGRATION_STATES } from '../../ts/device/migration/states.js'
 import { EINVAL, ENOTTY, VfioError } from '../../ts/errors.js'
 import { addon, type NativeHandle } from '../../ts/native/index.js'

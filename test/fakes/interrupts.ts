@@ -1,6 +1,6 @@
 // The interrupts of a fake device: which eventfds it was given, what is masked, and what happens when one fires.
 import { IRQ_ACTION, type IrqData } from '../../ts/device/backend.js'
-import type { IrqInfo } from '../../ts/device/info.js'
+import type { IrqInfo } from '../../ts/uapi/vfio/device-info.js'
 import { EINVAL, ENOSPC, ENOTTY, VfioError } from '../../ts/errors.js'
 import type { EventFd } from '../../ts/index.js'
 

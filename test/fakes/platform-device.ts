@@ -9,7 +9,7 @@ import type {
 } from '../../ts/device/backend.js'
 import { IRQ_ACTION } from '../../ts/device/backend.js'
 import { VfioDevice } from '../../ts/device/device.js'
-import type { DeviceInfo, IrqInfo, RegionInfo } from '../../ts/device/info.js'
+import type { DeviceInfo, IrqInfo, RegionInfo } from '../../ts/uapi/vfio/device-info.js'
 import { EBADF, EINVAL, ENOTTY, VfioError } from '../../ts/errors.js'
 import type { EventFd } from '../../ts/index.js'
 import { addon } from '../../ts/native/index.js'

@@ -1,7 +1,7 @@
 // Registers that are an array: a region without a device's file, an addon or a mapping. What was asked to be mapped is treated
 // so: it is not counted, and it faults when the device does not answer.
 import type { RegionCounters, RegionRegisters } from '../../ts/device/backend.js'
-import type { RegionArea, RegionInfo } from '../../ts/device/info.js'
+import type { RegionArea, RegionInfo } from '../../ts/uapi/vfio/device-info.js'
 import { EACCES, EBADF, EINVAL, VfioError } from '../../ts/errors.js'
 import { MAX_U64, bigint, integer } from '../../ts/validate.js'
 

@@ -27,7 +27,8 @@ const { values, tokens } = parseArgs({
 })
 const OWN = ['seed', 'calls', 'processes']
 const others = tokens
-  .filter(({ kind, name }) => kind === 'option' && !OWN.includes(name))
+  .filter((token) => token.kind === 'option')
+  .filter(({ name }) => !OWN.includes(name))
   .flatMap(({ rawName, value }) => (value === undefined ? [rawName] : [rawName, value]))
 
 const folder = mkdtempSync(join(tmpdir(), 'node-vfio-fuzz-'))

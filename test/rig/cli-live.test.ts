@@ -42,7 +42,7 @@ async function vfio(args: string[], given: { columns?: number; whenWatching?: ()
 test.serial('dump: registers need a width, and are read in it', async (t) => {
   const refused = await vfio(['dump', devices.edu, 'bar0', '0', '16'])
   t.is(refused.status, 1)
-  t.regex(refused.err, /bar0 holds registers.*--width/)
+  t.regex(refused.err, /bar0 contains registers.*--width/)
   const { status, out, err } = await vfio(['dump', devices.edu, 'bar0', '0', '4', '--width', '4'])
   t.is(status, 0, err)
   t.regex(out, /^0000 {2}010000ed +\|\.\.\.\.\|\n$/)

@@ -71,7 +71,7 @@ test.serial('the rule of the doctor is what lets an ordinary user in', (t) => {
   const refused = asUser(['--input-type=module', '-e', USE])
   t.regex(refused.stderr, /permission|EACCES/)
   const closed = doctorAsUser()
-  t.like(closed('user'), { level: 'ok', what: `this is the ordinary user ${USER}` })
+  t.like(closed('user'), { level: 'ok', what: `running as the ordinary user ${USER}` })
   t.like(closed('groups'), { level: 'warning' })
   t.regex(closed('groups')!.next!, /SUBSYSTEM=="vfio", GROUP="vfio", MODE="0660"/)
   // What udev does for such a rule.
@@ -89,7 +89,7 @@ test.serial('the rule of the doctor is what lets an ordinary user in', (t) => {
       used.stderr,
     )
     const inside = doctorAsUser()
-    t.like(inside('memlock'), { level: 'warning', what: '1 MiB of memory may be pinned for DMA' })
+    t.like(inside('memlock'), { level: 'warning', what: '1 MiB of memory can be pinned for DMA' })
     // Other groups' nodes are still root's.
     t.notRegex(inside('groups')!.what, new RegExp(`\\b${groupOf('edu')}\\b`))
   } finally {

@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 
-import { type RegionInfo } from '../../ts/device/info.js'
+import { type RegionInfo } from '../../ts/uapi/vfio/device-info.js'
 import { KernelRegisters } from '../../ts/device/kernel/registers.js'
 import { Region } from '../../ts/device/region.js'
 import { GuestMemory } from '../../ts/memory/guest-memory.js'

@@ -55,8 +55,8 @@ export const region = (): Argument =>
   new Argument('<region>', `${REGION_NAMES.join(', ')}, or a number`).argParser(regionName)
 export const offset = (): Argument =>
   new Argument('<offset>', 'bytes from the start of the region').argParser(number)
-export const width = (): Option => new Option('--width <bytes>', 'of the access').choices(WIDTHS)
-export const jsonOption = (): Option => new Option('--json', 'for programs; docs/cli.md has the schema')
+export const width = (): Option => new Option('--width <bytes>', 'width of the access').choices(WIDTHS)
+export const jsonOption = (): Option => new Option('--json', 'print JSON; docs/cli.md describes the schema')
 
 /** For the end of a command's help: what to type, and what it does. */
 export function examples(...lines: readonly (readonly [command: string, what: string])[]): string {
@@ -64,4 +64,5 @@ export function examples(...lines: readonly (readonly [command: string, what: st
   return `\nExamples:\n${lines.map(([command, what]) => `  ${command.padEnd(widest)}  ${what}`).join('\n')}`
 }
 
-export const RESETS = '\nOpening a device resets it where it can be, and ends with the command.'
+export const RESETS =
+  '\nThe command opens the device, which resets it if it can be reset, and closes it at the end.'

@@ -1,8 +1,8 @@
 // `vfio bench`: what the package costs on this machine, beside the same work in C++.
-import { describeMachine } from '../bench/machine.js'
-import type { Row } from '../bench/harness.js'
-import { measureRows, ROW_NAMES } from '../bench/rows.js'
-import { BenchTools } from '../bench/tools.js'
+import { describeMachine } from '../measure/machine.js'
+import type { Row } from '../measure/harness.js'
+import { measureRows, ROW_NAMES } from '../measure/rows.js'
+import { BenchTools } from '../measure/tools.js'
 import type { CliContext } from './context.js'
 import { CliError, json, table } from './format.js'
 import { WRONG_ARGUMENTS } from './given.js'

@@ -45,7 +45,7 @@ async function throughVfio(path: string, { host }: CliContext): Promise<Uint8Arr
 function fromSysfs(name: string, path: string): Uint8Array {
   const bytes = readBytes(path, 'config')
   if (bytes === null || bytes.length < HEADER_SIZE)
-    throw new CliError(`${name} shows no configuration space: it has no complete file config in sysfs`)
+    throw new CliError(`${name} has no complete file config in sysfs`)
   return bytes
 }
 
@@ -229,7 +229,7 @@ export async function config(context: CliContext, id: string, options: ConfigOpt
   if (found === null) throw new CliError(`there is no device ${id}; \`vfio ls\` lists them`)
   if (found.kind !== 'pci' && options.vfio !== true)
     throw new CliError(
-      `${found.name} is no PCI device of the host's: --vfio opens it and reads what it shows`,
+      `${found.name} is not a PCI device of the host: --vfio opens it and reads its configuration space`,
     )
   const vfio = options.vfio === true
   const bytes = vfio ? await throughVfio(found.sysfsPath, context) : fromSysfs(found.name, found.sysfsPath)
@@ -264,5 +264,5 @@ export async function config(context: CliContext, id: string, options: ConfigOpt
     }
   }
   if (!complete)
-    context.err('the header alone: sysfs shows the capabilities to root only (sudo vfio config ...)\n')
+    context.err('only the header: sysfs shows the capabilities only to root (sudo vfio config ...)\n')
 }

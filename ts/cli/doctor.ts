@@ -22,7 +22,7 @@ import { type Style, styleOf } from './style.js'
 function kernel({ kernelRelease }: HostReport): Finding {
   return kernelRelease === null
     ? blocker('kernel', {
-        what: 'this is no Linux, or procfs is not mounted',
+        what: 'this is not Linux, or procfs is not mounted',
         why: 'VFIO is a part of Linux.',
         next: 'Run this on Linux.',
       })
@@ -40,18 +40,18 @@ function iommu({ iommu: { type, units }, groups, machine }: HostReport): Finding
     what:
       bare.length === 0
         ? 'there are no IOMMU groups: the IOMMU is off or absent'
-        : `there are no IOMMU groups but ${plural(bare.length, 'group')} without an IOMMU behind`,
-    why: "Without it a device's DMA reaches all memory, so that VFIO gives none out.",
+        : `there are no IOMMU groups except ${plural(bare.length, 'group')} without an IOMMU`,
+    why: "Without it a device's DMA can reach all memory, so VFIO gives no device to user space.",
     next: noIommu(machine),
   })
 }
 
 function vfioPci({ vfioPci: present, machine }: HostReport): Finding {
   return present
-    ? ok('vfio-pci', 'the driver vfio-pci is there')
+    ? ok('vfio-pci', 'the driver vfio-pci is loaded')
     : warning('vfio-pci', {
         what: 'the driver vfio-pci is not loaded',
-        why: 'It is what gives PCI devices to user space.',
+        why: 'It gives PCI devices to user space.',
         next: loadModule(machine, 'vfio-pci'),
       })
 }
@@ -62,9 +62,9 @@ function unsafe({ modules }: HostReport): Finding[] {
     ...(on('vfio', 'enable_unsafe_noiommu_mode')
       ? [
           warning('noiommu', {
-            what: 'devices without an IOMMU are given out',
-            why: 'Their DMA reaches all memory, the kernel included.',
-            next: 'echo N | sudo tee /sys/module/vfio/parameters/enable_unsafe_noiommu_mode, unless that is meant',
+            what: 'devices without an IOMMU can be opened',
+            why: 'Their DMA can reach all memory, including that of the kernel.',
+            next: 'echo N | sudo tee /sys/module/vfio/parameters/enable_unsafe_noiommu_mode, unless you want this',
           }),
         ]
       : []),
@@ -72,8 +72,8 @@ function unsafe({ modules }: HostReport): Finding[] {
       ? [
           warning('interrupts', {
             what: 'interrupts are not isolated',
-            why: 'A device can raise any interrupt of the host by writing to its address.',
-            next: 'echo N | sudo tee /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts, unless that is meant',
+            why: 'A device can raise any interrupt of the host by a write to its address.',
+            next: 'echo N | sudo tee /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts, unless you want this',
           }),
         ]
       : []),
@@ -84,8 +84,8 @@ function unread({ problems }: HostReport): Finding[] {
   return problems.map(({ subject, attribute, message }) =>
     warning('unread', {
       what: `${attribute === undefined ? '' : `${attribute} of `}${subject} could not be read: ${message}`,
-      why: 'Nothing is said of what could not be read.',
-      next: 'Run it as root (sudo vfio doctor), or see whether the device is still there.',
+      why: 'What could not be read is missing from this report.',
+      next: 'Run it as root (sudo vfio doctor), or check that the device still exists.',
     }),
   )
 }
@@ -118,7 +118,7 @@ function verdict(all: readonly Finding[]): string {
   const [blockers, warnings] = [count('blocker'), count('warning')]
   if (blockers > 0)
     return `${plural(blockers, 'blocker')} and ${plural(warnings, 'warning')}: VFIO cannot be used yet`
-  return warnings > 0 ? `${plural(warnings, 'warning')}: VFIO can be used` : 'nothing is in the way'
+  return warnings > 0 ? `${plural(warnings, 'warning')}: VFIO can be used` : 'VFIO is ready'
 }
 
 export function doctor(context: CliContext, options: { json?: boolean }): void {

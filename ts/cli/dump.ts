@@ -43,7 +43,7 @@ function checkWidth(region: Region, { width }: DumpOptions, { offset, length }: 
   if (width === undefined) {
     if (region.memoryLike || HARMLESS.includes(region.name)) return
     throw new CliError(
-      `${region.name} holds registers, where reading may have side effects and the width counts: choose one with --width`,
+      `${region.name} contains registers: reading can have side effects and depends on the width; choose one with --width`,
     )
   }
   if (offset % width !== 0 || length % width !== 0)

@@ -35,7 +35,7 @@ const UNREAD: Openable = {
   tried: false,
   why: 'it could not be read',
   reason: 'unread',
-  remedy: 'See below what could not be read; root may read more.',
+  remedy: 'What could not be read is listed below; root may be able to read more.',
 }
 
 function judged(device: ResolvedDevice, classCode: number, scene: Scene): Openable {
@@ -125,7 +125,7 @@ function unread(problems: readonly ReadProblem[], style: Style): string {
 }
 
 /** Where the way to open a device is another driver, what to do is the same for each. */
-const BIND = 'vfio bind DEVICE gives it to VFIO; vfio unbind DEVICE gives it back'
+const BIND = 'vfio bind DEVICE binds it to VFIO; vfio unbind DEVICE gives it back to the host'
 const NOT_ON_VFIO = ['wrong-driver', 'no-driver']
 
 /** What stands in the way, the most frequent first, each with its remedy beneath. */
@@ -157,7 +157,7 @@ export function ls(context: CliContext, options: { json?: boolean }): void {
     return
   }
   if (devices.length === 0) {
-    context.out('no devices: there is no PCI bus here, or no sysfs\n')
+    context.out('no devices: no PCI bus, or no sysfs\n')
     return
   }
   const style = styleOf(context)

@@ -105,8 +105,7 @@ function facts(device: SharedDevice): [string, string][] {
 function text({ devices, problems }: MergedReport): string {
   const told = devices.map((device) => `${title(device)}\n${table(facts(device), '  ')}`)
   const unread = problems.map((each) => `could not be read: ${problemText(each)}\n`)
-  if (told.length === 0)
-    told.push('nothing here can be shared: no GPU, no virtual functions, no mediated devices\n')
+  if (told.length === 0) told.push('nothing to share: no GPU, no virtual functions, no mediated devices\n')
   return [...told, ...(unread.length === 0 ? [] : [unread.join('')])].join('\n')
 }
 

@@ -31,7 +31,7 @@ export interface Openable {
   readonly possible: boolean
   /** Whether its node was opened, and closed again, to find out. */
   readonly tried: boolean
-  /** Why not, or why it was not tried, in a few words; null when nothing is in the way. */
+  /** Why not, or why it was not tried, in a few words; null when VFIO is ready. */
   readonly why: string | null
   readonly remedy: string | null
   /** The reason as one word for programs, such as `wrong-driver` or `no-iommu-group`. */
@@ -107,8 +107,8 @@ function ofFirmware(group: IommuGroup): Openable | null {
   const where = `${hex(region.start)}-${hex(region.end)}`
   return not(
     'firmware-memory',
-    'the firmware keeps memory for it (RMRR)',
-    `The firmware maps ${where} one to one for a device of group ${group.id}, and the kernel gives such a group to nobody: turn off what uses it in the firmware, where that can be done (some servers do so per slot), or ask the maker of the machine.`,
+    'the firmware reserves memory for it (RMRR)',
+    `The firmware maps ${where} one to one for a device of group ${group.id}, so the kernel does not give the group to user space. Turn off the firmware feature that uses the memory if you can (some servers allow it per slot), or ask the vendor of the machine.`,
   )
 }
 
@@ -118,7 +118,7 @@ function ofToken(device: FoundDevice, node: string, host: HostOptions): Openable
   const driver = pf === null ? null : readDriver(join(sysfsRoot(host), 'bus', 'pci', 'devices', pf))
   if (pf === null || driver?.includes('vfio') !== true) return null
   const why = 'needs its VF token'
-  const remedy = `The physical function ${pf} is on ${driver}: the program that has it open sets a token, and opening takes it (vfToken in the API, vf-token in QEMU); this command does without.`
+  const remedy = `The physical function ${pf} is on ${driver}: the program that has it open sets a token, and you must pass it to open the device (vfToken in the API, vf-token in QEMU); this command cannot pass one.`
   // By its own node it took no token at first: Linux 6.6 to 6.16, unless the correction was taken into them.
   const release = readText(procRoot(host), 'sys', 'kernel', 'osrelease')
   const mayDoWithout =
@@ -140,7 +140,11 @@ export function openable(device: ResolvedDevice, host: HostOptions, known: Known
   if (device.kind === 'pci') {
     const code = known.classCode ?? readPciDevice(device.name, host)?.class ?? 0
     if (isPciBridge(device.sysfsPath, code))
-      return not('bridge', 'it is a bridge', 'VFIO gives out the devices behind a bridge, not the bridge.')
+      return not(
+        'bridge',
+        'it is a bridge',
+        'VFIO gives user space the devices behind a bridge, not the bridge itself.',
+      )
   }
   const options = checkOptions(host)
   try {

@@ -1,6 +1,6 @@
 // What each command prints with --json: the public, versioned form. The number in `schema` changes when a field goes or
 // means something else; new fields do not change it. The schemas in schema/ are made of this file (npm run docs:schema).
-import type { Row } from '../bench/harness.js'
+import type { Row } from '../measure/harness.js'
 import type { VfioDevice } from '../device/device.js'
 import type { InterruptIndex } from '../device/interrupts.js'
 import type { Region } from '../device/region.js'

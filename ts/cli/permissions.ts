@@ -24,7 +24,7 @@ export const UDEV_RULES = [
 const RELOAD =
   'sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=vfio --subsystem-match=vfio-dev --subsystem-match=misc'
 const WHY_NODES =
-  'What may open the node of a device has the device, its DMA included: the system gives it to root.'
+  'Whoever may open the node of a device controls the device and its DMA; by default that is root.'
 /** Guests and drivers of disks and networks pin some hundred MiB soon. */
 const LEAST_MEMLOCK = 1n << 30n
 const GROUP_BITS = 0o060
@@ -35,14 +35,17 @@ const usable = ({ readable, writable }: DeviceNode): boolean => readable && writ
 function wayTo({ gid, mode }: DeviceNode, { gids }: User, rule: string): string {
   // Somebody has made the rule already, for a group of users.
   if (gid !== null && gid !== 0 && ((mode ?? 0) & GROUP_BITS) === GROUP_BITS && !gids.includes(gid))
-    return `sudo usermod -aG "$(getent group ${gid} | cut -d: -f1)" "$USER", then log in again: the nodes are those of group ${gid}.`
-  return `sudo groupadd -f vfio; sudo usermod -aG vfio "$USER"; echo '${rule}' | sudo tee -a ${RULES}; ${RELOAD}; then log in again (docs/unprivileged.md has this and another way).`
+    return `sudo usermod -aG "$(getent group ${gid} | cut -d: -f1)" "$USER", then log in again: the nodes belong to group ${gid}.`
+  return `sudo groupadd -f vfio; sudo usermod -aG vfio "$USER"; echo '${rule}' | sudo tee -a ${RULES}; ${RELOAD}; then log in again (docs/unprivileged.md explains this and another way).`
 }
 
 export function user({ uid }: User): Finding {
   if (uid === 0)
-    return ok('user', 'this is root, which may open everything; docs/unprivileged.md says how to do without')
-  return ok('user', uid === null ? 'users have no numbers here' : `this is the ordinary user ${uid}`)
+    return ok(
+      'user',
+      'running as root, which may open everything; docs/unprivileged.md explains how to avoid that',
+    )
+  return ok('user', uid === null ? 'this system has no numeric users' : `running as the ordinary user ${uid}`)
 }
 
 export function containerNode({ nodes, machine }: HostReport, _who: User): Finding {
@@ -53,16 +56,16 @@ export function containerNode({ nodes, machine }: HostReport, _who: User): Findi
   if (!exists) {
     const { what, next } = noContainerNode(machine)
     return blocker('vfio', {
-      what: `${path} is not there: ${what}`,
-      why: 'It is where every use of VFIO by groups starts.',
+      what: `${path} does not exist: ${what}`,
+      why: 'All use of VFIO through groups starts there.',
       next,
     })
   }
   if (usable(nodes.container)) return ok('vfio', `${path} can be opened`)
   return blocker('vfio', {
-    what: `${path} may not be opened by this user`,
-    why: 'It is where every use of VFIO by groups starts.',
-    next: `sudo chmod 0666 ${path}: it gives no device out by itself, and the kernel makes it so.`,
+    what: `this user may not open ${path}`,
+    why: 'All use of VFIO through groups starts there.',
+    next: `sudo chmod 0666 ${path}: it gives access to no device, and this is the kernel's default.`,
   })
 }
 
@@ -73,8 +76,8 @@ export function groupNodes({ groups }: HostReport, who: User): Finding[] {
     return [
       warning('groups', {
         what: 'no group has a device that is bound to VFIO',
-        why: 'Only devices that a driver of VFIO has can be opened.',
-        next: 'vfio ls shows the devices; vfio bind DEVICE gives one to VFIO',
+        why: 'Only devices bound to a VFIO driver can be opened.',
+        next: 'vfio ls lists the devices; vfio bind DEVICE binds one to VFIO',
       }),
     ]
   }
@@ -107,7 +110,8 @@ export function deviceNodes({ groups }: HostReport, who: User): Finding[] {
 }
 
 export function memlock({ limits, mayLockMemory }: HostReport): Finding {
-  const why = 'Memory that is mapped for DMA is pinned, and counts: beyond the limit mapping fails (ENOMEM).'
+  const why =
+    'Memory mapped for DMA is pinned and counts against this limit; above it, mapping fails (ENOMEM).'
   if (limits.memlock === null)
     return warning('memlock', {
       what: 'the limit on pinned memory could not be read',
@@ -116,15 +120,15 @@ export function memlock({ limits, mayLockMemory }: HostReport): Finding {
     })
   const { soft } = limits.memlock
   if (mayLockMemory === true)
-    return ok('memlock', 'the process may pin memory without a limit (CAP_IPC_LOCK)')
-  if (soft === 'unlimited') return ok('memlock', 'memory may be pinned without a limit')
-  const what = `${byteSize(soft)} of memory may be pinned for DMA`
+    return ok('memlock', 'the process can pin memory without a limit (CAP_IPC_LOCK)')
+  if (soft === 'unlimited') return ok('memlock', 'memory can be pinned without a limit')
+  const what = `${byteSize(soft)} of memory can be pinned for DMA`
   return soft >= LEAST_MEMLOCK
     ? ok('memlock', what)
     : warning('memlock', {
         what,
         why,
-        next: "echo '@vfio - memlock unlimited' | sudo tee /etc/security/limits.d/vfio.conf, then log in again; for a service LimitMEMLOCK=infinity in its unit",
+        next: "echo '@vfio - memlock unlimited' | sudo tee /etc/security/limits.d/vfio.conf, then log in again; for a service set LimitMEMLOCK=infinity in its unit",
       })
 }
 
@@ -132,15 +136,15 @@ export function iommufdNode({ nodes, machine }: HostReport, who: User): Finding 
   const { path, exists } = nodes.iommufd
   if (!exists)
     return warning('iommufd', {
-      what: `${path} is not there; groups and containers work without it`,
-      why: 'It is the newer way to the IOMMU: dirty tracking of the hardware, nested translation, PASID.',
+      what: `${path} does not exist; groups and containers work without it`,
+      why: 'iommufd is the newer interface to the IOMMU: hardware dirty tracking, nested translation, PASIDs.',
       next: noIommufdNode(machine),
     })
   return usable(nodes.iommufd)
     ? ok('iommufd', `${path} can be opened`)
     : warning('iommufd', {
-        what: `${path} may not be opened by this user`,
-        why: 'Devices can then be opened by their groups only.',
+        what: `this user may not open ${path}`,
+        why: 'Devices can then be opened only through their groups.',
         next: wayTo(nodes.iommufd, who, UDEV_RULES[2]),
       })
 }
@@ -149,15 +153,15 @@ export function kvmNode({ nodes, machine }: HostReport): Finding {
   const { path, exists } = nodes.kvm
   if (!exists)
     return warning('kvm', {
-      what: `${path} is not there: no guests, but devices work`,
-      why: 'Guests need KVM; drivers in user space do not.',
+      what: `${path} does not exist: devices work, guests do not`,
+      why: 'Guests need KVM; user-space drivers do not.',
       next: noKvmNode(machine),
     })
   return usable(nodes.kvm)
     ? ok('kvm', `${path} can be opened`)
     : warning('kvm', {
-        what: `${path} may not be opened by this user`,
-        why: 'Guests need KVM; drivers in user space do not.',
+        what: `this user may not open ${path}`,
+        why: 'Guests need KVM; user-space drivers do not.',
         next: 'sudo usermod -aG kvm "$USER", then log in again',
       })
 }

@@ -23,13 +23,13 @@ export const EXIT = {
 } as const
 
 const STATUSES = `
-Exit status: 0 done; 1 refused or failed, with the remedy where one is known; 2 wrong arguments.`
+Exit status: 0 done; 1 refused or failed, with the remedy if one is known; 2 wrong arguments.`
 
 export function createProgram(context: CliContext): Command {
   const program = new Command('vfio')
-    .description('Devices through VFIO: what can be opened, what they are, their registers and interrupts.')
+    .description('Inspect PCI devices, use them through VFIO, and prepare them for guests.')
     .version(version)
-    .option('--no-color', 'no colours; the same as NO_COLOR=1 in the environment')
+    .option('--no-color', 'print no colours, like NO_COLOR=1 in the environment')
     .exitOverride()
     .configureOutput({ writeOut: context.out, writeErr: context.err })
     .showHelpAfterError('(--help shows how)')
@@ -38,9 +38,9 @@ export function createProgram(context: CliContext): Command {
       STATUSES +
         '\n' +
         examples(
-          ['vfio doctor', 'what this host lacks for VFIO'],
-          ['vfio ls', 'its devices'],
-          ['vfio help config', 'one command, with examples'],
+          ['vfio doctor', 'check what this host needs for VFIO'],
+          ['vfio ls', 'list its devices'],
+          ['vfio help config', 'explain one command, with examples'],
         ),
     )
   const told: CliContext = {
@@ -63,7 +63,7 @@ function isOurs(error: unknown): boolean {
   return [TypeError, RangeError, ReferenceError, SyntaxError].some((each) => error instanceof each)
 }
 
-const OURS = '  This is a fault of vfio itself: please report it, with the command line.\n'
+const OURS = '  This is a bug in vfio: please report it, with the command line.\n'
 
 /** Runs one command. Resolves to the exit status; whatever goes wrong is told in words. */
 export async function run(args: readonly string[], context: CliContext): Promise<number> {

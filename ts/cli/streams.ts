@@ -19,7 +19,7 @@ function lost({ code, message }: StreamError): void {
   const isFailure = code !== 'EPIPE'
   if (isFailure && !told) {
     told = true
-    const rest = committed ? '  The change does not depend on it: the exit status tells how it ended.\n' : ''
+    const rest = committed ? '  The change itself is not affected: see the exit status.\n' : ''
     stderr.write(`vfio: standard output: ${message}\n${rest}`)
   }
   if (committed) return

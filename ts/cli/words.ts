@@ -18,10 +18,10 @@ const asOption = (name: string): string =>
 
 /** Sentences of errors that say how a program does it, where the command does otherwise. */
 const SENTENCES: readonly [RegExp, string][] = [
-  [/ \(option vfToken\)/g, ', which a program gives and this command cannot'],
+  [/ \(option vfToken\)/g, ', which only a program can pass, not this command'],
   [
     /iommu: 'noiommu' opens it all the same/g,
-    'a program opens it all the same (iommu: noiommu), this command does not',
+    'a program can open it anyway (iommu: noiommu); this command does not',
   ],
   [/: open it by its group, iommu: 'type1v2'/g, ''],
   [/ \(see (?:region\.flags|info\.resettable)\)/g, ''],

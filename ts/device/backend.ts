@@ -2,7 +2,7 @@
 // same protocol some other way. Nothing above it asks which of them it has.
 import type { EventFd } from '../event/eventfd.js'
 import type { NativeHandle } from '../native/index.js'
-import type { DeviceInfo, IrqInfo, RegionArea, RegionInfo } from './info.js'
+import type { DeviceInfo, IrqInfo, RegionArea, RegionInfo } from '../uapi/vfio/device-info.js'
 
 /** SET_IRQS data: nothing, one flag per vector, or one eventfd per vector (null: none). */
 export type IrqData = null | Uint8Array | readonly (EventFd | null)[]

@@ -3,7 +3,7 @@
 import { EOPNOTSUPP, VfioError } from '../errors.js'
 import type { DeviceBackend, KernelDevice } from './backend.js'
 import type { DeviceCondition } from './condition.js'
-import type { DeviceInfo } from './info.js'
+import type { DeviceInfo } from '../uapi/vfio/device-info.js'
 
 /** A device, as its parts see it. */
 export interface DeviceCore {
@@ -16,7 +16,10 @@ export interface DeviceCore {
   /** Whether something of a guest hangs on it. @internal */
   readonly wired: boolean
   readonly condition: DeviceCondition
-  /** What it shows of its condition itself, low power not considered; `ready` for one that is closed, which cannot be asked. @internal */
+  /**
+   * What it shows of its condition itself, low power not considered; `ready` for one that is closed, which cannot be asked.
+   * @internal
+   */
   readonly shown: DeviceCondition
   /** Of INTx, MSI and MSI-X, the one that is enabled. @internal */
   exclusive: { readonly name: string } | undefined

@@ -5,7 +5,7 @@ import { SignalPoller, environmentPollers } from '../event/poller.js'
 import { array, callable, instance, integer, options as optionsOf } from '../validate.js'
 import { IRQ_ACTION, type IrqData } from './backend.js'
 import type { DeviceCore } from './core.js'
-import type { DeviceBus, IrqInfo } from './info.js'
+import type { DeviceBus, IrqInfo } from '../uapi/vfio/device-info.js'
 import { irqName } from './names.js'
 
 export type { PciIrqName } from './names.js'

@@ -7,7 +7,7 @@ import type { NativeHandle } from '../native/index.js'
 import { instance, integer, object } from '../validate.js'
 import type { DeviceBackend } from './backend.js'
 import { kernelOf } from './core.js'
-import type { RegionArea, RegionInfo } from './info.js'
+import type { RegionArea, RegionInfo } from '../uapi/vfio/device-info.js'
 import { wide } from './poll.js'
 
 export interface IoeventfdOptions {

@@ -1,6 +1,6 @@
 // What the regions and interrupts of a device are called, by its bus: the kernel numbers them per bus. Pure.
 import { integer, oneOf } from '../validate.js'
-import type { DeviceBus } from './info.js'
+import type { DeviceBus } from '../uapi/vfio/device-info.js'
 
 /**
  * The regions of PCI devices, by index: VFIO_PCI_BAR0_REGION_INDEX to VFIO_PCI_BAR5_REGION_INDEX,

@@ -9,7 +9,7 @@ import { type DeviceCondition, conditionOf } from './condition.js'
 import { type DeviceCore, kernelOf } from './core.js'
 import { DeviceFeatures } from './features/features.js'
 import { DeviceGfx, probeGfx } from './gfx/gfx.js'
-import type { DeviceInfo } from './info.js'
+import type { DeviceInfo } from '../uapi/vfio/device-info.js'
 import type { InterruptIndex } from './interrupts.js'
 import { IrqTable } from './irq-table.js'
 import { DeviceMigration, readCapabilities } from './migration/migration.js'
@@ -51,7 +51,7 @@ export abstract class OpenDevice extends SharedHandle<'VfioDevice'> implements D
   readonly backend: DeviceBackend
   /** @internal */
   exclusive: { readonly name: string } | undefined
-  /** Who answers when the kernel speaks of the device itself. */
+  /** Who answers when the kernel speaks of the device itself. @internal */
   protected abstract readonly events: { closeWithDevice(): void }
   readonly #regions: RegionTable
   readonly #irqs: IrqTable

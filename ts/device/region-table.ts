@@ -3,7 +3,7 @@ import { VfioError, attempt } from '../errors.js'
 import { PciConfig } from '../pci/index.js'
 import { troubleError } from './condition.js'
 import type { DeviceCore } from './core.js'
-import type { RegionArea } from './info.js'
+import type { RegionArea } from '../uapi/vfio/device-info.js'
 import { PCI_REGIONS, type PciRegionName, regionIndex, regionName } from './names.js'
 import { Region } from './region.js'
 

@@ -4,6 +4,10 @@ import { type ShareToken, SharedHandle } from '../handle.js'
 import { addon, type NativeHandle } from '../native/index.js'
 import { boolean, integer, options as optionsOf } from '../validate.js'
 import { eventsOf } from './iterator.js'
+import type { HandlerOf } from './poller.js'
+
+/** What a poller calls for an eventfd that it watches. */
+export type SignalHandler = HandlerOf<EventFd>
 
 export interface EventFdOptions {
   /** The counter's first value, 0 to 4294967295 (default 0). */

@@ -63,7 +63,7 @@ export function probeStep(device: Bound, driver: string, why: string, options: H
 
 /** Asks for any driver but one that only holds devices: one that has the device's id on its list would take it again. */
 function probeAnyStep(device: Bound, options: HostOptions): HostStep {
-  const step = probeStep(device, ANY, 'a driver of the host takes it, if there is one', options)
+  const step = probeStep(device, ANY, 'a host driver takes it, if there is one', options)
   const never = registeredHolders(options)
   return never.length === 0 ? step : { ...step, never }
 }
@@ -71,7 +71,7 @@ function probeAnyStep(device: Bound, options: HostOptions): HostStep {
 /** Gives a device without a driver to one that is made for it. */
 export function giveStep(device: Bound, driver: string, options: HostOptions): HostStep {
   return {
-    ...probeStep(device, driver, `${driver}, which is made for it, takes ${device.address}`, options),
+    ...probeStep(device, driver, `${driver}, the driver made for it, takes ${device.address}`, options),
     write: { file: driverFile(driver, 'bind', options), text: device.address },
   }
 }
@@ -86,12 +86,10 @@ export function bindSteps(device: Bound, driver: string, options: HostOptions = 
   const override =
     driverOverride === driver
       ? []
-      : [overrideStep(device, driver, `only ${driver} may have ${address}`, options)]
+      : [overrideStep(device, driver, `only ${driver} may take ${address}`, options)]
   if (old === driver) return override
   return [
-    ...(old === null
-      ? []
-      : [unbindStep({ ...device, driver: old }, `${old} lets go of ${address}`, options)]),
+    ...(old === null ? [] : [unbindStep({ ...device, driver: old }, `${old} releases ${address}`, options)]),
     ...override,
     probeStep(device, driver, `${driver} takes ${address}`, options),
   ]
@@ -104,10 +102,9 @@ export type Destination = string | null
 export function releaseSteps(device: Bound, to: Destination, options: HostOptions = {}): HostStep[] {
   const { driver, driverOverride, address } = device
   const steps: HostStep[] = []
-  if (driver !== null)
-    steps.push(unbindStep({ ...device, driver }, `${driver} lets go of ${address}`, options))
+  if (driver !== null) steps.push(unbindStep({ ...device, driver }, `${driver} releases ${address}`, options))
   if (driverOverride !== null)
-    steps.push(overrideStep(device, null, `any driver may have ${address} again`, options))
+    steps.push(overrideStep(device, null, `any driver may take ${address} again`, options))
   if (to === ANY) steps.push(probeAnyStep(device, options))
   else if (to !== null) steps.push(giveStep(device, to, options))
   return steps

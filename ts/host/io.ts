@@ -195,14 +195,14 @@ export class KernelIo implements HostIo {
       throw new VfioError(ETIMEDOUT, act === 'write' ? 'write' : 'read', {
         subject: path,
         reason: 'timeout',
-        remedy: `Process ${pid} still sleeps in the kernel: somebody holds the device. Close what has it open.`,
+        remedy: `Process ${pid} still sleeps in the kernel because the device is in use. Close whatever has it open.`,
       })
     }
     if (answer === null) {
       this.#writer = null
       throw new VfioError(constants.errno.EPIPE, act === 'write' ? 'write' : 'read', {
         subject: path,
-        remedy: 'The process that writes to the host ended; it was killed, or could not be started.',
+        remedy: 'The process that writes to the host ended: it was killed or could not be started.',
       })
     }
     if (answer.errno !== undefined)

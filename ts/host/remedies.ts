@@ -20,7 +20,7 @@ function grubCommand(machine: Machine): string | null {
 }
 
 function withGrub(machine: Machine, word: string): string {
-  const then = grubCommand(machine) ?? "write GRUB's menu anew as your distribution does it"
+  const then = grubCommand(machine) ?? "regenerate GRUB's menu as your distribution does it"
   return `add ${word} to GRUB_CMDLINE_LINUX in /etc/default/grub, then ${then} and reboot`
 }
 
@@ -32,71 +32,71 @@ export function addKernelParameter(machine: Machine, word: string): string {
   if (isLike(machine, 'nixos'))
     return `add ${word} to boot.kernelParams, then sudo nixos-rebuild boot and reboot`
   if (isLike(machine, 'talos', 'flatcar', 'bottlerocket', 'ubuntu-core', 'cos'))
-    return `add ${word} to the kernel command line where the configuration of this system has it, and reboot`
+    return `add ${word} to the kernel command line in this system's configuration, and reboot`
   if (bootLoader === 'raspberry-pi')
-    return `add ${word} to the one line of /boot/firmware/cmdline.txt (/boot/cmdline.txt on older systems) and reboot`
+    return `add ${word} to the single line of /boot/firmware/cmdline.txt (/boot/cmdline.txt on older systems) and reboot`
   if (bootLoader === 'ostree')
     return isLike(machine, ...FEDORA)
       ? `sudo rpm-ostree kargs --append-if-missing=${word}, then reboot`
       : `add ${word} to the kernel arguments of the OSTree deployment (ostree admin kargs) and reboot`
   if (bootLoader === 'proxmox')
-    return `add ${word} to /etc/kernel/cmdline (or, where Proxmox boots by GRUB, to GRUB_CMDLINE_LINUX in /etc/default/grub), then sudo proxmox-boot-tool refresh and reboot`
+    return `add ${word} to /etc/kernel/cmdline (or, if Proxmox boots with GRUB, to GRUB_CMDLINE_LINUX in /etc/default/grub), then sudo proxmox-boot-tool refresh and reboot`
   if (isLike(machine, 'pop')) return `sudo kernelstub -a "${word}", then reboot`
   if (isLike(machine, ...FEDORA)) return `sudo grubby --update-kernel=ALL --args="${word}", then reboot`
   if (bootLoader === 'systemd-boot')
-    return `add ${word} to the options of systemd-boot's entry (/etc/kernel/cmdline where that file is, and the entries or kernel images made anew as your distribution does it; else /boot/loader/entries/*.conf) and reboot`
+    return `add ${word} to the options of systemd-boot's entry (/etc/kernel/cmdline if it exists, then regenerate the entries or kernel images as your distribution does it; otherwise /boot/loader/entries/*.conf) and reboot`
   if (bootLoader === 'grub') return withGrub(machine, word)
-  return `add ${word} to the kernel command line, where the boot loader of this system has it (of GRUB: GRUB_CMDLINE_LINUX in /etc/default/grub), and reboot`
+  return `add ${word} to the kernel command line in this system's boot loader configuration (GRUB: GRUB_CMDLINE_LINUX in /etc/default/grub), and reboot`
 }
 
 /** How a word leaves it. */
 function removeKernelParameter(machine: Machine, word: string): string {
   if (machine.container)
-    return `take ${word} from the kernel command line of the host, outside this container`
+    return `remove ${word} from the kernel command line of the host, outside this container`
   if (machine.bootLoader === 'ostree' && isLike(machine, ...FEDORA))
     return `sudo rpm-ostree kargs --delete=${word}, then reboot`
   if (isLike(machine, 'pop')) return `sudo kernelstub -d "${word}", then reboot`
   if (isLike(machine, ...FEDORA))
     return `sudo grubby --update-kernel=ALL --remove-args="${word}", then reboot`
-  return addKernelParameter(machine, word).replace(/^add (\S+) to /, 'take $1 out of ')
+  return addKernelParameter(machine, word).replace(/^add (\S+) to/, 'remove $1 from')
 }
 
 const GUEST =
-  'Without one, only no-IOMMU mode is left (vfio.enable_unsafe_noiommu_mode), which protects nothing.'
+  'Without an IOMMU there is only no-IOMMU mode (vfio.enable_unsafe_noiommu_mode), which protects nothing.'
 
 /** Where a virtual machine gets its IOMMU from, if it can have one. */
 function ofGuest(hypervisor: Hypervisor, { architecture, processor }: Machine): string {
   const switchOn = processor === 'intel' || architecture === null ? ', and inside it intel_iommu=on' : ''
   switch (hypervisor) {
     case 'wsl':
-      return 'WSL2 has no IOMMU and gets no devices: boot Linux itself on the machine, or use a virtual machine of another kind.'
+      return 'WSL2 has no IOMMU and gets no devices: boot Linux on the machine itself, or use another kind of virtual machine.'
     case 'xen-dom0':
-      return 'Xen has the IOMMU, and dom0 sees no groups: give devices to domains with xl pci-assignable-add (xen-pciback), or boot Linux without Xen.'
+      return 'Xen owns the IOMMU, so dom0 sees no groups: give devices to domains with xl pci-assignable-add (xen-pciback), or boot Linux without Xen.'
     case 'xen':
       return `Xen gives its domains no IOMMU. ${GUEST}`
     case 'ec2':
-      return `EC2 gives virtual instances no IOMMU: take an instance type that ends in .metal. ${GUEST}`
+      return `EC2 gives virtual instances no IOMMU: use an instance type that ends in .metal. ${GUEST}`
     case 'azure':
     case 'hyper-v':
       return `Hyper-V gives its virtual machines no IOMMU that VFIO can use. ${GUEST}`
     case 'google':
-      return `A virtual machine of Compute Engine has no IOMMU unless its machine type says so: bare metal types have the machine's own. ${GUEST}`
+      return `A Compute Engine virtual machine has no IOMMU unless its machine type says so; bare metal types have the machine's own. ${GUEST}`
     case 'openstack':
       return `OpenStack gives an IOMMU by the flavour or image (hw:viommu_model, hw_viommu_model)${switchOn}. ${GUEST}`
     case 'vmware':
-      return `Switch it on for this virtual machine in its settings for the processor (expose IOMMU to the guest)${switchOn}. ${GUEST}`
+      return `Turn it on in the processor settings of this virtual machine (expose IOMMU to the guest)${switchOn}. ${GUEST}`
     case 'virtualbox':
-      return `VirtualBox gives one from version 7 on (the option --iommu of VBoxManage modifyvm)${switchOn}. ${GUEST}`
+      return `VirtualBox offers one since version 7 (VBoxManage modifyvm --iommu)${switchOn}. ${GUEST}`
     case 'micro-vm':
       return `A micro VM such as Firecracker's gives its guest no IOMMU. ${GUEST}`
     case 'qemu':
       return architecture === 'arm'
-        ? `Whoever runs this virtual machine has to give it one (QEMU: -machine virt,iommu=smmuv3; libvirt: <iommu model='smmuv3'/>). ${GUEST}`
+        ? `The administrator of this virtual machine must add one (QEMU: -machine virt,iommu=smmuv3; libvirt: <iommu model='smmuv3'/>). ${GUEST}`
         : processor === 'amd'
-          ? `Whoever runs this virtual machine has to give it one (QEMU: -machine q35 -device amd-iommu or virtio-iommu-pci). ${GUEST}`
-          : `Whoever runs this virtual machine has to give it one (QEMU: -machine q35,kernel-irqchip=split -device intel-iommu,intremap=on)${switchOn}. ${GUEST}`
+          ? `The administrator of this virtual machine must add one (QEMU: -machine q35 -device amd-iommu or virtio-iommu-pci). ${GUEST}`
+          : `The administrator of this virtual machine must add one (QEMU: -machine q35,kernel-irqchip=split -device intel-iommu,intremap=on)${switchOn}. ${GUEST}`
     case 'unknown':
-      return `This is a virtual machine: whoever runs it has to give it an IOMMU. ${GUEST}`
+      return `This is a virtual machine: its administrator must give it an IOMMU. ${GUEST}`
   }
 }
 
@@ -109,13 +109,14 @@ function ofPc(machine: Machine): string {
   const add = addKernelParameter(machine, 'intel_iommu=on')
   if (processor === 'amd')
     return there
-      ? `The firmware has AMD-Vi on (table ${table}) and the kernel made no groups: see why in dmesg | grep -i -e AMD-Vi -e iommu.`
-      : `Enable ${name} in the firmware; the kernel then uses it without being asked.`
+      ? `The firmware has AMD-Vi on (table ${table}) but the kernel created no groups: look for the cause in dmesg | grep -i -e AMD-Vi -e iommu.`
+      : `Enable ${name} in the firmware; the kernel then uses it by default.`
   if (there && asked?.state === 'on')
-    return `The firmware has ${name} on (table ${table}) and the kernel was asked for it (${asked.word}), and there are no groups all the same: see why in dmesg | grep -i -e DMAR -e iommu.`
-  if (there) return `The firmware has ${name} on (table ${table}), and the kernel waits to be asked: ${add}.`
+    return `The firmware has ${name} on (table ${table}) and the kernel command line asks for it (${asked.word}), but there are no groups: look for the cause in dmesg | grep -i -e DMAR -e iommu.`
+  if (there)
+    return `The firmware has ${name} on (table ${table}), but the kernel does not use it by default: ${add}.`
   if (asked?.state === 'on')
-    return `The kernel was asked for it already (${asked.word}): enable ${name} in the firmware.`
+    return `The kernel command line already asks for it (${asked.word}): enable ${name} in the firmware.`
   return `Enable ${name} in the firmware; then ${add}.`
 }
 
@@ -125,67 +126,67 @@ export function noIommu(machine: Machine): string {
   if (hypervisor !== null && asked?.state !== 'off') return ofGuest(hypervisor, machine)
   if (asked?.state === 'off') {
     const remove = removeKernelParameter(machine, asked.word)
-    return `The kernel was told to leave it off (${asked.word}): ${remove}.`
+    return `The kernel command line turns it off (${asked.word}): ${remove}.`
   }
   if (bootLoader === 'raspberry-pi')
-    return 'The PCI Express of a Raspberry Pi is behind no IOMMU that Linux drives, and no kernel parameter changes that: VFIO cannot give its devices out safely.'
+    return 'The PCI Express bus of a Raspberry Pi is behind no IOMMU that Linux supports, and no kernel parameter changes that: VFIO cannot use its devices safely.'
   switch (architecture) {
     case 'x86':
       return machine.processor === null ? unknownPc(machine) : ofPc(machine)
     case 'arm':
-      return 'On Arm the IOMMU is the SMMU, which the firmware describes (table IORT, or iommus and iommu-map in the device tree); no kernel parameter turns it on. See whether this board has one before its PCI Express, and dmesg | grep -i smmu.'
+      return 'On Arm the IOMMU is the SMMU, which the firmware describes (table IORT, or iommus and iommu-map in the device tree); no kernel parameter turns it on. Check whether this board has one in front of its PCI Express bus, and dmesg | grep -i smmu.'
     case 'power':
-      return 'On POWER the firmware sets the IOMMU up, and groups come with it: see dmesg | grep -i -e iommu -e "PCI host bridge".'
+      return 'On POWER the firmware sets up the IOMMU and its groups: see dmesg | grep -i -e iommu -e "PCI host bridge".'
     case 's390':
-      return 'On s390 each PCI function has its own IOMMU: see whether functions are there (lspci) and dmesg | grep -i iommu.'
+      return 'On s390 each PCI function has its own IOMMU: check that functions exist (lspci), and dmesg | grep -i iommu.'
     case 'riscv':
-      return 'On RISC-V the firmware describes the IOMMU (table RIMT, or the device tree): see whether this board has one, and dmesg | grep -i iommu.'
+      return 'On RISC-V the firmware describes the IOMMU (table RIMT, or the device tree): check whether this board has one, and dmesg | grep -i iommu.'
     case null:
       return container
-        ? 'Enable the IOMMU on the host, outside this container: vfio doctor there says how.'
+        ? 'Enable the IOMMU on the host, outside this container: run vfio doctor there.'
         : unknownPc(machine)
   }
 }
 
 function unknownPc(machine: Machine): string {
   if (machine.asked?.state === 'on')
-    return `The kernel was asked for it already (${machine.asked.word}): enable VT-d or AMD-Vi in the firmware; a virtual machine has to be given one by whoever runs it.`
-  return `Enable VT-d or AMD-Vi in the firmware (Arm: see whether the board has an SMMU); on Intel ${addKernelParameter(machine, 'intel_iommu=on')}; a virtual machine has to be given one by whoever runs it.`
+    return `The kernel command line already asks for it (${machine.asked.word}): enable VT-d or AMD-Vi in the firmware; in a virtual machine, its administrator must add one.`
+  return `Enable VT-d or AMD-Vi in the firmware (Arm: check whether the board has an SMMU); on Intel ${addKernelParameter(machine, 'intel_iommu=on')}; in a virtual machine, its administrator must add one.`
 }
 
 /** What to do about one device that is in no group. */
 export function noGroup(machine: Machine): string {
-  if (!machine.groups) return `The device is behind no IOMMU, nor is any other. ${noIommu(machine)}`
+  if (!machine.groups) return `Neither this device nor any other is behind an IOMMU. ${noIommu(machine)}`
   return (
-    'Other devices have groups, so that the IOMMU is on; this one is behind none of its units. The firmware may leave it out, or the ' +
+    'Other devices have groups, so the IOMMU is on, but this device is behind none of its units. The firmware may omit it, or the ' +
     'kernel may (intel_iommu=igfx_off for the graphics of an Intel processor, which is the default of some distributions): see ' +
-    'dmesg | grep -i -e DMAR -e iommu for its address; another slot may help.'
+    'dmesg | grep -i -e DMAR -e iommu for its address. Another slot may help.'
   )
 }
 
 const DEVICES =
-  'docker and podman: --device /dev/vfio/vfio --device /dev/vfio/GROUP; Kubernetes: a device plugin; LXC and systemd-nspawn: the devices that the control group allows, and the nodes'
+  'docker and podman: --device /dev/vfio/vfio --device /dev/vfio/GROUP; Kubernetes: a device plugin; LXC and systemd-nspawn: allow the devices in the control group and create the nodes'
 
 /** What to do where `/dev/vfio/vfio` is not there. */
 export function noContainerNode(machine: Machine): { readonly what: string; readonly next: string } {
   const { modules, vfio, container } = machine
   if (vfio.container || (modules.vfio && !vfio.cdevs))
     return {
-      what: 'VFIO is loaded, and this /dev does not have its node',
-      next: `Give it to the container that this runs in, with the node of each group (${DEVICES}); on a machine of its own, udev or devtmpfs makes it. Where /sys/class/vfio is missing, the kernel has no groups, and devices have nodes of their own alone.`,
+      what: 'VFIO is loaded, but this /dev does not contain its node',
+      next: `In a container, pass it in together with the node of each group (${DEVICES}); otherwise udev or devtmpfs creates it. If /sys/class/vfio is missing, the kernel has no groups, and devices have only nodes of their own.`,
     }
   if (vfio.cdevs && !vfio.groups)
     return {
-      what: 'this kernel gives devices out by their own nodes only (CONFIG_VFIO_GROUP is off)',
+      what: 'this kernel opens devices only by their own nodes (CONFIG_VFIO_GROUP is off)',
       next: modules.iommufd
-        ? 'Use iommufd and the nodes in /dev/vfio/devices; a program that knows groups alone needs another kernel.'
+        ? 'Use iommufd and the nodes in /dev/vfio/devices; a program that knows only groups needs another kernel.'
         : 'They need iommufd: sudo modprobe iommufd.',
     }
   return {
     what: 'VFIO is not loaded',
     next: container
-      ? `Load vfio-pci on the host, outside this container, and give it the nodes (${DEVICES}).`
-      : 'sudo modprobe vfio-pci; where that fails, the kernel was built without CONFIG_VFIO_PCI: take one of your distribution.',
+      ? `Load vfio-pci on the host, outside this container, and pass the nodes in (${DEVICES}).`
+      : 'sudo modprobe vfio-pci; if that fails, the kernel was built without CONFIG_VFIO_PCI: use a kernel of your distribution.',
   }
 }
 
@@ -198,10 +199,10 @@ export function noContainerNodeRemedy(machine: Machine): string {
 /** What to do where `/dev/iommu` is not there. */
 export function noIommufdNode({ modules, container }: Machine): string {
   if (modules.iommufd)
-    return 'iommufd is loaded, and this /dev does not have its node: give it to the container that this runs in (--device /dev/iommu, with those in /dev/vfio/devices).'
+    return 'iommufd is loaded, but this /dev does not contain its node: pass it into the container (--device /dev/iommu, with those in /dev/vfio/devices).'
   if (container)
-    return 'Load iommufd on the host, outside this container, and give it the node (--device /dev/iommu).'
-  return 'sudo modprobe iommufd; it needs Linux 6.2 with CONFIG_IOMMUFD, which not every distribution has.'
+    return 'Load iommufd on the host, outside this container, and pass the node in (--device /dev/iommu).'
+  return 'sudo modprobe iommufd; it needs Linux 6.2 with CONFIG_IOMMUFD, which some distributions leave out.'
 }
 
 /** What to do where `/dev/kvm` is not there. */
@@ -209,22 +210,22 @@ export function noKvmNode(machine: Machine): string {
   const { modules, container, hypervisor, architecture, processor } = machine
   if (container)
     return modules.kvm
-      ? 'KVM is loaded, and this /dev does not have its node: give it to the container (--device /dev/kvm).'
-      : 'Load KVM on the host, outside this container, and give it the node (--device /dev/kvm).'
+      ? 'KVM is loaded, but this /dev does not contain its node: pass it into the container (--device /dev/kvm).'
+      : 'Load KVM on the host, outside this container, and pass the node in (--device /dev/kvm).'
   switch (hypervisor) {
     case null:
       break
     case 'wsl':
-      return 'WSL2 has it where nestedVirtualization is true in .wslconfig, on Windows 11.'
+      return 'WSL2 has it on Windows 11 if nestedVirtualization is true in .wslconfig.'
     case 'ec2':
-      return 'EC2 gives it where an instance may run guests of its own: all .metal types, and those that support nested virtualization.'
+      return 'EC2 offers it on instances that can run guests: all .metal types, and those that support nested virtualization.'
     case 'xen-dom0':
-      return 'Xen has the processor: guests run as its domains (xl create), or under KVM when Linux is booted without Xen.'
+      return 'Xen owns the processor: run guests as its domains (xl create), or boot Linux without Xen to use KVM.'
     default:
-      return 'This is a virtual machine: whoever runs it has to allow nested virtualization.'
+      return 'This is a virtual machine: its administrator must allow nested virtualization.'
   }
   if (architecture === 'arm')
-    return 'On Arm the kernel has KVM built in where the firmware starts it in hypervisor mode (EL2): see dmesg | grep -i kvm.'
+    return 'On Arm KVM is built into the kernel and needs firmware that starts it in hypervisor mode (EL2): see dmesg | grep -i kvm.'
   const module =
     processor === 'amd' ? 'kvm_amd' : processor === 'intel' ? 'kvm_intel' : 'kvm_intel or kvm_amd'
   const name =
@@ -245,11 +246,23 @@ export function unsafeInterrupts({ hypervisor, architecture }: Machine, module: 
   const accept = `${module}.allow_unsafe_interrupts=1 accepts that risk.`
   if (hypervisor === 'qemu')
     return `${why}: this virtual machine has no interrupt remapping (QEMU: intremap=on of intel-iommu, with kernel-irqchip=split; virtio-iommu has none). ${accept}`
-  if (hypervisor !== null)
-    return `${why}: the virtual machine that this is has no interrupt remapping. ${accept}`
+  if (hypervisor !== null) return `${why}: this virtual machine has no interrupt remapping. ${accept}`
   if (architecture === 'arm')
-    return `${why}: the interrupt controller does not tell devices apart (it needs an ITS). ${accept}`
+    return `${why}: the interrupt controller cannot distinguish devices (it needs an ITS). ${accept}`
   return `${why}: interrupt remapping is off. See intremap= on the kernel command line, and the firmware. ${accept}`
+}
+
+/** What to do where the kernel has no bus numbers or no address space for virtual functions (ENOMEM). */
+export function noRoomForVfs(machine: Machine): string {
+  const { architecture, hypervisor } = machine
+  const why =
+    'The kernel found no address space or no bus numbers for the virtual functions (dmesg says which: "not enough MMIO resources", or a bus "out of range")'
+  if (hypervisor !== null && hypervisor !== 'xen-dom0')
+    return `${why}. The virtual machine's administrator must give the device's port more of both.`
+  // The kernel knows pci=assign-busses on x86 only; elsewhere the firmware or the device tree decides.
+  if (architecture === 'x86' || architecture === null)
+    return `${why}. Enable SR-IOV and, for address space, Above 4G Decoding in the firmware. If that does not help, ${addKernelParameter(machine, architecture === null ? 'pci=realloc' : 'pci=realloc,assign-busses')}.`
+  return `${why}. Enable SR-IOV in the firmware, or ${addKernelParameter(machine, 'pci=realloc')}.`
 }
 
 /** How a module is loaded, once and for every boot. */

@@ -69,7 +69,7 @@ function pathOf(id: string, sysfs: string): string {
   if (UUID.test(id)) return join(sysfs, 'bus', 'mdev', 'devices', id.toLowerCase())
   if (isAbsolute(id) && isInside(sysfs, id)) return id
   throw new TypeError(
-    `${JSON.stringify(id)} names no device: it must be a PCI address such as 0000:00:10.0, ` +
+    `${JSON.stringify(id)} is not a device: use a PCI address such as 0000:00:10.0, ` +
       `the UUID of an mdev or a path under ${sysfs}`,
   )
 }

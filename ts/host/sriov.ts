@@ -71,10 +71,10 @@ export function sriovSteps(
     const { driver, driverOverride, address } = device
     if (driver !== null)
       steps.push(
-        unbindStep({ ...device, driver }, `${driver} lets go of ${address}, which will be gone`, options),
+        unbindStep({ ...device, driver }, `${driver} releases ${address}, which will be removed`, options),
       )
     if (driverOverride !== null)
-      steps.push(overrideStep(device, null, 'whoever gets this address next starts without it', options))
+      steps.push(overrideStep(device, null, 'the next device at this address must not inherit it', options))
   }
   let probing = state.autoprobe
   const probe = (on: boolean | null, why: string): void => {
@@ -85,12 +85,15 @@ export function sriovSteps(
   const set = (from: number, to: number, why: string): HostStep =>
     attributeStep(path, 'sriov_numvfs', [String(from), String(to)], why)
   if (now > 0) {
-    probe(false, 'should they come back, no host driver takes them before they have what they had')
-    steps.push(set(now, 0, numVfs > 0 ? 'the number changes through 0 only' : 'they go away'))
+    probe(false, 'if they come back, no host driver takes them before they are restored')
+    steps.push(set(now, 0, numVfs > 0 ? 'the number changes via 0 only' : 'they are removed'))
   }
   if (numVfs === 0) probe(state.autoprobe, 'as it was')
   else {
-    probe(autoprobe, autoprobe ? 'host drivers take the new ones' : 'no host driver takes the new ones')
+    probe(
+      autoprobe,
+      autoprobe ? 'host drivers take the new functions' : 'no host driver takes the new functions',
+    )
     steps.push(set(0, numVfs, `${numVfs} virtual function${numVfs === 1 ? '' : 's'} appear`))
   }
   return steps

@@ -114,7 +114,7 @@ function readBounded<T>(path: string, use: (bytes: Buffer) => T): T {
   } finally {
     closeSync(fd)
   }
-  throw new Error(`${path} holds more than ${LARGEST_FILE} bytes, which no attribute of a kernel does`)
+  throw new Error(`${path} has more than ${LARGEST_FILE} bytes, which no kernel attribute has`)
 }
 
 /**
@@ -159,7 +159,7 @@ export function readNumber(...path: string[]): number | null {
   if (text === null) return null
   const value = Number(text)
   if (text === '' || !Number.isSafeInteger(value))
-    throw new Error(`${join(...path)} holds ${JSON.stringify(text)}, not a number`)
+    throw new Error(`${join(...path)} contains ${JSON.stringify(text)}, not a number`)
   return value
 }
 
@@ -170,7 +170,7 @@ export function readNumber(...path: string[]): number | null {
 export function readUnsigned(most: number, ...path: string[]): number | null {
   const value = readNumber(...path)
   if (value !== null && (value < 0 || value > most))
-    throw new Error(`${join(...path)} holds ${value}, not a number from 0 to ${most}`)
+    throw new Error(`${join(...path)} contains ${value}, not a number from 0 to ${most}`)
   return value
 }
 

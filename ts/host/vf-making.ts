@@ -31,7 +31,7 @@ const none =
   (remedy: string | null = null): Rule =>
   ({ address, driver }) =>
     no(
-      `${address} is on ${driver ?? 'no driver'}, which has no sriov_configure: writing sriov_numvfs is ENOENT`,
+      `${address} is on ${driver ?? 'no driver'}, which has no sriov_configure: writing sriov_numvfs fails with ENOENT`,
       remedy,
     )
 
@@ -42,13 +42,13 @@ const bounded =
     const parameters = readModule(driver ?? '', options)?.parameters ?? {}
     if (!Object.hasOwn(parameters, parameter))
       return no(
-        `${address} is on ${driver ?? ''}, whose module has no parameter ${parameter}: this build of it makes no virtual functions`,
+        `${address} is on ${driver ?? ''}, whose module has no parameter ${parameter}: this build creates no virtual functions`,
         absent,
       )
     // Those that are there show more than a parameter does.
     if (parameters[parameter] === '0' && sriov?.numVfs === 0)
       return no(
-        `${address} is on ${driver ?? ''} with ${parameter}=0, which makes no virtual functions`,
+        `${address} is on ${driver ?? ''} with ${parameter}=0, which creates no virtual functions`,
         `Load ${driver ?? ''} with ${parameter} above 0.`,
       )
     return yes(`the module ${driver ?? ''} has the parameter ${parameter}`)
@@ -58,10 +58,10 @@ const nvidia: Rule = ({ address }, options) => {
   const tool = `/usr/lib/nvidia/sriov-manage -e ${address}`
   const isHost = readModule('nvidia_vgpu_vfio', options) !== null
   return no(
-    `${address} is on nvidia, which has no sriov_configure: writing sriov_numvfs is ENOENT`,
+    `${address} is on nvidia, which has no sriov_configure: writing sriov_numvfs fails with ENOENT`,
     isHost
-      ? `The tool of NVIDIA's vGPU host driver makes them, all at once, by way of pci-pf-stub: sudo ${tool} (-d takes them away).`
-      : `Only NVIDIA's vGPU host driver has virtual functions, and its tool sriov-manage makes them; this one is another (there is no module nvidia_vgpu_vfio).`,
+      ? `The tool of NVIDIA's vGPU host driver creates them, all at once, via pci-pf-stub: sudo ${tool} (-d removes them).`
+      : `Only NVIDIA's vGPU host driver has virtual functions, and its tool sriov-manage creates them; this is a different driver (there is no module nvidia_vgpu_vfio).`,
     isHost ? tool : null,
   )
 }
@@ -70,27 +70,28 @@ const vfioPci: Rule = ({ address }, options) =>
   readModule('vfio_pci', options)?.parameters.enable_sriov === 'Y'
     ? yes('vfio_pci.enable_sriov is on')
     : no(
-        `${address} is on vfio-pci, which makes no virtual functions (vfio_pci.enable_sriov is off)`,
-        'Load vfio_pci with enable_sriov=1, or leave the physical function to its host driver.',
+        `${address} is on vfio-pci, which creates no virtual functions (vfio_pci.enable_sriov is off)`,
+        'Load vfio_pci with enable_sriov=1, or leave the physical function on its host driver.',
       )
 
-const KEEPS =
-  "It holds a device and does not drive it: give the device to its host's driver, or to pci-pf-stub."
+const KEEPS = 'It only reserves the device: bind the device to its host driver or to pci-pf-stub.'
 
 /** By the driver's name in sysfs. */
 const RULES: Readonly<Record<string, Rule>> = {
   nvidia,
-  nouveau: none("nouveau shares nothing with guests; vGPU needs NVIDIA's vGPU host driver."),
-  NovaCore: none("nova-core shares nothing with guests; vGPU needs NVIDIA's vGPU host driver."),
-  'nova-core': none("nova-core shares nothing with guests; vGPU needs NVIDIA's vGPU host driver."),
-  amdgpu: none("On the cards that it knows AMD's GIM makes them, in the place of amdgpu."),
+  nouveau: none("nouveau cannot share a GPU with guests; vGPU needs NVIDIA's vGPU host driver."),
+  NovaCore: none("nova-core cannot share a GPU with guests; vGPU needs NVIDIA's vGPU host driver."),
+  'nova-core': none("nova-core cannot share a GPU with guests; vGPU needs NVIDIA's vGPU host driver."),
+  amdgpu: none("On the cards it supports, AMD's GIM creates them, in place of amdgpu."),
   radeon: none(),
-  gim: none('GIM makes them when it is loaded, as many as its parameter vf_num says: load it with another.'),
+  gim: none(
+    'GIM creates them when it is loaded, as many as its parameter vf_num says: load it with another value.',
+  ),
   i915: bounded(
     'max_vfs',
-    "SR-IOV of i915 is in Intel's own trees and in i915-sriov-dkms only; in Linux xe has it, on the GPUs that it knows.",
+    "SR-IOV of i915 is only in Intel's own trees and in i915-sriov-dkms; upstream it is in xe, on the GPUs that xe supports.",
   ),
-  xe: bounded('max_vfs', 'xe has SR-IOV from Linux 6.12 on, and on most GPUs from 6.17 or 7.0 on.'),
+  xe: bounded('max_vfs', 'xe has SR-IOV since Linux 6.12, on most GPUs since 6.17 or 7.0.'),
   'vfio-pci': vfioPci,
   'pci-pf-stub': () => yes('pci-pf-stub is made for it'),
   'pci-stub': none(KEEPS),
@@ -105,16 +106,17 @@ export function vfMaking(device: Facts, options: HostOptions = {}): VfMaking | n
   if (sriov === null) return null
   if (driver === null)
     return no(
-      `no driver has ${address}, and virtual functions are made by the driver`,
-      `Bind it first: vfio unbind ${address} gives it back to the host's driver.`,
+      `${address} has no driver, and virtual functions are created by the driver`,
+      `Bind it first: vfio unbind ${address} gives it back to its host driver.`,
     )
   const rule = Object.hasOwn(RULES, driver) ? RULES[driver] : undefined
   if (rule !== undefined) return rule(device, options)
-  if (driver.includes('vfio')) return none('Only vfio-pci makes them, with enable_sriov=1.')(device, options)
-  if (sriov.numVfs > 0) return yes(`${driver} has made ${sriov.numVfs}`)
+  if (driver.includes('vfio'))
+    return none('Only vfio-pci creates them, with enable_sriov=1.')(device, options)
+  if (sriov.numVfs > 0) return yes(`${driver} has created ${sriov.numVfs}`)
   return {
     answer: 'cannot-tell',
-    why: `the kernel does not say whether ${driver} makes virtual functions: writing sriov_numvfs tells`,
+    why: `the kernel does not report whether ${driver} creates virtual functions; only writing sriov_numvfs shows it`,
     remedy: null,
     tool: null,
   }

@@ -92,8 +92,9 @@ export function checkFixed(geometry: Geometry, iova: bigint, size: bigint): void
 
 /** The IOVA that was asked for, if one was. */
 export function givenOf({ iova, below }: Placement, { size }: Extent): bigint | undefined {
-  if (iova === undefined || below === undefined) return iova
-  if (bigint(iova, 'iova', 0n, MAX_U64) + BigInt(size) > below)
+  if (iova === undefined) return undefined
+  bigint(iova, 'iova', 0n, MAX_U64)
+  if (below !== undefined && iova + BigInt(size) > below)
     throw new RangeError(`iova + size must not exceed below (${hex(below)})`)
   return iova
 }

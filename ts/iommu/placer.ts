@@ -16,28 +16,32 @@ export interface Placed {
   readonly mapping: NativeHandle | undefined
 }
 
+/** A space, as far as looking for a place in it needs it. */
+interface Site {
+  readonly backend: SpaceBackend
+  /** Whether there is no space left to ask what was wrong with an address. */
+  readonly closed: () => boolean
+}
+
+/** Addresses in the order to try. It is told with each whether the one before was found to be unusable meanwhile. */
+type Addresses = Generator<bigint, never, boolean>
+
 /** The addresses for one mapping: one to try, and after each refusal the next. */
 class Search {
   /** The one to try. */
   iova: bigint
-  readonly #backend: SpaceBackend
-  readonly #closed: () => boolean
+  readonly #site: Site
   readonly #extent: Extent
-  readonly #place: Placement
   /** Undefined for an address that was asked for, which is tried alone. */
-  readonly #candidates?: Generator<bigint, never>
-  /** How often the usable ranges were found to be others than they were known to be. */
-  #moves = 0
+  readonly #others?: Addresses
 
-  constructor(backend: SpaceBackend, closed: () => boolean, extent: Extent, place: Placement) {
-    this.#backend = backend
-    this.#closed = closed
+  constructor(site: Site, extent: Extent, place: Placement) {
+    this.#site = site
     this.#extent = extent
-    this.#place = place
     const given = givenOf(place, extent)
     if (given === undefined) {
-      this.#candidates = this.#allowed()
-      this.iova = this.#candidates.next().value
+      this.#others = addresses(site.backend, extent, place)
+      this.iova = this.#others.next(false).value
     } else {
       this.iova = given
     }
@@ -45,55 +49,47 @@ class Search {
 
   /** Goes on to the next address; throws what the refusal means when there is none to try after it. */
   refused(error: unknown): void {
-    if (this.#candidates === undefined) {
-      if (!this.#closed()) checkFixed(this.#backend.info(), this.iova, BigInt(this.#extent.size))
-    } else if (this.#mayGoOn(error)) {
-      this.iova = this.#candidates.next().value
-      return
-    }
-    throw explained(error, (refusal) => mapContext(this.#backend, this.#extent, this.iova, refusal))
-  }
-
-  /** Where it may go, in the order to try; ends with the error of candidates(). */
-  *#allowed(): Generator<bigint, never> {
-    for (;;) {
-      const moves = this.#moves
-      for (const iova of candidates(this.#backend, this.#extent, this.#place)) {
-        yield iova
-        if (this.#moves !== moves) break
+    const { backend, closed } = this.#site
+    if (this.#others === undefined) {
+      if (!closed()) checkFixed(backend.info(), this.iova, BigInt(this.#extent.size))
+    } else if (error instanceof VfioError && !closed()) {
+      const moved = error.errno === EINVAL && this.#hasMoved(backend)
+      // When another owner of the space has the address, or has put a device there, which takes away what it cannot reach.
+      if (moved || error.errno === EEXIST) {
+        this.iova = this.#others.next(moved).value
+        return
       }
     }
+    throw explained(error, (refusal) => mapContext(backend, this.#extent, this.iova, refusal))
   }
 
-  /** When another owner of the space has this address, or has put a device there, which takes away what it cannot reach. */
-  #mayGoOn(error: unknown): boolean {
-    if (!(error instanceof VfioError) || this.#closed()) return false
-    if (error.errno === EEXIST) return true
-    return error.errno === EINVAL && this.#hasMoved()
+  /** Whether the address was taken from ranges that are others by now. */
+  #hasMoved(backend: SpaceBackend): boolean {
+    backend.forgetGeometry()
+    return !isUsable(backend.geometry(), this.iova, BigInt(this.#extent.size))
   }
+}
 
-  /** Whether the address was taken from ranges that are others by now; then placing begins anew. */
-  #hasMoved(): boolean {
-    this.#backend.forgetGeometry()
-    if (isUsable(this.#backend.geometry(), this.iova, BigInt(this.#extent.size))) return false
-    this.#moves++
-    return true
+/** Where it may go; anew when the ranges are others. Ends with the error of candidates(). */
+function* addresses(backend: SpaceBackend, extent: Extent, place: Placement): Addresses {
+  for (;;) {
+    for (const iova of candidates(backend, extent, place)) {
+      const moved = yield iova
+      if (moved) break
+    }
   }
 }
 
 export class Placer {
-  readonly #backend: SpaceBackend
-  readonly #closed: () => boolean
+  readonly #site: Site
 
-  /** @param closed whether there is no space left to ask what was wrong with an address */
   constructor(backend: SpaceBackend, closed: () => boolean) {
-    this.#backend = backend
-    this.#closed = closed
+    this.#site = { backend, closed }
   }
 
   /** Maps by `call`, which blocks; where. */
   placeSync(extent: Extent, place: Placement, call: (iova: bigint) => void): bigint {
-    for (const search = new Search(this.#backend, this.#closed, extent, place); ;) {
+    for (const search = new Search(this.#site, extent, place); ;) {
       try {
         call(search.iova)
         return search.iova
@@ -118,7 +114,7 @@ export class Placer {
     place: Placement,
     call: (iova: bigint) => Promise<NativeHandle>,
   ): Promise<Placed> {
-    for (const search = new Search(this.#backend, this.#closed, extent, place); ;) {
+    for (const search = new Search(this.#site, extent, place); ;) {
       try {
         return { mapping: await call(search.iova), iova: search.iova }
       } catch (error) {

@@ -8,16 +8,14 @@ import { VfioError } from '../errors.js'
 import { array, object } from '../validate.js'
 import { checkHostOptions, type HostOptions, sysfsRoot } from '../host/sysfs.js'
 import { deviceUsers } from '../host/users.js'
-import type { HookFinding, MergedReport, SharedDevice } from './report.js'
+import { FRAMEWORKS } from './frameworks/index.js'
+import type { HookFinding, MergedReport, SharedDevice } from './types.js'
 
 type Answer = Pick<HookFinding, 'answer' | 'why'>
 
-/** What guests have of a device and what can be opened: functions with VFIO, and mediated devices. */
-function candidates({ functions, mdevTypes }: SharedDevice, options: HostOptions): string[] {
-  const names = [
-    ...functions.filter(({ onVfio }) => onVfio).map(({ address }) => join('pci', 'devices', address)),
-    ...mdevTypes.flatMap(({ devices }) => devices.map((uuid) => join('mdev', 'devices', uuid))),
-  ]
+/** What guests have of a device and nobody has open. */
+function candidates(device: SharedDevice, options: HostOptions): string[] {
+  const names = FRAMEWORKS[device.framework].openable(device)
   const paths = [...new Set(names)].map((name) => join(sysfsRoot(options), 'bus', name))
   return paths.filter((path) => deviceUsers([path], options).users.length === 0)
 }
@@ -70,7 +68,6 @@ function ask(device: VfioDevice): HookFinding[] {
 
 /** The hooks of the first that can be opened; why not, where none can. */
 async function hooksOf(device: SharedDevice, options: HostOptions): Promise<SharedDevice> {
-  if (device.framework === 'none') return device
   const problems: string[] = []
   for (const path of candidates(device, options)) {
     // Loaded here alone: the report itself needs no addon.

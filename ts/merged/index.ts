@@ -29,7 +29,7 @@ export type { Unseen } from '../host/usage/types.js'
 export type { VgpuType } from '../host/vgpu.js'
 export type { HostNodes, SharedFunction } from './facts.js'
 export { withHooks } from './hooks.js'
-export { type IssueAnswer, issueProblems, type JudgedIssue } from './judge.js'
+export { issueProblems } from './judge.js'
 export {
   type DetectRule,
   KNOWN_ISSUES,
@@ -38,11 +38,13 @@ export {
   type ModuleParameter,
 } from './known-issues.js'
 export type { ParameterInForce } from './parameters.js'
-export {
-  type Framework,
-  type HookFinding,
-  type MergedReport,
-  mergedReport,
-  type MergedState,
-  type SharedDevice,
-} from './report.js'
+export { mergedReport } from './report.js'
+export type {
+  Framework,
+  HookFinding,
+  IssueAnswer,
+  JudgedIssue,
+  MergedReport,
+  MergedState,
+  SharedDevice,
+} from './types.js'

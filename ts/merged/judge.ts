@@ -2,23 +2,7 @@
 
 import { array, object, string } from '../validate.js'
 import type { DetectRule, KnownIssue } from './known-issues.js'
-import type { Framework } from './report.js'
-
-export type IssueAnswer = 'applies' | 'fixed' | 'cannot-tell' | 'other-driver'
-
-/** A known issue, with what it means for one device. */
-export interface JudgedIssue {
-  readonly id: string
-  readonly symptom: string
-  readonly affected: string
-  readonly fixedIn: string | null
-  readonly mitigation: string | null
-  readonly provenance: string
-  readonly guarantee: KnownIssue['guarantee']
-  readonly answer: IssueAnswer
-  /** What was read to decide, in words. */
-  readonly read: string
-}
+import type { Framework, JudgedIssue } from './types.js'
 
 /** What the rules look at. */
 export interface IssueFacts {

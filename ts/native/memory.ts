@@ -46,7 +46,7 @@ export interface MemoryFunctions {
   guardRestore(): boolean
 
   // -- registers --
-  /** `exchange` is laid out as in ts/device/accessors.ts; the caller keeps it as long as it calls the functions. */
+  /** `exchange` is laid out as in ts/device/kernel/accessors.ts; the caller keeps it as long as it calls the functions. */
   registersAccessors(exchange: ArrayBuffer): RegisterAccessors
   registersPoll(
     registers: NativeHandle,

@@ -1,5 +1,5 @@
 // Ranges of I/O virtual addresses, and the flat lists in which the addon passes them.
-import { MAX_U64, bigint } from '../validate.js'
+import { MAX_U64, array, bigint, object } from '../validate.js'
 
 /** A range of usable IOVAs, both ends included. */
 export interface IovaRange {
@@ -18,7 +18,8 @@ export function rangesFrom(flat: readonly bigint[]): IovaRange[] {
 
 /** The same list of ranges, which are checked. */
 export function flatRanges(ranges: readonly IovaRange[]): bigint[] {
-  return ranges.flatMap(({ start, last }) => {
+  return array(ranges, 'ranges').flatMap((range) => {
+    const { start, last } = object(range, 'a range')
     bigint(start, 'start', 0n, MAX_U64)
     return [start, bigint(last, 'last', start, MAX_U64)]
   })

@@ -58,16 +58,21 @@ function mediated(random: Random): Makers {
   }
 }
 
-/**
- * What a kernel without iommufd has not, and what no emulated IOMMU has. Others ask for their number when they
- * are made, which memory does not have.
- */
+/** What a kernel without iommufd has not. */
 const IOMMUFD: Makers = {
   Iommufd: () => construct('Iommufd', native()),
   HwptDirtyTracking: () => {
     const handle = native()
     return construct('HwptDirtyTracking', () => handle)
   },
+}
+
+/** Classes that ask for their number as they are made, which no handle of another kind has. */
+export const HOLLOW = ['FaultQueue', 'Hwpt', 'Viommu', 'Vdevice', 'HwQueue', 'EventQueue']
+
+/** An object of a class that its constructor never saw: every member has to refuse it. */
+function hollow(kind: string): object {
+  return Object.create(CLASSES.get(kind)?.prototype ?? null) as object
 }
 
 /** An interrupt index over nothing, where there are no devices. */
@@ -84,9 +89,11 @@ export async function makeStandIns(
   population: Population,
   random: Random,
   missing: (kind: string) => boolean,
+  hollows: readonly string[],
 ): Promise<void> {
   for (const [kind, make] of Object.entries({ ...mediated(random), ...IOMMUFD }))
     if (missing(kind)) await population.admit(make(), null)
+  for (const kind of hollows) if (missing(kind)) await population.admit(hollow(kind), null)
 }
 
 /** Regions and interrupts of memory, for a machine without devices. */

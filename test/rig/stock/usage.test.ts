@@ -318,7 +318,7 @@ test.serial('a network interface: up is asked, part of a bridge or given away is
   box('ip', 'link', 'set', card, 'up')
   const { refusals, warnings } = plan({ kind: 'bind', device: e1000e })
   t.deepEqual(refusals, [])
-  t.deepEqual(warnings, [`${card} is up (${e1000e}): the host loses it`])
+  t.deepEqual(warnings, [`${card} is up (${e1000e}): the host would lose it`])
   box('modprobe', 'bridge')
   box('brctl', 'addbr', 'br-usage')
   box('brctl', 'addif', 'br-usage', card)

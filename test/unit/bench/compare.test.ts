@@ -4,7 +4,7 @@ import test from 'ava'
 import { changes, describe, readRows, type Verdict } from '../../../bench/compare.js'
 import type { Row } from '../../../bench/harness.js'
 import { factorBetween } from '../../../bench/statistics.js'
-import { median, quantile } from '../../../ts/bench/statistics.js'
+import { median, quantile } from '../../../ts/measure/statistics.js'
 import { random, row, samples } from './rows.js'
 
 function measured(

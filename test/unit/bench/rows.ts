@@ -1,6 +1,6 @@
 // Rows to test with: samples around a figure, from a generator of its own, so that a test sees the same each time.
 import type { Row } from '../../../bench/harness.js'
-import { unmeasured } from '../../../ts/bench/harness.js'
+import { unmeasured } from '../../../ts/measure/harness.js'
 
 /** Numbers from 0 to 1, the same for the same seed. */
 export function random(seed: number): () => number {

@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { cacheFolder, Compiler, findCompiler } from '../../../ts/bench/compiler.js'
-import { ROW_NAMES } from '../../../ts/bench/rows.js'
+import { cacheFolder, Compiler, findCompiler } from '../../../ts/measure/compiler.js'
+import { ROW_NAMES } from '../../../ts/measure/rows.js'
 import { benchText } from '../../../ts/cli/bench.js'
 import type { BenchOutput } from '../../../ts/cli/output.js'
 import { temporaryFolder } from '../../temporary.js'
@@ -78,7 +78,7 @@ test('what does not compile is told, and leaves nothing behind', (t) => {
 
 test('each limit has its source in the package', (t) => {
   const { files } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { files: string[] }
-  const rows = readFileSync(join(ROOT, 'ts/bench/rows.ts'), 'utf8')
+  const rows = readFileSync(join(ROOT, 'ts/measure/rows.ts'), 'utf8')
   const programs = [...rows.matchAll(/tools\.(?:limit|samples)\('([^']+)'/g)].map(([, name]) => name)
   t.true(programs.length >= 4)
   for (const name of programs) t.true(files.includes(`bench/baseline/${name}.cc`), name)

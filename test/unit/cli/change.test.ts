@@ -13,32 +13,32 @@ changeCliTest(
     t.is(bound.status, 0)
     t.is(
       bound.out,
-      `give ${NVME} to vfio-pci
+      `bind ${NVME} to vfio-pci
  ok  ${NVME} > /bus/pci/drivers/nvme/unbind
-      driver: nvme -> no driver  (nvme lets go of ${NVME})
+      driver: nvme -> no driver  (nvme releases ${NVME})
  ok  vfio-pci > /bus/pci/devices/${NVME}/driver_override
-      driver_override: nothing -> vfio-pci  (only vfio-pci may have ${NVME})
+      driver_override: nothing -> vfio-pci  (only vfio-pci may take ${NVME})
  ok  ${NVME} > /bus/pci/drivers_probe
       driver: no driver -> vfio-pci  (vfio-pci takes ${NVME})
-done; to take it back: vfio undo 1
+done; to undo it: vfio undo 1
 `,
     )
     const list = await vfio('undo', '--list')
     t.regex(
       list.out,
-      /^ID +WHEN +STATE +WHAT\n1 +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +applied +give 0000:00:14\.0 to vfio-pci\n$/,
+      /^ID +WHEN +STATE +WHAT\n1 +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +applied +bind 0000:00:14\.0 to vfio-pci\n$/,
     )
     const undone = await vfio('undo')
     t.is(undone.status, 0)
     t.regex(
       undone.out,
-      /^ <- +0000:00:14\.0 > .*drivers_probe\n[^]*undone: give 0000:00:14\.0 to vfio-pci\n$/,
+      /^ <- +0000:00:14\.0 > .*drivers_probe\n[^]*undone: bind 0000:00:14\.0 to vfio-pci\n$/,
     )
     t.deepEqual(photograph(), before)
-    t.is((await vfio('undo', '--list')).out, 'no changes to take back\n')
+    t.is((await vfio('undo', '--list')).out, 'no changes to undo\n')
     const nothing = await vfio('undo')
     t.is(nothing.status, 1)
-    t.regex(nothing.err, /There is no change to take back/)
+    t.regex(nothing.err, /There is no change to undo/)
   },
 )
 
@@ -63,7 +63,7 @@ changeCliTest('a dry run shows the plan, and vfio apply makes it', async (t, { t
   // The host is another by now.
   const again = await vfio('apply', file)
   t.is(again.status, 1)
-  t.regex(again.err, /not as it was when this was planned/)
+  t.regex(again.err, /has changed since this was planned/)
   t.like(JSON.parse((await vfio('undo', '--list', '--json')).out), {
     schema: 'vfio-changes/1',
     changes: [{ id: 1 }],
@@ -75,7 +75,7 @@ changeCliTest('a dry run shows the plan, and vfio apply makes it', async (t, { t
   })
   t.is((await vfio('apply', tree.path('none.json'))).status, 1)
   writeFileSync(file, 'x')
-  t.regex((await vfio('apply', file)).err, /plan\.json is no plan/)
+  t.regex((await vfio('apply', file)).err, /plan\.json is not a plan/)
   t.is(readFileSync(file, 'utf8'), 'x')
 })
 
@@ -110,13 +110,13 @@ changeCliTest(
     // Whatever is done next names it.
     t.regex(
       (await vfio('bind', EDU)).err,
-      /^an earlier change was cut short \(give .* to vfio-pci\): vfio undo \d+\n$/,
+      /^an earlier change was interrupted \(bind .* to vfio-pci\): vfio undo \d+\n$/,
     )
     t.is((await vfio('undo')).status, 0)
     t.is((await vfio('undo')).status, 0)
     t.deepEqual(photograph(), before)
     t.is((await vfio('bind', EDU)).status, 0)
-    t.regex((await vfio('bind', EDU)).out, /nothing to do: it is so already/)
+    t.regex((await vfio('bind', EDU)).out, /nothing to do: already done/)
   },
 )
 
@@ -166,7 +166,8 @@ changeCliTest(
     tree.file(`${disk}/dev`, '259:0')
     tree.link('class/block/nvme0n1', disk)
     const before = photograph()
-    const told = /^unseen {3}whether anything holds nvme0n1 .*: there is no node \/dev\/nvme0n1\n.*--force$/m
+    const told =
+      /^unseen {3}whether anything holds nvme0n1 .*: there is no node \/dev\/nvme0n1\n.*--force continues anyway$/m
     const dry = await vfio('bind', NVME, '--dry-run')
     t.is(dry.status, 0)
     t.regex(dry.out, /^ {2}1\. 0000:00:14\.0 > \/bus\/pci\/drivers\/nvme\/unbind$/m)
@@ -177,13 +178,13 @@ changeCliTest(
     const refused = await vfio('bind', NVME, '--yes')
     t.is(refused.status, 1)
     t.regex(refused.err, told)
-    t.regex(refused.err, /--force does it all the same; nothing was changed\n$/)
+    t.regex(refused.err, /--force continues anyway; nothing was changed\n$/)
     t.like(JSON.parse((await vfio('bind', NVME, '--json')).out), { outcome: 'refused', id: null })
     t.deepEqual(photograph(), before)
     t.is((await vfio('bind', NVME, '--force')).status, 0)
     const kept = await vfio('undo')
     t.is(kept.status, 1)
-    t.regex(kept.err, /with force it is done all the same/)
+    t.regex(kept.err, /continue anyway with force/)
     t.is((await vfio('undo', '--force')).status, 0)
     t.deepEqual(photograph(), before)
   },
@@ -193,10 +194,7 @@ changeCliTest('unbind says that no driver of the host has taken the device', asy
   t.is((await vfio('bind', EDU)).status, 0)
   const unbound = await vfio('unbind', EDU)
   t.is(unbound.status, 0)
-  t.regex(
-    unbound.out,
-    /no driver of the host has taken it: it is without one\ndone; to take it back: vfio undo 2\n$/,
-  )
+  t.regex(unbound.out, /no host driver took it: it has no driver\ndone; to undo it: vfio undo 2\n$/)
   t.is((await vfio('bind', NVME)).status, 0)
   t.notRegex((await vfio('unbind', NVME)).out, /no driver of the host/)
 })

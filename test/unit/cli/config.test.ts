@@ -74,7 +74,7 @@ cliTest(
     const { status, out, err } = await vfio('config', NAME)
     t.is(status, 0)
     t.notRegex(out, /Capabilities|Problems/)
-    t.regex(err, /^the header alone: .*root.*sudo/)
+    t.regex(err, /^only the header: .*root.*sudo/)
     t.like(JSON.parse((await vfio('config', NAME, '--json')).out), {
       complete: false,
       capabilities: [],
@@ -94,7 +94,7 @@ cliTest('fails where there is no configuration space to read', async (t, { tree,
   const { status, out, err } = await vfio('config', NAME)
   t.is(status, 1)
   t.is(out, '')
-  t.regex(err, /shows no configuration space/)
+  t.regex(err, /has no complete file config/)
   t.regex((await vfio('config', '0000:00:1d.0')).err, /there is no device/)
   t.is((await vfio('config', NAME, '--frob')).status, 2)
 })

@@ -77,7 +77,7 @@ for (const [title, damage] of [
     t.regex(undone.err, /journal is damaged[^]*by hand/)
     // It is the last of those that can be taken back, and not the damaged one.
     t.is((await vfio('undo')).status, 0)
-    t.regex((await vfio('undo')).err, /There is no change to take back/)
+    t.regex((await vfio('undo')).err, /There is no change to undo/)
   })
 }
 
@@ -88,7 +88,7 @@ changeCliTest('a journal that was cut off before its plan was whole tells of not
   await vfio('undo')
   for (const cut of ['', '\n', '\n{"li', text.slice(0, 200), `${text.slice(0, 100)}\0\0\0`]) {
     writeFileSync(journal(cli, 7), cut)
-    t.is((await vfio('undo', '--list')).out, 'no changes to take back\n', JSON.stringify(cut))
+    t.is((await vfio('undo', '--list')).out, 'no changes to undo\n', JSON.stringify(cut))
   }
 })
 

@@ -38,7 +38,7 @@ cliTest(
       '5 ─    0000:00:13.0  e1000e    8086:10d3  no: driver e1000e  Ethernet controller, Intel',
       '',
       '0000:00:13.0: not on VFIO',
-      '  -> vfio bind DEVICE gives it to VFIO; vfio unbind DEVICE gives it back',
+      '  -> vfio bind DEVICE binds it to VFIO; vfio unbind DEVICE gives it back to the host',
     ])
   },
 )
@@ -134,7 +134,7 @@ cliTest('lists mediated devices too', async (t, { tree, node, vfio }) => {
 cliTest('says when there is nothing', async (t, { vfio }) => {
   t.like(await vfio('ls'), {
     status: 0,
-    out: 'no devices: there is no PCI bus here, or no sysfs\n',
+    out: 'no devices: no PCI bus, or no sysfs\n',
     err: '',
   })
 })

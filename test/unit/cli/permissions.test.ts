@@ -66,7 +66,7 @@ test("devices' own nodes and iommufd have rules of their own", (t) => {
 })
 
 test('the user is named, and root is told that there is another way', (t) => {
-  t.is(find({}, 'user')!.what, 'this is the ordinary user 1000')
+  t.is(find({}, 'user')!.what, 'running as the ordinary user 1000')
   t.regex(find({}, 'user', { uid: 0, gids: [0] })!.what, /root.*docs\/unprivileged\.md/)
 })
 
@@ -74,7 +74,7 @@ test('the limit on pinned memory counts for who has no capability', (t) => {
   const limits = { ...BARE.limits, memlock: { soft: 8n << 20n, hard: 8n << 20n } }
   t.like(find({ limits, mayLockMemory: false }, 'memlock'), {
     level: 'warning',
-    what: '8 MiB of memory may be pinned for DMA',
+    what: '8 MiB of memory can be pinned for DMA',
   })
   t.like(find({ limits, mayLockMemory: true }, 'memlock'), { level: 'ok' })
   t.like(find({ limits: { ...limits, memlock: { soft: 4n << 30n, hard: 'unlimited' } } }, 'memlock'), {

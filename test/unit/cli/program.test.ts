@@ -112,10 +112,7 @@ for (const error of [
     async (t, { vfio }) => {
       const { status, err } = await vfio('ls')
       t.is(status, 1)
-      t.is(
-        err,
-        `vfio: ${error.message}\n  This is a fault of vfio itself: please report it, with the command line.\n`,
-      )
+      t.is(err, `vfio: ${error.message}\n  This is a bug in vfio: please report it, with the command line.\n`)
     },
     {
       out: () => {
@@ -141,7 +138,7 @@ cliTest('each command has a help with examples', async (t, { vfio }) => {
 cliTest('a name that is no device is told', async (t, { vfio }) => {
   const { status, err } = await vfio('show', 'eth0')
   t.is(status, 2)
-  t.regex(err, /^vfio: "eth0" names no device: it must be a PCI address/)
+  t.regex(err, /^vfio: "eth0" is not a device: use a PCI address/)
 })
 
 test('an error without a remedy is one line', (t) => {

@@ -5,7 +5,7 @@ import test from 'ava'
 import { EventFd, InterruptIndex, SignalPoller, VfioError } from '../../../ts/index.js'
 import { type DeviceBackend, IRQ_ACTION, type IrqData } from '../../../ts/device/backend.js'
 import type { DeviceCore } from '../../../ts/device/core.js'
-import type { IrqInfo } from '../../../ts/device/info.js'
+import type { IrqInfo } from '../../../ts/uapi/vfio/device-info.js'
 import { coreOf } from '../../fakes/device-core.js'
 import { held, until } from '../support.js'
 

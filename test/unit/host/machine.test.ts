@@ -2,7 +2,7 @@
 
 import test, { type ExecutionContext } from 'ava'
 import { type Machine, readMachine } from '../../../ts/host/machine.js'
-import { addKernelParameter, noGroup, noIommu, noKvmNode } from '../../../ts/host/remedies.js'
+import { addKernelParameter, noGroup, noIommu, noKvmNode, noRoomForVfs } from '../../../ts/host/remedies.js'
 import { SysfsTree } from './fixture.js'
 
 const INTEL = 'processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu vme vmx'
@@ -73,7 +73,7 @@ const GUESTS: Readonly<Record<string, Guest>> = {
       ...dmi('Dell Inc.', 'PowerEdge R740'),
     },
     hypervisor: 'xen-dom0',
-    says: /Xen has the IOMMU.*xl pci-assignable-add/,
+    says: /Xen owns the IOMMU.*xl pci-assignable-add/,
   },
   'a domain of Xen': {
     files: {
@@ -110,7 +110,7 @@ const GUESTS: Readonly<Record<string, Guest>> = {
   'a guest of whomever': {
     files: { 'proc/cpuinfo': GUEST, ...dmi('Hetzner', 'vServer') },
     hypervisor: 'unknown',
-    says: /whoever runs it has to give it an IOMMU/,
+    says: /its administrator must give it an IOMMU/,
   },
 }
 
@@ -171,7 +171,7 @@ test('what the firmware shows decides who is asked: the firmware, or the kernel'
   const absent = noIommu(machineOf(t, { ...grub, 'firmware/acpi/tables/FACP': '' }))
   t.regex(absent, /^Enable VT-d in the firmware; then add intel_iommu=on/)
   const asked = { ...grub, 'proc/cmdline': 'quiet intel_iommu=on' }
-  t.regex(noIommu(machineOf(t, asked)), /was asked for it already.*enable VT-d in the firmware/)
+  t.regex(noIommu(machineOf(t, asked)), /already asks for it.*enable VT-d in the firmware/)
   t.regex(noIommu(machineOf(t, { ...asked, 'firmware/acpi/tables/DMAR': '' })), /dmesg/)
 })
 
@@ -191,7 +191,7 @@ for (const [line, state] of [
   test(`the kernel command line ${line} asks for ${state ?? 'nothing'}`, (t) => {
     const machine = machineOf(t, { 'proc/cpuinfo': INTEL, 'proc/cmdline': line })
     t.is(machine.asked?.state, state)
-    if (state === 'off') t.regex(noIommu(machine), /was told to leave it off \((?:intel_|amd_)?iommu=.*off\)/)
+    if (state === 'off') t.regex(noIommu(machine), /turns it off \((?:intel_|amd_)?iommu=.*off\)/)
     else t.notRegex(noIommu(machine), /told to leave it off/)
   })
 
@@ -265,7 +265,7 @@ for (const [name, files, says] of [
   [
     'a system that nobody knows',
     { 'etc/os-release': 'ID=haiku' },
-    /where the boot loader of this system has it/,
+    /in this system's boot loader configuration/,
   ],
 ] as [string, Files, RegExp][])
   test(`${name} is told how its own kernel command line is edited`, (t) => {
@@ -276,7 +276,7 @@ for (const [name, files, says] of [
 
 test('one device without a group among others that have one is not sent to the firmware switch', (t) => {
   const machine = machineOf(t, { 'proc/cpuinfo': INTEL, 'kernel/iommu_groups/0/type': 'DMA' })
-  t.regex(noGroup(machine), /^Other devices have groups, so that the IOMMU is on/)
+  t.regex(noGroup(machine), /^Other devices have groups, so the IOMMU is on/)
   t.notRegex(noGroup(machine), /Enable VT-d/)
   t.regex(noGroup(machineOf(t, { 'proc/cpuinfo': INTEL })), /Enable VT-d/)
 })
@@ -290,10 +290,26 @@ test('a machine of which nothing can be read is told where to look', (t) => {
     asked: null,
     firmwareTables: null,
   })
-  t.regex(noIommu(machine), /VT-d or AMD-Vi.*where the boot loader of this system has it/)
+  t.regex(noIommu(machine), /VT-d or AMD-Vi.*in this system's boot loader configuration/)
 })
 
 test('a processor list of megabytes is read at its start alone', (t) => {
   const machine = machineOf(t, { 'proc/cpuinfo': `${AMD}\n\n`.repeat(40_000) })
   t.is(machine.processor, 'amd')
+})
+
+test('no room for virtual functions: the firmware, the kernel or the administrator, whichever can give it', (t) => {
+  const pc = noRoomForVfs(
+    machineOf(t, { 'proc/cpuinfo': INTEL, 'etc/debian_version': '', 'etc/default/grub': '' }),
+  )
+  t.regex(pc, /Above 4G Decoding.*pci=realloc,assign-busses/)
+  // assign-busses is x86's alone.
+  const arm = noRoomForVfs(machineOf(t, { 'proc/cpuinfo': ARM }))
+  t.regex(arm, /pci=realloc/)
+  t.notRegex(arm, /assign-busses|4G/)
+  const guest = noRoomForVfs(
+    machineOf(t, { 'proc/cpuinfo': GUEST, ...dmi('QEMU', 'Standard PC (Q35 + ICH9, 2009)') }),
+  )
+  t.regex(guest, /administrator/)
+  t.notRegex(guest, /firmware|pci=/)
 })

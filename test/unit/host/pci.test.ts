@@ -150,7 +150,7 @@ sysfsTest('a device that goes away while it is read', (t, { tree, options }) => 
 
 sysfsTest('a file that makes no sense is an error that names it', (t, { tree, options }) => {
   tree.pci('0000:00:10.0', { vendor: 'nonsense' })
-  t.throws(() => readPciDevice('0000:00:10.0', options), { message: /vendor holds "nonsense"/ })
+  t.throws(() => readPciDevice('0000:00:10.0', options), { message: /vendor contains "nonsense"/ })
 })
 
 test('a bad address is refused before anything is read', (t) => {

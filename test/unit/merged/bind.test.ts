@@ -18,7 +18,7 @@ changeTest('a plan lists every write and makes none', async (t, { tree, options,
     ['bus/pci/drivers_probe', NVME, null, 'vfio-pci'],
   ])
   t.deepEqual(planned.refusals, [])
-  t.is(planned.summary, `give ${NVME} to vfio-pci`)
+  t.is(planned.summary, `bind ${NVME} to vfio-pci`)
   t.deepEqual(photograph(), before)
   t.deepEqual(options.io.written, [])
 })
@@ -68,14 +68,18 @@ changeTest('unbind without a driver leaves it without one', async (t, { options,
 })
 
 for (const [what, faults, message] of [
-  ['refuses to unbind', { refuse: { 'nvme/unbind': 'EBUSY' } }, /step 1: write on .*EBUSY.*has been undone/],
+  ['refuses to unbind', { refuse: { 'nvme/unbind': 'EBUSY' } }, /step 1: write on .*EBUSY.*were undone/],
   ['refuses the override', { refuse: { driver_override: 'EINVAL' } }, /step 2: write on .*EINVAL/],
   [
     'probes without binding',
     { deaf: ['drivers_probe'] },
-    /step 3: .*succeeded, but .*driver has nothing, and not "vfio-pci"/,
+    /step 3: .*succeeded, but .*driver contains nothing instead of "vfio-pci"/,
   ],
-  ['fails to probe', { refuse: { drivers_probe: 'EINVAL' } }, /step 3: .*could not take it: see dmesg/],
+  [
+    'fails to probe',
+    { refuse: { drivers_probe: 'EINVAL' } },
+    /step 3: .*could not initialize the device: see dmesg/,
+  ],
 ] as const) {
   changeTest(`a kernel that ${what} gets everything taken back`, async (t, { faulty, photograph }) => {
     const options = faulty(faults)
@@ -169,8 +173,34 @@ changeTest('a network that is up is a warning', async (t, { tree, options }) => 
   tree.link('class/net/eth0', `${path}/net/eth0`)
   const { warnings, refusals } = plan({ kind: 'bind', device: '0000:00:13.0' }, options)
   t.deepEqual(refusals, [])
-  t.deepEqual(warnings, ['eth0 is up (0000:00:13.0): the host loses it'])
+  t.deepEqual(warnings, ['eth0 is up (0000:00:13.0): the host would lose it'])
 })
+
+changeTest('of class 06 only what leads to another bus is a bridge', async (t, { tree, options }) => {
+  const NVSWITCH = '0000:05:00.0'
+  tree.pci(NVSWITCH, { class: '0x068000', vendor: '0x10de', driver: 'nvidia', group: 15 })
+  t.deepEqual(plan({ kind: 'bind', device: NVSWITCH }, options).refusals, [])
+  tree.pci('0000:05:01.0', { class: '0x060400', driver: 'pcieport', group: 15 })
+  const { devices } = plan({ kind: 'bind', device: NVSWITCH, group: true }, options)
+  t.deepEqual(devices, [NVSWITCH])
+})
+
+changeTest(
+  'a virtual function of an NVIDIA GPU is warned of before it goes to vfio-pci',
+  async (t, { tree, options }) => {
+    const [PF, VF] = ['0000:41:00.0', '0000:41:00.4']
+    tree.pci(PF, { class: '0x030200', vendor: '0x10de', driver: 'nvidia', group: 41 })
+    const path = tree.pci(VF, { class: '0x030200', vendor: '0x10de', driver: 'nvidia', group: 42 })
+    tree.link(`${path}/physfn`, `devices/pci0000:00/${PF}`)
+    const { warnings } = plan({ kind: 'bind', device: VF }, options)
+    t.is(warnings.length, 1)
+    t.regex(warnings[0]!, /0000:41:00\.4 is a virtual function of an NVIDIA GPU.*vfio-pci.*vfio vgpu/)
+    // The GPU itself, and a function of another maker.
+    t.deepEqual(plan({ kind: 'bind', device: PF }, options).warnings, [])
+    tree.file(`${path}/vendor`, '0x8086')
+    t.deepEqual(plan({ kind: 'bind', device: VF }, options).warnings, [])
+  },
+)
 
 changeTest('what is no candidate is refused with the remedy', async (t, { tree, options }) => {
   tree.pci('0000:00:1c.0', { class: '0x060400', driver: 'pcieport', group: 8 })
@@ -181,8 +211,10 @@ changeTest('what is no candidate is refused with the remedy', async (t, { tree, 
       ({ what }) => what,
     )
   t.deepEqual(refused('0000:00:1c.0'), ['0000:00:1c.0 is a bridge'])
-  t.deepEqual(refused('0000:00:02.0'), ['0000:00:02.0 is in no IOMMU group: vfio-pci would not take it'])
-  t.deepEqual(refused('0000:03:00.0'), ['0000:03:00.0 has 2 virtual functions, which go with its driver'])
+  t.deepEqual(refused('0000:00:02.0'), ['0000:00:02.0 is in no IOMMU group: vfio-pci would refuse it'])
+  t.deepEqual(refused('0000:03:00.0'), [
+    '0000:03:00.0 has 2 virtual functions, which disappear with its driver',
+  ])
   t.deepEqual(refused(EDU, 'mlx5_vfio_pci'), ['the driver mlx5_vfio_pci is not loaded'])
   t.like(
     t.throws(() => plan({ kind: 'bind', device: '0000:77:00.0' }, options)),
@@ -210,7 +242,7 @@ changeTest('the variant driver made for a device comes first', async (t, { tree,
     ].join('\n'),
   )
   const unloaded = plan({ kind: 'bind', device: '0000:05:00.2' }, options)
-  t.like(unloaded.refusals, [{ remedy: 'modprobe mlx5_vfio_pci; or do without it: --driver vfio-pci' }])
+  t.like(unloaded.refusals, [{ remedy: 'modprobe mlx5_vfio_pci; or use another driver: --driver vfio-pci' }])
   tree.link('module/mlx5_vfio_pci/drivers/pci:mlx5_vfio_pci', 'bus/pci/drivers/mlx5_vfio_pci')
   const loaded = plan({ kind: 'bind', device: '0000:05:00.2' }, options)
   t.deepEqual(loaded.refusals, [])
@@ -233,7 +265,7 @@ changeTest('a group is shown, and taken as a whole when asked', async (t, { tree
     { name: b, driver: 'vfio-pci', blocks: false },
     { name: c, driver: 'virtio-pci', blocks: true },
   ])
-  t.regex(alone.notes.join(), /group 8 stays closed .*0000:01:03\.0 is on virtio-pci.*--group/)
+  t.regex(alone.notes.join(), /group 8 cannot be opened .*0000:01:03\.0 is on virtio-pci.*--group/)
   const before = photograph()
   const whole = plan({ kind: 'bind', device: a, group: true }, options)
   t.deepEqual(whole.devices, [a, c])
@@ -275,7 +307,7 @@ changeTest(
     t.like(await t.throwsAsync(apply(slipped, options)), differs as never)
     tree.file('proc/sys/kernel/random/boot_id', 'another')
     const booted = await t.throwsAsync(apply(other, options), { instanceOf: VfioError })
-    t.regex(booted.remedy!, /booted since/)
+    t.regex(booted.remedy!, /rebooted/)
     tree.file('proc/sys/kernel/random/boot_id', 'a2b0b4a4-6a0c-4c4e-9d9c-3f6f3a1f0001')
     t.deepEqual(photograph(), before)
     await t.throwsAsync(apply({} as never, options), { instanceOf: TypeError })
@@ -323,8 +355,24 @@ changeTest('later changes of the same device are undone first', async (t, { opti
   await undo(first.id!, options)
   t.like(listChanges(options), [{ id: other.id! }])
   const gone = await t.throwsAsync(undo(first.id!, options), { instanceOf: VfioError })
-  t.is(gone.remedy, `These can be taken back: ${other.id!}`)
+  t.is(gone.remedy, `These can be undone: ${other.id!}`)
 })
+
+changeTest(
+  'a signal that is aborted already is the error, and nothing is written',
+  async (t, { options, photograph }) => {
+    const before = photograph()
+    const planned = plan({ kind: 'bind', device: NVME }, options)
+    const aborted = await t.throwsAsync(apply(planned, { ...options, signal: AbortSignal.abort() }), {
+      any: true,
+    })
+    t.is((aborted as Error | undefined)?.name, 'AbortError')
+    const reason = new Error('not now')
+    t.is(await t.throwsAsync(apply(planned, { ...options, signal: AbortSignal.abort(reason) })), reason)
+    t.deepEqual(photograph(), before)
+    t.deepEqual(listChanges(options), [])
+  },
+)
 
 changeTest('an abort ends a change between two steps', async (t, { options, photograph }) => {
   const before = photograph()
@@ -337,7 +385,7 @@ changeTest('an abort ends a change between two steps', async (t, { options, phot
         if (phase === 'done' && index === 1) controller.abort(new Error('enough'))
       },
     }),
-    { instanceOf: ChangeError, message: /^step 3: enough\. What was done/ },
+    { instanceOf: ChangeError, message: /^step 3: enough\. The steps before/ },
   )
   t.is(error.outcome, 'undone')
   t.deepEqual(photograph(), before)

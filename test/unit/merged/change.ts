@@ -86,7 +86,7 @@ export function changeTest(
   body: (t: ExecutionContext, context: ChangeContext) => Promise<void>,
   { serial = false } = {},
 ): void {
-  // The host is changed on Linux alone.
+  // The host can be changed only on Linux.
   const declare = process.platform !== 'linux' ? test.skip : serial ? test.serial : test
   declare(title, async (t) => {
     const tree = new SysfsTree()

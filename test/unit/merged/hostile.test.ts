@@ -25,7 +25,7 @@ onPosix('what is missing, empty, binary or huge is told as unread', (t) => {
   t.deepEqual(of('empty'), { kernelRelease: null, devices: [], problems: [] })
   // A device without a class went away; its mdev types are still there.
   t.like(of('missing-files').devices[0], { bus: 'other', mdevTypes: [{ available: null }, { available: 3 }] })
-  t.regex(of('empty-files').problems[0]!.message, /sriov_totalvfs holds "", not a number/)
+  t.regex(of('empty-files').problems[0]!.message, /sriov_totalvfs contains "", not a number/)
   t.is(of('binary-files').problems[0]!.subject, PF)
   const huge = of('huge-file')
   t.is(huge.devices[0]!.mdevTypes[0]!.description, null)
@@ -45,7 +45,7 @@ onPosix('a FIFO in the place of a file does not hold the report up', (t) => {
   const path = tree.path('devices/pci0000:00', PF, 'sriov_numvfs')
   rmSync(path)
   t.is(spawnSync('mkfifo', [path]).status, 0)
-  t.regex(report(tree).problems[0]!.message, /sriov_numvfs holds "", not a number/)
+  t.regex(report(tree).problems[0]!.message, /sriov_numvfs contains "", not a number/)
 })
 
 onPosix('a device that vanishes and comes back while it is read', async (t) => {

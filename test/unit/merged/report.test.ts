@@ -74,7 +74,7 @@ hostTest('intel-i915-sriov', (t, device) => {
 
 hostTest('intel-i915-stock', (t, device) => {
   t.like(device, { framework: 'none', merged: { state: 'no' }, vfs: null, vfMaking: { answer: 'no' } })
-  t.regex(device.blockers.join(), /no parameter max_vfs.*in Linux xe has it/)
+  t.regex(device.blockers.join(), /no parameter max_vfs.*upstream it is in xe/)
   t.like(
     device.parameters.find(({ name }) => name === 'max_vfs'),
     { value: null, asked: '7', inForce: false, module: null },
@@ -114,7 +114,7 @@ hostTest('nvidia-vendor-vfio-before', (t, device) => {
   // The hardware has 32; the driver has no sriov_configure, and is not the one for vGPU.
   t.like(device, { framework: 'none', merged: { state: 'no' }, vfs: null, driverVersion: '550.54.10' })
   t.like(device.vfMaking, { answer: 'no', tool: null })
-  t.regex(device.blockers.join(), /writing sriov_numvfs is ENOENT/)
+  t.regex(device.blockers.join(), /writing sriov_numvfs fails with ENOENT/)
   t.regex(device.blockers.join(), /not the vGPU host driver/)
   t.is(issue(device, 'nvidia-second-mdev-group-error'), 'fixed')
 })
@@ -136,7 +136,7 @@ hostTest('nvidia-vfs-on-vfio-pci', (t, device) => {
 
 hostTest('nouveau', (t, device) => {
   t.like(device, { framework: 'none', merged: { state: 'no' }, vfs: null, vfMaking: { answer: 'no' } })
-  t.regex(device.blockers.join(), /nouveau shares nothing/)
+  t.regex(device.blockers.join(), /nouveau cannot share/)
 })
 
 hostTest('nvidia-vendor-vfio', (t, device) => {

@@ -136,7 +136,9 @@ changeTest('a keyboard that somebody reads is asked about, not refused', async (
   process_(tree, 600, 'systemd-logind', ZERO.node)
   const { refusals, warnings } = plan({ kind: 'bind', device: GPU }, options)
   t.deepEqual(refusals, [])
-  t.deepEqual(warnings, ['process 600 (systemd-logind) has /dev/zero (input/event4) open: the host loses it'])
+  t.deepEqual(warnings, [
+    'process 600 (systemd-logind) has /dev/zero (input/event4) open: the host would lose it',
+  ])
 })
 
 changeTest('the text console on a frame buffer is asked about', async (t, { tree, options }) => {
@@ -148,7 +150,7 @@ changeTest('the text console on a frame buffer is asked about', async (t, { tree
   tree.file('class/vtconsole/vtcon1/name', '(M) frame buffer device')
   tree.file('class/vtconsole/vtcon1/bind', '1')
   t.deepEqual(plan({ kind: 'bind', device: GPU }, options).warnings, [
-    `the text console may be on fb0 (${GPU}): the host loses it`,
+    `the text console may be on fb0 (${GPU}): the host would lose it`,
   ])
 })
 
@@ -228,7 +230,7 @@ changeTest(
     process_(tree, 33, 'ptp4l', ZERO.node)
     t.deepEqual(plan({ kind: 'sriov', device: NIC, numVfs: 0 }, options).refusals, [])
     t.deepEqual(whats(NIC, options), [
-      `${NIC} has 1 virtual function, which go with its driver`,
+      `${NIC} has 1 virtual function, which disappear with its driver`,
       'process 33 (ptp4l) has /dev/zero (ptp0) open',
     ])
     await t.notThrowsAsync(undo(id!, options))
@@ -294,7 +296,7 @@ changeTest('a file system of several disks keeps each of them', async (t, { tree
 changeTest('a disk that the kernel gives to other machines is kept', async (t, { tree, options }) => {
   disk(tree)
   tree.file('kernel/config/nvmet/subsystems/nqn.x/namespaces/1/device_path', '/dev/nvme0n1')
-  t.deepEqual(whats(NVME, options), [`nvme0n1 is given to other machines (${NVME})`])
+  t.deepEqual(whats(NVME, options), [`nvme0n1 is exported to other machines (${NVME})`])
 })
 
 changeTest(
@@ -307,7 +309,7 @@ changeTest(
       'Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\neth0\t00000000\t0101A8C0\t0003\t0\t0\t100\t00000000',
     )
     t.deepEqual(plan({ kind: 'bind', device: GPU }, options).warnings, [
-      `eth0 is up, and a default route goes through it (${GPU}): the host loses it`,
+      `eth0 is up, and a default route goes through it (${GPU}): the host would lose it`,
     ])
     tree.link(`${path}/net/eth0/master`, 'devices/virtual/net/br0')
     tree.link(`${path}/net/eth0/upper_br0`, 'devices/virtual/net/br0')
@@ -369,7 +371,7 @@ changeTest(
     t.deepEqual(unseen(), [
       {
         what: 'what other processes have open',
-        why: `${tree.root}/proc is mounted with hidepid=invisible: it shows no processes of others`,
+        why: `${tree.root}/proc is mounted with hidepid=invisible: it hides the processes of other users`,
       },
       {
         what: 'what processes outside this container have open',
@@ -396,7 +398,7 @@ changeTest('processes that show nothing to this user are counted', async (t, { t
       { bare: true, wrapper: WITHOUT_OVERRIDE },
     )
     t.deepEqual(stdout === '' ? stderr : JSON.parse(stdout), [
-      { what: 'what 1 process has open', why: 'they do not show it to this user' },
+      { what: 'what 1 process has open', why: 'this user may not see it' },
     ])
   }
   chmodSync(tree.path('proc/1/fd'), 0o700)
@@ -412,7 +414,7 @@ changeTest(
     t.deepEqual(plan({ kind: 'unbind', device: NVME }, options).unseen, [
       {
         what: 'which device of VFIO process 6 has open',
-        why: 'this kernel does not say it (Linux 6.16 does)',
+        why: 'this kernel does not report it (Linux 6.16 does)',
       },
     ])
   },

@@ -21,7 +21,7 @@ export function showSriov({ host, out, err }: CliContext, id: string | undefined
   })
   for (const each of attempts.problems) err(`could not be read: ${problemText(each)}\n`)
   if (address !== null && functions.length === 0)
-    throw new CliError(`${address} is not here, or cannot have virtual functions`)
+    throw new CliError(`${address} does not exist or cannot have virtual functions`)
   const output: SriovOutput = { schema: 'vfio-sriov/1', functions }
   out(options.json === true ? json(output) : sriovText(functions))
 }

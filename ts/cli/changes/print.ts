@@ -31,7 +31,7 @@ export function stepLines(step: HostStep, mark: string, { strong, dim }: Style):
 export function planText(plan: Plan, style: Style): string {
   const { summary, steps, refusals, warnings, notes, neighbours, unseen = [] } = plan
   const lines = [`${summary}\n`]
-  if (steps.length === 0 && refusals.length === 0) lines.push('nothing to do: it is so already\n')
+  if (steps.length === 0 && refusals.length === 0) lines.push('nothing to do: already done\n')
   steps.forEach((step, index) => lines.push(stepLines(step, `${String(index + 1).padStart(3)}.`, style)))
   if (neighbours.length > 0) {
     const rows = neighbours.map(({ name, driver, blocks }) => [
@@ -44,7 +44,7 @@ export function planText(plan: Plan, style: Style): string {
   for (const note of notes) lines.push(`note     ${note}\n`)
   for (const warning of warnings) lines.push(`${style.warn('warning')}  ${warning}\n`)
   for (const { what, why } of unseen) lines.push(`${style.warn('unseen')}   ${what}: ${why}\n`)
-  if (unseen.length > 0) lines.push('         -> a use may be hidden there: it wants --force\n')
+  if (unseen.length > 0) lines.push('         -> a use could be hidden there: --force continues anyway\n')
   for (const { what, remedy } of refusals)
     lines.push(`${style.bad('refused')}  ${what}\n         -> ${remedy}\n`)
   return lines.join('')
@@ -62,7 +62,7 @@ export function changesText({ own, elsewhere, damaged }: Journals): string {
     ...elsewhere.map((entry) => row(entry, `on another host, ${entry.host?.name ?? ''}`)),
     ...damaged.map(({ id, path, why }) => [String(id), '-', 'damaged', `${path}: ${why}`]),
   ]
-  if (rows.length === 0) return 'no changes to take back\n'
+  if (rows.length === 0) return 'no changes to undo\n'
   return table([['ID', 'WHEN', 'STATE', 'WHAT'], ...rows])
 }
 

@@ -115,24 +115,21 @@ async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Pro
     if (quiet) tell({ outcome: 'refused', id: null, plan: planned, seen: [] })
     else err(planText(planned, styleOf(context)))
     throw new CliError(
-      'whether the device is in use could not be seen everywhere: --force does it all the same; nothing was changed',
+      'some possible uses of the device could not be examined; --force continues anyway; nothing was changed',
       STATUS.refused,
     )
   }
   if (warnings.length > 0 && flags.yes !== true) {
     err(planText(planned, styleOf(context)))
     if (quiet || !process.stdin.isTTY)
-      throw new CliError(
-        'there are warnings: --yes does it all the same; nothing was changed',
-        STATUS.unconfirmed,
-      )
+      throw new CliError('there are warnings; --yes confirms them; nothing was changed', STATUS.unconfirmed)
     if (!(await confirmed())) throw new CliError('nothing was changed', STATUS.unconfirmed)
   }
   if (!quiet) {
     tellInterrupted(context, options)
     out(`${planned.summary}\n`)
     for (const note of planned.notes) out(`note     ${note}\n`)
-    if (steps.length === 0) out('nothing to do: it is so already\n')
+    if (steps.length === 0) out('nothing to do: already done\n')
   }
   try {
     const done = await interruptible(context, (signal) =>
@@ -145,8 +142,8 @@ async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Pro
     )
     if (quiet) tell({ outcome: 'applied', ...done })
     else if (steps.some((step, index) => step.new === ANY && done.seen[index] === null))
-      out('no driver of the host has taken it: it is without one\n')
-    if (!quiet && done.id !== null) out(`done; to take it back: vfio undo ${done.id}\n`)
+      out('no host driver took it: it has no driver\n')
+    if (!quiet && done.id !== null) out(`done; to undo it: vfio undo ${done.id}\n`)
   } catch (error) {
     if (quiet) {
       const outcome = error instanceof ChangeError ? error.outcome : 'refused'
@@ -161,11 +158,9 @@ async function make(context: CliContext, planned: Plan, flags: ChangeFlags): Pro
 function tellInterrupted({ err }: CliContext, options: ChangeOptions): void {
   const { own, damaged } = listJournals(options)
   for (const { id, state, plan: cut } of own)
-    if (state === 'interrupted') err(`an earlier change was cut short (${cut.summary}): vfio undo ${id}\n`)
+    if (state === 'interrupted') err(`an earlier change was interrupted (${cut.summary}): vfio undo ${id}\n`)
   for (const { path, why } of damaged)
-    err(
-      `the journal of an earlier change is damaged (${why}), it is not known what it changed: see ${path}\n`,
-    )
+    err(`the journal of an earlier change is damaged (${why}); what it changed is unknown: see ${path}\n`)
 }
 
 /** `vfio bind`, `unbind`, `sriov set`, ...: plans and, unless it is a dry run, makes. */
@@ -183,7 +178,7 @@ export async function applyFile(context: CliContext, file: string, flags: Change
   try {
     planned = JSON.parse(readFileSync(file === '-' ? 0 : file, 'utf8')) as Plan
   } catch (error) {
-    throw new CliError(`${file} is no plan: ${error instanceof Error ? error.message : String(error)}`)
+    throw new CliError(`${file} is not a plan: ${error instanceof Error ? error.message : String(error)}`)
   }
   // What the file says besides is not believed: the change is planned anew, and has to give the same steps.
   const now = given(() => {
@@ -210,7 +205,7 @@ export async function undoChange(
     return
   }
   context.commit?.()
-  const deaf = context.onInterrupt(() => context.err('it is being taken back; a second signal ends that\n'))
+  const deaf = context.onInterrupt(() => context.err('undoing; a second signal stops that\n'))
   try {
     const { entry, rebooted } = await undo(id, {
       ...options,
@@ -219,7 +214,7 @@ export async function undoChange(
     })
     const output: UndoOutput = { schema: 'vfio-undo/1', id: entry.id, rebooted, plan: entry.plan }
     if (quiet) out(json(output))
-    else out(`undone: ${entry.plan.summary}${rebooted ? ' (the host was booted since)' : ''}\n`)
+    else out(`undone: ${entry.plan.summary}${rebooted ? ' (the host was rebooted since)' : ''}\n`)
   } catch (error) {
     throw failure(error)
   } finally {

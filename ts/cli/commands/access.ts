@@ -25,7 +25,7 @@ import type { WatchOptions } from '../watch.js'
 export function declareAccess(program: Command, context: CliContext): void {
   program
     .command('read')
-    .description('read a register')
+    .description('read a register of a device')
     .addArgument(device())
     .addArgument(region())
     .addArgument(offset())
@@ -35,7 +35,7 @@ export function declareAccess(program: Command, context: CliContext): void {
       RESETS +
         examples(
           ['vfio read 0000:01:00.0 bar0 0x10', 'one access of 4 bytes'],
-          ['vfio read 01:00.0 config 0 --width 2', 'the vendor'],
+          ['vfio read 01:00.0 config 0 --width 2', 'the vendor ID'],
         ),
     )
     .action(async (id: string, name: PciRegionName | number, at: number, options: { width: string }) => {
@@ -45,11 +45,11 @@ export function declareAccess(program: Command, context: CliContext): void {
 
   program
     .command('write')
-    .description('write a register')
+    .description('write a register of a device')
     .addArgument(device())
     .addArgument(region())
     .addArgument(offset())
-    .addArgument(new Argument('<value>', 'what to write').argParser(bigNumber))
+    .addArgument(new Argument('<value>', 'the value to write').argParser(bigNumber))
     .addOption(width().default('4'))
     .addHelpText(
       'after',
@@ -74,18 +74,22 @@ export function declareAccess(program: Command, context: CliContext): void {
     .addArgument(device())
     .addArgument(new Argument('<kind>').choices(IRQ_NAMES))
     .addOption(
-      new Option('--trigger <vector>', 'fire this one from the kernel, as the device would').argParser(
+      new Option('--trigger <vector>', 'fire this vector from the kernel, as the device would').argParser(
         number,
       ),
     )
-    .addOption(new Option('--count <n>', 'stop after so many (with --trigger: 1)').argParser(positive))
-    .addOption(new Option('--timeout <seconds>', 'wait no longer (with --trigger: 5)').argParser(positive))
+    .addOption(new Option('--count <n>', 'stop after n interrupts (with --trigger: 1)').argParser(positive))
+    .addOption(
+      new Option('--timeout <seconds>', 'stop waiting after this time (with --trigger: 5)').argParser(
+        positive,
+      ),
+    )
     .addHelpText(
       'after',
       RESETS +
         examples(
-          ['vfio irq 0000:01:00.0 msix --trigger 3', 'whether vector 3 arrives'],
-          ['vfio irq 01:00.0 msi --count 10 --timeout 60', 'the next ten, within a minute'],
+          ['vfio irq 0000:01:00.0 msix --trigger 3', 'check that vector 3 arrives'],
+          ['vfio irq 01:00.0 msi --count 10 --timeout 60', 'show the next ten within a minute'],
         ),
     )
     .action(async (id: string, kind: PciIrqName, options: IrqOptions) => {
@@ -95,22 +99,22 @@ export function declareAccess(program: Command, context: CliContext): void {
 
   program
     .command('dump')
-    .description('a region or a part of it, as hexadecimal or raw')
+    .description('print a region or a part of it, in hexadecimal or raw')
     .addArgument(device())
     .addArgument(region())
     .addArgument(new Argument('[offset]', 'bytes from the start of the region').argParser(number))
-    .addArgument(new Argument('[length]', 'bytes; without it, up to the end').argParser(positive))
+    .addArgument(new Argument('[length]', 'length in bytes (default: to the end)').argParser(positive))
     .addOption(width())
-    .addOption(new Option('--raw <file>', 'the bytes themselves into a file; - is standard output'))
+    .addOption(new Option('--raw <file>', 'write the bytes to a file; - is standard output'))
     .addOption(jsonOption())
     .addHelpText(
       'after',
-      '\nConfiguration space, ROM and prefetchable BARs are read in any width; other regions hold registers, where\nthe width counts.' +
+      '\nConfiguration space, the ROM and prefetchable BARs can be read in any width. Other regions contain registers and\nneed --width.' +
         RESETS +
         examples(
-          ['vfio dump 0000:01:00.0 config', 'all of configuration space'],
+          ['vfio dump 0000:01:00.0 config', 'the whole configuration space'],
           ['vfio dump 01:00.0 bar0 0x1000 256 --width 4', 'registers, 4 bytes each'],
-          ['vfio dump 01:00.0 rom --raw rom.bin', 'the ROM, kept'],
+          ['vfio dump 01:00.0 rom --raw rom.bin', 'save the ROM'],
         ),
     )
     .action(
@@ -135,24 +139,28 @@ export function declareAccess(program: Command, context: CliContext): void {
 
   program
     .command('watch')
-    .description('registers and interrupts, live')
+    .description('show registers and interrupts as they change')
     .addArgument(device())
     .argument(
       '<what...>',
       'REGION+OFFSET[/WIDTH], such as bar0+0x10/2, or intx, msi, msix, err, req',
       watchTargets,
     )
-    .addOption(new Option('--interval <seconds>', 'between two looks').argParser(seconds).default(1, '1'))
-    .addOption(new Option('--count <n>', 'end after so many looks').argParser(positive))
-    .addOption(new Option('--timeout <seconds>', 'end after so long').argParser(seconds))
-    .addOption(new Option('--json', 'a JSON object on a line for each change; docs/cli.md has the schema'))
+    .addOption(
+      new Option('--interval <seconds>', 'time between two readings').argParser(seconds).default(1, '1'),
+    )
+    .addOption(new Option('--count <n>', 'stop after n readings').argParser(positive))
+    .addOption(new Option('--timeout <seconds>', 'stop after this time').argParser(seconds))
+    .addOption(
+      new Option('--json', 'print a JSON object per change, one per line; docs/cli.md describes the schema'),
+    )
     .addHelpText(
       'after',
-      '\nA terminal shows a table that refreshes; elsewhere each change is a line. Ctrl-C ends it, with status 0.' +
+      '\nOn a terminal the table is refreshed; otherwise each change is a line. Ctrl-C ends the command with status 0.' +
         RESETS +
         examples(
           ['vfio watch 0000:01:00.0 bar0+0x1c', 'a status register, every second'],
-          ['vfio watch 01:00.0 msix bar0+0x1c --interval 0.1', 'interrupts beside it, ten times a second'],
+          ['vfio watch 01:00.0 msix bar0+0x1c --interval 0.1', 'interrupts too, ten times a second'],
         ),
     )
     .action(async (id: string, what: WatchTarget[], options: WatchOptions) => {

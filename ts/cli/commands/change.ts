@@ -6,8 +6,8 @@ import type { ChangeFlags, UndoFlags } from '../changes/run.js'
 import type { CliContext } from '../context.js'
 
 const STATUSES = `
-Exit status: 0 done, or nothing to do; 1 refused, nothing was changed; 2 wrong arguments; 3 a step failed and all was
-undone; 4 a step failed and not all could be undone (vfio undo); 5 there are warnings and nobody said yes (--yes).`
+Exit status: 0 done, or nothing to do; 1 refused, nothing was changed; 2 wrong arguments; 3 a step failed and everything
+was undone; 4 a step failed and not everything could be undone (vfio undo); 5 warnings were not confirmed (--yes).`
 
 function whole(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.')
@@ -19,9 +19,9 @@ const pciDevice = (what = 'a PCI address'): Argument => new Argument('<device>',
 /** What every command that changes something takes. */
 function changing(command: Command): Command {
   return command
-    .option('--dry-run', 'show every write and do nothing; with --json: a plan for vfio apply')
-    .option('--yes', 'do it in spite of warnings')
-    .option('--force', 'do it although it cannot be seen everywhere whether the device is in use')
+    .option('--dry-run', 'show every write, make none; with --json: print a plan for vfio apply')
+    .option('--yes', 'confirm all warnings')
+    .option('--force', 'continue although some possible uses of the device cannot be examined')
     .addOption(jsonOption())
     .addHelpText('after', STATUSES)
 }
@@ -52,27 +52,27 @@ type Act = (asked: HostChange, flags: ChangeFlags) => Promise<void>
 
 function declareBinding(parent: Command, act: Act): void {
   changing(parent.command('bind'))
-    .description('give a device to VFIO: to the variant driver made for it, or vfio-pci')
+    .description('bind a device to VFIO: to the variant driver made for it, or to vfio-pci')
     .addArgument(pciDevice())
-    .option('--driver <name>', 'this driver')
-    .option('--group', 'the other devices of its IOMMU group too')
-    .option('--persist', 'keep it after a reboot, in the file that driverctl reads')
+    .option('--driver <name>', 'bind it to this driver')
+    .option('--group', 'also bind the other devices of its IOMMU group')
+    .option('--persist', 'keep the binding after a reboot, in a file that driverctl reads')
     .addHelpText(
       'after',
       examples(
-        ['vfio bind 0000:01:00.0', 'give it to VFIO'],
-        ['vfio bind 01:00.0 --group --dry-run', 'what that would write, for its whole IOMMU group'],
-        ['vfio undo', 'take it back'],
+        ['vfio bind 0000:01:00.0', 'bind it to VFIO'],
+        ['vfio bind 01:00.0 --group --dry-run', 'show what that would write for its whole IOMMU group'],
+        ['vfio undo', 'undo the last change'],
       ),
     )
     .action(async (device: string, { driver, group = false, persist = false, ...flags }: BindFlags) => {
       await act({ kind: 'bind', device, ...(driver === undefined ? {} : { driver }), group, persist }, flags)
     })
   changing(parent.command('unbind'))
-    .description('take a device from its driver and let a host driver have it')
+    .description('unbind a device and give it back to its host driver')
     .addArgument(pciDevice())
-    .addOption(new Option('--no-driver', 'leave it without a driver'))
-    .option('--persist', 'remove the file that driverctl reads, too')
+    .addOption(new Option('--no-driver', 'leave the device without a driver'))
+    .option('--persist', 'also remove the file that driverctl reads')
     .addHelpText('after', examples(['vfio unbind 0000:01:00.0', 'give it back to the host']))
     .action(async (device: string, { driver = true, persist = false, ...flags }: UnbindFlags) => {
       await act({ kind: 'unbind', device, to: driver ? 'host' : 'none', persist }, flags)
@@ -81,16 +81,16 @@ function declareBinding(parent: Command, act: Act): void {
 
 function declareSriov(sriov: Command, act: Act): void {
   changing(sriov.command('set'))
-    .description('give a physical function another number of virtual ones, through 0 if it has some')
+    .description('set the number of virtual functions, via 0 if there are some')
     .addArgument(new Argument('<pf>', "the physical function's PCI address"))
-    .addArgument(new Argument('<n>', 'how many; 0 takes them away').argParser(whole))
-    .option('--autoprobe', 'let host drivers take them (off, but for the driver nvidia)')
-    .option('--no-autoprobe', 'keep host drivers from taking them')
+    .addArgument(new Argument('<n>', 'number of virtual functions; 0 removes them').argParser(whole))
+    .option('--autoprobe', 'let host drivers bind to them (default only for the driver nvidia)')
+    .option('--no-autoprobe', 'keep host drivers from binding to them')
     .addHelpText(
       'after',
       examples(
-        ['vfio sriov set 0000:01:00.0 4', 'four virtual functions, for VFIO'],
-        ['vfio bind 0000:01:10.0', 'and one of them given to it'],
+        ['vfio sriov set 0000:01:00.0 4', 'create four virtual functions for VFIO'],
+        ['vfio bind 0000:01:10.0', 'bind one of them to VFIO'],
       ),
     )
     .action(async (device: string, numVfs: number, { autoprobe, ...flags }: SriovFlags) => {
@@ -100,16 +100,16 @@ function declareSriov(sriov: Command, act: Act): void {
 
 function declareMdev(mdev: Command, act: Act): void {
   changing(mdev.command('create'))
-    .description('make a mediated device')
-    .argument('<parent>', 'the device that it is a part of')
-    .argument('<type>', 'as vfio mdev types gives it')
-    .option('--uuid <uuid>', 'its UUID; a new one, if left out')
-    .option('--persist', 'make it after a reboot too, by the file that mdevctl reads')
+    .description('create a mediated device')
+    .argument('<parent>', 'name of the parent device')
+    .argument('<type>', 'a type from vfio mdev types')
+    .option('--uuid <uuid>', 'UUID (default: a new one)')
+    .option('--persist', 'create it again after a reboot, from a file that mdevctl reads')
     .addHelpText(
       'after',
       examples(
-        ['vfio mdev types', 'what there is'],
-        ['vfio mdev create 0000:00:02.0 i915-GVTg_V5_4', 'make one'],
+        ['vfio mdev types', 'list the types'],
+        ['vfio mdev create 0000:00:02.0 i915-GVTg_V5_4', 'create a device'],
       ),
     )
     .action(async (parent: string, type: string, { uuid, persist = false, ...flags }: MdevFlags) => {
@@ -119,9 +119,9 @@ function declareMdev(mdev: Command, act: Act): void {
       )
     })
   changing(mdev.command('rm'))
-    .description('take a mediated device away')
-    .argument('<uuid>', 'as vfio mdev ls gives it')
-    .option('--persist', 'remove the file that mdevctl reads, too')
+    .description('remove a mediated device')
+    .argument('<uuid>', 'a UUID from vfio mdev ls')
+    .option('--persist', 'also remove the file that mdevctl reads')
     .action(async (uuid: string, { persist = false, ...flags }: MdevFlags) => {
       await act({ kind: 'mdev-remove', uuid, persist }, flags)
     })
@@ -129,14 +129,16 @@ function declareMdev(mdev: Command, act: Act): void {
 
 function declareVgpu(parent: Command, act: Act): void {
   changing(parent.command('vgpu'))
-    .description("make a virtual function of NVIDIA's a vGPU (vGPU 17 and later, Linux 6.8 and later)")
+    .description(
+      'turn a virtual function of an NVIDIA GPU into a vGPU (vGPU 17 or newer, Linux 6.8 or newer)',
+    )
     .addArgument(pciDevice("the virtual function's PCI address"))
     .addArgument(
-      new Argument('<type>', 'id of the type, as vfio merged gives it; 0 destroys').argParser(whole),
+      new Argument('<type>', 'ID of a type from vfio merged; 0 destroys the vGPU').argParser(whole),
     )
     .addHelpText(
       'after',
-      examples(['vfio vgpu 0000:41:00.4 557', 'make it one'], ['vfio vgpu 0000:41:00.4 0', 'destroy it']),
+      examples(['vfio vgpu 0000:41:00.4 557', 'create the vGPU'], ['vfio vgpu 0000:41:00.4 0', 'destroy it']),
     )
     .action(async (device: string, type: number, flags: ChangeFlags) => {
       await act({ kind: 'vgpu', device, type }, flags)
@@ -147,7 +149,7 @@ function declareVgpu(parent: Command, act: Act): void {
 function declareShown(sriov: Command, mdev: Command, context: CliContext): void {
   sriov
     .command('show')
-    .description('physical functions and their virtual ones')
+    .description('show physical functions and their virtual functions')
     .argument('[pf]', 'one physical function')
     .addOption(jsonOption())
     .action(async (id: string | undefined, options: { json?: boolean }) => {
@@ -156,8 +158,8 @@ function declareShown(sriov: Command, mdev: Command, context: CliContext): void 
     })
   mdev
     .command('types')
-    .description('types of mediated devices, and how many more of each can be made')
-    .argument('[parent]', 'of one parent')
+    .description('list types of mediated devices and how many of each can be created')
+    .argument('[parent]', 'only of this parent')
     .addOption(jsonOption())
     .action(async (parent: string | undefined, options: { json?: boolean }) => {
       const { showMdevTypes } = await import('../changes/list.js')
@@ -165,7 +167,7 @@ function declareShown(sriov: Command, mdev: Command, context: CliContext): void 
     })
   mdev
     .command('ls')
-    .description('mediated devices')
+    .description('list mediated devices')
     .addOption(jsonOption())
     .action(async (options: { json?: boolean }) => {
       const { showMdevs } = await import('../changes/list.js')
@@ -178,23 +180,23 @@ function declareKinds(parent: Command, act: Act): { sriov: Command; mdev: Comman
   declareBinding(parent, act)
   const sriov = parent
     .command('sriov')
-    .description('virtual functions')
+    .description('set and show virtual functions')
     .addHelpText(
       'after',
       examples(
-        ['vfio sriov set 0000:01:00.0 4', 'four virtual functions'],
-        ['vfio plan sriov set 01:00.0 4', 'what that would write'],
+        ['vfio sriov set 0000:01:00.0 4', 'create four virtual functions'],
+        ['vfio plan sriov set 01:00.0 4', 'show what that would write'],
       ),
     )
   declareSriov(sriov, act)
   const mdev = parent
     .command('mdev')
-    .description('mediated devices')
+    .description('create, remove and list mediated devices')
     .addHelpText(
       'after',
       examples(
-        ['vfio mdev create 0000:00:02.0 i915-GVTg_V5_4', 'make one'],
-        ['vfio plan mdev create mtty mtty-1', 'what that would write'],
+        ['vfio mdev create 0000:00:02.0 i915-GVTg_V5_4', 'create a device'],
+        ['vfio plan mdev create mtty mtty-1', 'show what that would write'],
       ),
     )
   declareMdev(mdev, act)
@@ -210,12 +212,12 @@ export function declareChanges(program: Command, context: CliContext): void {
   declareShown(sriov, mdev, context)
   const planning = program
     .command('plan')
-    .description('show every write that a change would make, and make none')
+    .description('show every write that a change would make, without making any')
     .addHelpText(
       'after',
       examples(
-        ['vfio plan bind 0000:01:00.0', 'as any user'],
-        ['vfio plan sriov set 01:00.0 4 --json > plan.json', 'for vfio apply'],
+        ['vfio plan bind 0000:01:00.0', 'as an ordinary user'],
+        ['vfio plan sriov set 01:00.0 4 --json > plan.json', 'save a plan for vfio apply'],
       ),
     )
   declareKinds(planning, async (asked, flags) => {
@@ -223,13 +225,13 @@ export function declareChanges(program: Command, context: CliContext): void {
     await change(context, asked, { ...flags, dryRun: true })
   })
   changing(program.command('apply'))
-    .description('make a change that was planned, if the host is still as it was then')
-    .argument('<plan>', 'a file with what vfio plan ... --json wrote; - for standard input')
+    .description('carry out a saved plan, if the host has not changed since')
+    .argument('<plan>', 'file written by vfio plan ... --json; - for standard input')
     .addHelpText(
       'after',
       examples(
-        ['vfio plan bind 0000:01:00.0 --json > plan.json', 'plan it, as any user'],
-        ['vfio apply plan.json', 'make it, as root'],
+        ['vfio plan bind 0000:01:00.0 --json > plan.json', 'make a plan, as an ordinary user'],
+        ['vfio apply plan.json', 'carry it out, as root'],
       ),
     )
     .action(async (file: string, flags: ChangeFlags) => {
@@ -238,17 +240,18 @@ export function declareChanges(program: Command, context: CliContext): void {
     })
   program
     .command('undo')
-    .description('take a change back, also one that a crash cut short')
-    .addArgument(
-      new Argument('[id]', 'as it was told when it was made; the last one, if left out').argParser(positive),
+    .description('undo a change, even one that a crash interrupted')
+    .addArgument(new Argument('[id]', 'ID of the change (default: the last one)').argParser(positive))
+    .option('--list', 'list the changes that can be undone')
+    .option(
+      '--force',
+      'skip what somebody else changed since; continue although some uses cannot be examined',
     )
-    .option('--list', 'the changes that can be taken back')
-    .option('--force', 'leave alone what somebody else has changed since; go on where a use cannot be seen')
     .addOption(jsonOption())
     .addHelpText('after', STATUSES)
     .addHelpText(
       'after',
-      examples(['vfio undo --list', 'what was changed'], ['vfio undo', 'take the last back']),
+      examples(['vfio undo --list', 'list what was changed'], ['vfio undo', 'undo the last change']),
     )
     .action(async (id: number | undefined, flags: UndoFlags) => {
       const { undoChange } = await import('../changes/run.js')

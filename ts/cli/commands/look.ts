@@ -10,13 +10,16 @@ interface Json {
 export function declareLook(program: Command, context: CliContext): void {
   program
     .command('ls')
-    .description('devices by IOMMU group, their drivers, and which can be opened')
+    .description('list devices by IOMMU group, with their drivers, and whether you can open them')
     .addOption(jsonOption())
     .addHelpText(
       'after',
       examples(
-        ['vfio ls', 'every device that VFIO could give out, and why not'],
-        ["vfio ls --json | jq '.devices[] | select(.open.possible).name'", 'those that can be opened now'],
+        ['vfio ls', 'every device, and why it cannot be opened'],
+        [
+          "vfio ls --json | jq '.devices[] | select(.open.possible).name'",
+          'names of the devices that can be opened now',
+        ],
       ),
     )
     .action(async (options: Json) => {
@@ -26,14 +29,16 @@ export function declareLook(program: Command, context: CliContext): void {
 
   program
     .command('show')
-    .description('one device: its host side and, when it can be opened, regions, capabilities and interrupts')
+    .description(
+      'show one device: the host side and, if it can be opened, regions, capabilities and interrupts',
+    )
     .addArgument(device())
     .addOption(jsonOption())
     .addHelpText(
       'after',
       RESETS +
         examples(
-          ['vfio show 0000:01:00.0', 'everything that is known of it'],
+          ['vfio show 0000:01:00.0', 'everything known about it'],
           ['vfio show 01:00.0 --json | jq .device.regions', 'its regions'],
         ),
     )
@@ -44,19 +49,19 @@ export function declareLook(program: Command, context: CliContext): void {
 
   program
     .command('config')
-    .description("a PCI device's configuration space, decoded, or as bytes; needs no VFIO")
+    .description("show a PCI device's configuration space, decoded or as bytes; needs no VFIO")
     .addArgument(device())
-    .option('--vfio', 'through VFIO, as a guest would see it, instead of through sysfs')
-    .option('--hex', 'as lspci -xxxx writes it, for lspci -F')
-    .option('--raw', 'the bytes themselves, for a file or a pipe')
+    .option('--vfio', 'read through VFIO, as a guest would see it, not from sysfs')
+    .option('--hex', 'print what lspci -F reads')
+    .option('--raw', 'write the bytes, for a file or a pipe')
     .addOption(jsonOption())
     .addHelpText(
       'after',
-      '\nWithout root sysfs shows the first 64 bytes only: the header. With --vfio the device is opened, which\nresets it where it can be.' +
+      '\nWithout root, sysfs shows only the first 64 bytes, the header. --vfio opens the device, which resets it if it\ncan be reset.' +
         examples(
           ['vfio config 0000:01:00.0', 'header and capabilities, decoded'],
-          ['vfio config 01:00.0 --vfio', 'what VFIO lets a guest see'],
-          ['vfio config 01:00.0 --raw > config.bin', 'keep it'],
+          ['vfio config 01:00.0 --vfio', 'what VFIO shows to a guest'],
+          ['vfio config 01:00.0 --raw > config.bin', 'save it'],
           ['lspci -vvv -F <(vfio config 01:00.0 --hex)', "lspci's reading of the same bytes"],
         ),
     )
@@ -67,13 +72,13 @@ export function declareLook(program: Command, context: CliContext): void {
 
   program
     .command('doctor')
-    .description('what stands between this host and VFIO, each finding with its next step')
+    .description('check what this host needs for VFIO; each finding has a next step')
     .addOption(jsonOption())
     .addHelpText(
       'after',
       examples(
-        ['vfio doctor', 'the preflight check, for the user that runs it'],
-        ['vfio doctor --json | jq \'.findings[] | select(.level == "blocker")\'', 'what has to be mended'],
+        ['vfio doctor', 'check the host for the current user'],
+        ['vfio doctor --json | jq \'.findings[] | select(.level == "blocker")\'', 'what you must fix'],
       ),
     )
     .action(async (options: Json) => {
@@ -83,16 +88,16 @@ export function declareLook(program: Command, context: CliContext): void {
 
   program
     .command('merged')
-    .description('what the host can share with guests while it uses it, by which framework, and known issues')
+    .description('show what the host can share with guests, by which framework, and known issues')
     .option(
       '--hooks',
-      'read the signalling hooks from the devices: opens one of what guests have, which resets it',
+      'ask devices which signals stay in the kernel; opens an unused function of each, which resets it',
     )
     .addOption(jsonOption())
     .addHelpText(
       'after',
       examples(
-        ['vfio merged', 'GPUs, accelerators and whatever has virtual functions or mediated devices'],
+        ['vfio merged', 'GPUs, accelerators, and devices with virtual functions or mediated devices'],
         ["vfio merged --json | jq '.devices[].framework'", 'how each can be shared'],
       ),
     )

@@ -11,14 +11,14 @@ const SHELLS = ['bash', 'zsh', 'fish'] as const
 export function declareTools(program: Command, context: CliContext): void {
   program
     .command('completion')
-    .description('a script by which a shell completes commands, options, devices and regions')
+    .description('print a completion script for your shell')
     .addArgument(new Argument('<shell>').choices(SHELLS))
     .addHelpText(
       'after',
       examples(
-        ['source <(vfio completion bash)', 'in this shell; in ~/.bashrc for every one'],
-        ['vfio completion zsh > ~/.zfunc/_vfio', 'where fpath has ~/.zfunc'],
-        ['vfio completion fish > ~/.config/fish/completions/vfio.fish', 'for every fish'],
+        ['source <(vfio completion bash)', 'in this shell; put it in ~/.bashrc for all'],
+        ['vfio completion zsh > ~/.zfunc/_vfio', 'if fpath contains ~/.zfunc'],
+        ['vfio completion fish > ~/.config/fish/completions/vfio.fish', 'for all shells'],
       ),
     )
     .action(async (shell: (typeof SHELLS)[number]) => {
@@ -28,10 +28,10 @@ export function declareTools(program: Command, context: CliContext): void {
 
   program
     .command('bench')
-    .description("this machine's own figures, beside the same work in C++")
-    .option('--only <name>', 'the rows whose names begin so')
+    .description('measure this machine, next to the same work in C++')
+    .option('--only <name>', 'only rows whose names begin with this')
     .addOption(
-      new Option('--runs <n>', 'pairs of ours and the limit, of which the median is shown')
+      new Option('--runs <n>', 'number of pairs to measure; medians are shown')
         .argParser(positive)
         .default(DEFAULT_RUNS),
     )
@@ -39,14 +39,14 @@ export function declareTools(program: Command, context: CliContext): void {
     .addHelpText(
       'after',
       `
-The limits are compiled with this machine's C++ compiler (CXX, g++, c++ or clang++) into ~/.cache/node-vfio/bench
-(XDG_CACHE_HOME counts), once. Without one, our figures stand alone and the command says what to install: status 0 too.
-Status 1 when our own addon does not load, 2 when no row has such a name.` +
+The C++ programs are compiled once, with CXX, g++, c++ or clang++, into ~/.cache/node-vfio/bench (XDG_CACHE_HOME is
+respected). Without a compiler the command says what to install, prints its own figures only, and exits with 0.
+Exit status 1: the addon does not load; 2: no row has such a name.` +
         '\n' +
         examples(
-          ['vfio bench', 'every row, in some seconds'],
-          ['vfio bench --only eventfd --runs 31', 'eventfds alone, with more pairs'],
-          ["vfio bench --json | jq '.rows[] | [.name, .ratioToLimit]'", 'for a program'],
+          ['vfio bench', 'measure all rows, in a few seconds'],
+          ['vfio bench --only eventfd --runs 31', 'only eventfds, with more pairs'],
+          ["vfio bench --json | jq '.rows[] | [.name, .ratioToLimit]'", 'print JSON for a program'],
         ),
     )
     .action(async (options: BenchOptions) => {

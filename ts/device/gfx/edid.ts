@@ -1,6 +1,6 @@
 // GfxEdid: the monitor that a virtual display believes to have, in its EDID region.
 import { integer, bytes as bytesOf, boolean } from '../../validate.js'
-import type { RegionCapability } from '../info.js'
+import type { RegionCapability } from '../../uapi/vfio/device-info.js'
 import type { Region } from '../region.js'
 
 /** VFIO_REGION_TYPE_GFX, VFIO_REGION_SUBTYPE_GFX_EDID */

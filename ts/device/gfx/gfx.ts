@@ -13,7 +13,7 @@ import {
   PLANE_TYPES,
   type RegionPlane,
   decodePlane,
-} from './plane.js'
+} from '../../uapi/vfio/gfx-plane.js'
 
 /** In which forms a device shows its planes. */
 export interface GfxPlaneKinds {

@@ -10,7 +10,7 @@ import {
   decodeDeviceInfo,
   decodeIrqInfo,
   decodeRegionInfo,
-} from '../info.js'
+} from '../../uapi/vfio/device-info.js'
 import { KernelOnly } from './kernel-device.js'
 import { KernelMigrationSession } from './migration-session.js'
 import { KernelRegisters } from './registers.js'

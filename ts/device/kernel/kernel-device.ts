@@ -4,7 +4,7 @@ import type { EventFd } from '../../event/eventfd.js'
 import { attachTo } from '../../iommu/iommufd/attach.js'
 import { type NativeHandle, addon } from '../../native/index.js'
 import type { KernelDevice } from '../backend.js'
-import type { RegionInfo } from '../info.js'
+import type { RegionInfo } from '../../uapi/vfio/device-info.js'
 
 export class KernelOnly implements KernelDevice {
   readonly #own: () => NativeHandle

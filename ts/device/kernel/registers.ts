@@ -2,7 +2,7 @@
 // in accessors.ts; this file adds what is called less often.
 import { type NativeHandle, addon } from '../../native/index.js'
 import type { RegionCounters, RegionRegisters } from '../backend.js'
-import type { RegionArea, RegionInfo } from '../info.js'
+import type { RegionArea, RegionInfo } from '../../uapi/vfio/device-info.js'
 import { Accessors } from './accessors.js'
 import './sigbus.js'
 

@@ -10,7 +10,7 @@ import type { Mount, Mounts } from './mounts.js'
 import type { DeviceUse, DeviceUsage, Unseen } from './types.js'
 
 const REMEDY =
-  'Unmount it, swap it off or take it out of what it is part of; a disk in use is not given away.'
+  'Unmount it, turn swap off, or remove it from what it is part of; a disk in use is never taken.'
 
 /** What is said of one disk or partition. */
 interface Found {
@@ -168,7 +168,7 @@ function listed(disk: Node, host: Host): Found[] {
       })),
     ...exports
       .filter(({ file }) => isNode(file, disk, options))
-      .map(({ evidence }) => ({ what: `${name} is given to other machines`, evidence })),
+      .map(({ evidence }) => ({ what: `${name} is exported to other machines`, evidence })),
   ]
 }
 
@@ -263,7 +263,7 @@ export function diskUsage(
   if (hidden > 0 && unseen.length > 0)
     unseen.push({
       what: `what is mounted for ${hidden} process${hidden === 1 ? '' : 'es'}`,
-      why: 'they do not show it to this user',
+      why: 'this user may not see it',
     })
   return { uses, unseen }
 }

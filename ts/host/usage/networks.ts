@@ -39,7 +39,7 @@ export function networkUses(subject: Subject, options: HostOptions): DeviceUse[]
         kind: 'network',
         device,
         what: 'its network interface is in another network namespace',
-        evidence: 'its folder net shows none here',
+        evidence: 'its folder net is empty here',
         remedy: 'Move it back first, from there: ip link set NAME netns 1',
         mustEnd: true,
       },
@@ -78,7 +78,7 @@ export function networkUses(subject: Subject, options: HostOptions): DeviceUse[]
         device,
         what: `${name} is up${routes.has(name) ? ', and a default route goes through it' : ''}`,
         evidence: join(path, 'flags'),
-        remedy: `Take it down first, once nothing needs it: ip link set ${name} down`,
+        remedy: `Take it down first, if nothing needs it: ip link set ${name} down`,
         mustEnd: false,
       },
     ]

@@ -6,7 +6,7 @@ import { type HostOptions, listNames, readText, sysfsRoot } from '../sysfs.js'
 import type { Subject } from './below.js'
 import type { DeviceUse } from './types.js'
 
-const REMEDY = 'Log in another way (ssh, a serial console) before it goes.'
+const REMEDY = 'Log in another way (ssh, a serial console) first.'
 
 /** The console of the kernel that draws into frame buffers, where it is on. */
 function consoleOnFrameBuffers(options: HostOptions): string | null {
@@ -38,7 +38,7 @@ export function screenUses({ name: device, path, nodes }: Subject, options: Host
           use(
             `the text console may be on ${buffer.name}`,
             console,
-            `Take it from there first: echo 0 > ${console}`,
+            `Move the console away first: echo 0 > ${console}`,
           ),
         ]),
   ]

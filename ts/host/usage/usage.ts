@@ -24,7 +24,7 @@ function once<T>(read: () => T): () => T {
 const GIVEN_UP: ReadonlySet<string> = new Set(['input', 'hidraw'])
 
 const SLEEPS =
-  'Taking a device from who has it open sleeps in the kernel, for ever if need be: close it there first.'
+  'Taking a device from a process that has it open sleeps in the kernel, possibly forever: close it there first.'
 
 /** By process, what it has open of each device: those of its descriptors that say that it uses the device. */
 function openUses(opened: readonly Opened<WantedNode>[], below: (device: string) => string): DeviceUse[] {
@@ -76,9 +76,9 @@ function dependants({ name: device, path, numVfs, mdevs, driver }: Subject): Dev
     uses.push({
       kind: 'functions',
       device,
-      what: `${device} has ${numVfs} virtual function${numVfs === 1 ? '' : 's'}, which go with its driver`,
+      what: `${device} has ${numVfs} virtual function${numVfs === 1 ? '' : 's'}, which disappear with its driver`,
       evidence: join(path, 'sriov_numvfs'),
-      remedy: `Take them away first: vfio sriov set ${device} 0`,
+      remedy: `Remove them first: vfio sriov set ${device} 0`,
       mustEnd: true,
     })
   if (mdevs.length > 0)
@@ -105,7 +105,10 @@ function unseenProcesses(mounts: () => Mounts, options: HostOptions): Unseen[] {
   const unseen: Unseen[] = []
   const hide = pids.includes('1') ? undefined : /\bhidepid=(\w+)/.exec(mounts().procOptions)?.[1]
   if (hide !== undefined && /^(?:2|4|invisible|ptraceable)$/.test(hide))
-    unseen.push({ what, why: `${proc} is mounted with hidepid=${hide}: it shows no processes of others` })
+    unseen.push({
+      what,
+      why: `${proc} is mounted with hidepid=${hide}: it hides the processes of other users`,
+    })
   let namespace: string | null = null
   try {
     namespace = readlinkSync(join(proc, 'self', 'ns', 'pid'))
@@ -140,12 +143,12 @@ function descriptorUsage(
   if (hidden > 0)
     unseen.push({
       what: `what ${hidden} process${hidden === 1 ? ' has' : 'es have'} open`,
-      why: 'they do not show it to this user',
+      why: 'this user may not see it',
     })
   if (nameless.length > 0 && subjects.some(({ driver }) => driver?.includes('vfio') === true))
     unseen.push({
       what: `which device of VFIO process ${nameless.join(', ')} has open`,
-      why: 'this kernel does not say it (Linux 6.16 does)',
+      why: 'this kernel does not report it (Linux 6.16 does)',
     })
   return { uses, unseen: [...unseen, ...unseenProcesses(mounts, options)] }
 }

@@ -57,12 +57,13 @@ export function dataOf(data: IommuData | undefined): { type: number; bytes: Uint
 }
 
 /** IOMMU_HWPT_INVALIDATE. */
-export function invalidate(object: NativeHandle, { type, bytes }: IommuData, entryLength: number): number {
+export function invalidate(native: NativeHandle, data: IommuData, entryLength: number): number {
+  const { type, bytes } = object(data, 'data')
   integer(type, 'type', 0, 0xffff_ffff)
   integer(entryLength, 'entryLength', 1, 4096)
   const entries = bytesOf(bytes, 'bytes')
   if (entries.length % entryLength !== 0) throw new RangeError('bytes must hold whole entries')
-  return addon().hwptInvalidate(object, type, entryLength, entries)
+  return addon().hwptInvalidate(native, type, entryLength, entries)
 }
 
 /** The dirty pages of a hardware page table (Linux 6.7). */

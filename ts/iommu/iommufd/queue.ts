@@ -1,5 +1,4 @@
 // What fault queues and event queues have in common: records that are read from a descriptor, when there are some.
-import type { EventFd } from '../../event/eventfd.js'
 import { SignalPoller } from '../../event/poller.js'
 import { Handle } from '../../handle.js'
 import { addon, type NativeHandle } from '../../native/index.js'
@@ -34,12 +33,11 @@ export abstract class RecordQueue<Item> extends Handle {
   listen(poller: SignalPoller, handler: (item: Item) => unknown): () => void {
     instance(poller, SignalPoller, 'poller')
     callable(handler, 'handler')
-    const source = this as unknown as EventFd
-    poller.add(source, () => {
+    poller.add(this, () => {
       for (const item of this.read()) handler(item)
     })
     return () => {
-      poller.remove(source)
+      poller.remove(this)
     }
   }
 

@@ -48,14 +48,14 @@ function difference({ look, new: wanted, never }: HostStep, seen: string | null)
     if (seen === null || never?.includes(seen) !== true) return null
     const list = seen.endsWith('pciback') ? 'remove_slot' : 'remove_id'
     return (
-      `${seen} took the device again, as it is on that driver's list (the module's options, or new_id). ` +
-      `Take it off (/sys/bus/pci/drivers/${seen}/${list}), or leave the device without a driver (--no-driver).`
+      `${seen} took the device again, because its ID is on that driver's list (module options or new_id). ` +
+      `Remove it (/sys/bus/pci/drivers/${seen}/${list}), or leave the device without a driver (--no-driver).`
     )
   }
   if (seen === wanted) return null
   if (look.how === 'link' && seen !== null && wanted !== null)
-    return `${seen} took the device, and not ${wanted}: something else on this host binds it (udev, driverctl, libvirt).`
-  return `${look.path} has ${shown(seen)}, and not ${shown(wanted)}: dmesg may say why.`
+    return `${seen} took the device instead of ${wanted}: something else on this host binds it (udev, driverctl, libvirt).`
+  return `${look.path} contains ${shown(seen)} instead of ${shown(wanted)}: dmesg may say why.`
 }
 
 /** The plan, made anew: a plan is data that anybody may have written, and the host may have changed since. */
@@ -65,16 +65,16 @@ function confirm(plan: Plan, options: ApplyOptions): Plan {
     new VfioError(EINVAL, 'apply', {
       subject: plan.summary,
       reason: 'host-differs',
-      remedy: `The host is not as it was when this was planned: ${what}. Plan again.`,
+      remedy: `The host has changed since this was planned: ${what}. Plan again.`,
     })
-  if (plan.bootId !== again.bootId) throw differs('it was booted since')
+  if (plan.bootId !== again.bootId) throw differs('it was rebooted')
   const index = Math.max(plan.steps.length, again.steps.length)
   for (let at = 0; at < index; at++) {
     const then: HostStep | undefined = plan.steps[at]
     const now = again.steps[at]
     if (!isDeepStrictEqual(then, now)) {
       const path = (now ?? then)?.write.file ?? ''
-      throw differs(`step ${at + 1} (${path}) is another now`)
+      throw differs(`step ${at + 1} (${path}) is different now`)
     }
   }
   const [refusal] = again.refusals
@@ -100,7 +100,7 @@ function refuseInterrupted(plan: Plan, entries: readonly JournalEntry[]): void {
   throw new VfioError(EBUSY, 'apply', {
     subject: plan.summary,
     reason: 'change-interrupted',
-    remedy: `An earlier change (${found.plan.summary}, ${found.time}) was cut short: vfio undo ${found.id}`,
+    remedy: `An earlier change (${found.plan.summary}, ${found.time}) was interrupted: vfio undo ${found.id}`,
   })
 }
 
@@ -112,7 +112,7 @@ async function checkNeeds({ needs, write: { file } }: HostStep, io: HostIo): Pro
   throw new VfioError(EINVAL, 'write', {
     subject: file,
     reason: 'host-differs',
-    remedy: `${needs.path} does not list ${needs.entry} any more: what its siblings took has gone from it.`,
+    remedy: `${needs.path} no longer lists ${needs.entry}: its siblings have used the capacity.`,
   })
 }
 
@@ -130,7 +130,9 @@ function forget(journal: Journal): void {
  * @throws TypeError if `plan` is no plan
  * @throws VfioError, before anything was written: EBUSY if the change is refused (`in-use`, `change-refused`), or
  * not everything that may use its devices could be looked at (`unseen`), another one is under way (`change-locked`) or was cut short (`change-interrupted`); EINVAL if the host is not as planned (`host-differs`)
- * @throws ChangeError if a step failed; what had been done was taken back, unless the error says otherwise
+ * @throws ChangeError if a step failed, or `signal` was aborted after the first one; what had been done was undone, unless
+ * the error says otherwise
+ * @throws the `reason` of `signal` (an `AbortError` unless you gave another) if it was aborted before the first step
  */
 export async function apply(plan: Plan, options: ApplyOptions = {}): Promise<AppliedChange> {
   checkPlan(plan)
@@ -161,7 +163,7 @@ export async function apply(plan: Plan, options: ApplyOptions = {}): Promise<App
           throw new VfioError(EINVAL, 'read', {
             subject: step.look.path,
             reason: 'host-differs',
-            remedy: `It has ${shown(before)}, and not ${shown(step.old)} as planned.`,
+            remedy: `It contains ${shown(before)} instead of ${shown(step.old)} as planned.`,
           })
         await checkNeeds(step, io)
         journal.begin(at)
@@ -184,7 +186,7 @@ export async function apply(plan: Plan, options: ApplyOptions = {}): Promise<App
       }
       journal.applied()
     } catch (error) {
-      const cause = error instanceof VfioError ? withRemedy(error) : error
+      const cause = error instanceof VfioError ? withRemedy(error, options) : error
       // What sleeps in the kernel holds the device: no other write would get through.
       const stuck = error instanceof VfioError && error.errno === ETIMEDOUT
       const step = steps[index]

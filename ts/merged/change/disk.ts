@@ -20,11 +20,11 @@ import type { FileNature } from '../../host/step.js'
 import { bytesOf } from './bytes.js'
 
 const REMEDIES: Readonly<Record<string, string>> = {
-  ENOSPC: 'The file system is full (of bytes or of files): make room on it.',
-  EDQUOT: 'The quota on this file system is used up: make room, or raise it.',
+  ENOSPC: 'The file system is full (no space or no inodes): make room on it.',
+  EDQUOT: 'The quota on this file system is used up: free some space or raise it.',
   EROFS: 'The file system is mounted read-only here.',
-  EISDIR: 'There is a folder in the place of the file.',
-  ENOTDIR: 'There is a file in the place of a folder.',
+  EISDIR: 'A folder has the name of the file.',
+  ENOTDIR: 'A file has the name of a folder.',
   ELOOP: 'Its symbolic links lead nowhere.',
 }
 
@@ -35,7 +35,7 @@ export function explained(error: unknown, subject: string): unknown {
     return ofNode(error, {
       subject,
       reason: 'permission',
-      remedy: 'The host is changed by root: run it as root.',
+      remedy: 'Only root can change the host: run it as root.',
     })
   const remedy = REMEDIES[code]
   return ofNode(error, { subject, ...(remedy === undefined ? {} : { remedy }) })
@@ -54,7 +54,7 @@ export function onDisk<T>(subject: string, act: () => T): T {
 export function writeFully(fd: number, bytes: Buffer, position: number): void {
   for (let done = 0; done < bytes.length;) {
     const count = writeSync(fd, bytes, done, bytes.length - done, position + done)
-    if (count === 0) throw new VfioError(EIO, 'write', { remedy: 'The file system takes no more bytes.' })
+    if (count === 0) throw new VfioError(EIO, 'write', { remedy: 'The file system accepts no more data.' })
     done += count
   }
 }

@@ -56,7 +56,7 @@ export function refuseUses(
         what: useText(use),
         remedy: use.remedy,
       })
-    else warnings.push(`${useText(use)}: the host loses it`)
+    else warnings.push(`${useText(use)}: the host would lose it`)
   }
   unseen.push(...usage.unseen)
 }

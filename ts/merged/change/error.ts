@@ -14,12 +14,13 @@ export class ChangeError extends Error {
   /** What `undo` takes, when something is left. */
   readonly id: number
 
+  /** @internal */
   constructor(cause: unknown, id: number, index: number, leftovers: readonly Leftover[]) {
     const what = cause instanceof Error ? cause.message : String(cause)
     const rest =
       leftovers.length === 0
-        ? 'What was done before it has been undone.'
-        : `Not all of it could be undone: ${leftovers.map(({ why }) => why).join('; ')}. When that is mended: vfio undo ${id}`
+        ? 'The steps before it were undone.'
+        : `Not everything could be undone: ${leftovers.map(({ why }) => why).join('; ')}. Fix that, then: vfio undo ${id}`
     super(`step ${index + 1}: ${what.endsWith('.') ? what : `${what}.`} ${rest}`, { cause })
     this.outcome = leftovers.length === 0 ? 'undone' : 'left'
     this.index = index

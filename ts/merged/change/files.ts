@@ -120,7 +120,7 @@ export function fileSteps(path: string, text: string | null, why: string): HostS
     if (natureOf(folder) !== null)
       throw new VfioError(EEXIST, 'plan', {
         subject: folder,
-        remedy: 'It is no folder, or a symbolic link that leads to none: put that right first.',
+        remedy: 'It is not a folder, or a symbolic link that leads to none: fix that first.',
       })
     steps.unshift(folderStep(folder))
   }

@@ -90,7 +90,7 @@ export class ChangeLock {
     if (process.platform !== 'linux')
       throw new VfioError(EOPNOTSUPP, 'lock', {
         subject: folder,
-        remedy: 'The host is changed on Linux alone.',
+        remedy: 'The host can be changed only on Linux.',
       })
     let fd: number
     try {
@@ -122,7 +122,7 @@ export class ChangeLock {
         reason: 'change-locked',
         remedy:
           who === ''
-            ? 'Another process is changing the host, or a write of one that was killed still sleeps in the kernel: wait for it.'
+            ? 'Another process is changing the host, or a write of a killed process still sleeps in the kernel: wait for it.'
             : `${who} is changing the host: wait for it.`,
       })
     const end = performance.now() + LAST_WRITE

@@ -5,7 +5,7 @@ import { bindSteps, releaseSteps } from '../../host/bind.js'
 import { isVfioMember, readIommuGroup } from '../../host/groups.js'
 import { hostDrivers, isHolder } from '../../host/host-driver.js'
 import { readModule } from '../../host/modules.js'
-import { type PciDevice, readPciDevice } from '../../host/pci.js'
+import { isPciBridge, type PciDevice, readPciDevice } from '../../host/pci.js'
 import { ANY } from '../../host/step.js'
 import { listNames, readText } from '../../host/sysfs.js'
 import { chooseVfioDriver } from '../../host/vfio-driver.js'
@@ -18,8 +18,17 @@ import type { ChangeOptions, HostChange } from './types.js'
 type Bind = Extract<HostChange, { kind: 'bind' }>
 type Unbind = Extract<HostChange, { kind: 'unbind' }>
 
-const CLASS_BRIDGE = 0x06
-const isBridge = ({ class: code }: PciDevice): boolean => code >>> 16 === CLASS_BRIDGE
+const isBridge = ({ sysfsPath, class: code }: PciDevice): boolean => isPciBridge(sysfsPath, code)
+
+const NVIDIA = 0x10de
+
+/** A virtual function of an NVIDIA GPU is a vGPU only while it stays with NVIDIA's own driver. */
+function warnOfStray({ address, vendor, physfn }: PciDevice, driver: string, told: Remarks): void {
+  if (vendor === NVIDIA && physfn !== null && driver.includes('vfio'))
+    told.warnings.push(
+      `${address} is a virtual function of an NVIDIA GPU: on ${driver} it is not a vGPU, and of no use to a guest; vfio vgpu ${address} TYPE makes it one on the driver nvidia`,
+    )
+}
 
 /** What driverctl reads when the device appears. */
 export function driverctlFile(address: string, options: ChangeOptions): string {
@@ -32,7 +41,7 @@ function refuseRelease(device: PciDevice, told: Remarks): void {
     told.refusals.push({
       reason: 'host',
       what: `${device.address} is a bridge`,
-      remedy: 'VFIO gives out the devices behind a bridge; the bridge keeps its driver.',
+      remedy: 'VFIO gives user space the devices behind a bridge; the bridge keeps its driver.',
     })
 }
 
@@ -42,8 +51,8 @@ function refuseDriver(driver: string, device: PciDevice, told: Remarks, options:
   if (isVfio && device.iommuGroup === null && !unsafe)
     told.refusals.push({
       reason: 'host',
-      what: `${device.address} is in no IOMMU group: ${driver} would not take it`,
-      remedy: 'Switch the IOMMU on (vfio doctor says how).',
+      what: `${device.address} is in no IOMMU group: ${driver} would refuse it`,
+      remedy: 'Turn the IOMMU on (vfio doctor explains how).',
     })
 }
 
@@ -67,7 +76,7 @@ function driverFor(
   const { driver, module, alias, loaded } = chooseVfioDriver(device.sysfsPath, options)
   if (alias !== null) told.notes.push(`${driver} is made for ${device.address} (${alias})`)
   if (!loaded) {
-    const other = alias === null ? '' : '; or do without it: --driver vfio-pci'
+    const other = alias === null ? '' : '; or use another driver: --driver vfio-pci'
     told.refusals.push({
       reason: 'host',
       what: `the driver ${driver} is not loaded`,
@@ -106,6 +115,7 @@ export function planBind(asked: Bind, options: ChangeOptions): Draft<Bind> {
     if (each.driver !== driver) {
       refuseRelease(each, told)
       refuseDriver(driver, each, told, options)
+      warnOfStray(each, driver, told)
       released.push(each.sysfsPath)
     }
     if (!persist) return own
@@ -119,9 +129,9 @@ export function planBind(asked: Bind, options: ChangeOptions): Draft<Bind> {
   const blocking = neighbours.filter(({ blocks }) => blocks)
   if (blocking.length > 0)
     told.notes.push(
-      `group ${device.iommuGroup ?? ''} stays closed to user space while ` +
+      `group ${device.iommuGroup ?? ''} cannot be opened while ` +
         blocking.map(({ name, driver }) => `${name} is on ${driver ?? ''}`).join(', ') +
-        (group ? '' : ': --group takes them too'),
+        (group ? '' : ': --group binds them too'),
     )
   const others = devices.length > 1 ? `, with ${devices.length - 1} more of its group` : ''
   return {
@@ -133,7 +143,7 @@ export function planBind(asked: Bind, options: ChangeOptions): Draft<Bind> {
       persist,
     },
     devices: devices.map(({ address }) => address),
-    summary: `give ${device.address} to ${main}${others}`,
+    summary: `bind ${device.address} to ${main}${others}`,
     steps,
     ...told,
     neighbours,
@@ -147,7 +157,9 @@ function hostDriverFor(
   options: ChangeOptions,
 ): string {
   if (physfn !== null && readText(sysfsPath, 'physfn', 'sriov_drivers_autoprobe') === '0') {
-    told.notes.push(`${physfn} keeps host drivers from its virtual functions (sriov_drivers_autoprobe is 0)`)
+    told.notes.push(
+      `${physfn} keeps host drivers from binding to its virtual functions (sriov_drivers_autoprobe is 0)`,
+    )
     return ANY
   }
   const known = hostDrivers(sysfsPath, options)
@@ -156,7 +168,7 @@ function hostDriverFor(
   if (only !== undefined && loaded.length === 1) return only
   if (loaded.length === 0 && known.length > 0)
     told.notes.push(
-      `no driver for ${address} is loaded, so that none will take it: ` +
+      `no driver for ${address} is loaded, so it will have none: ` +
         known.map(({ module }) => `modprobe ${module}`).join(', or '),
     )
   return ANY
@@ -177,13 +189,15 @@ export function planUnbind(asked: Unbind, options: ChangeOptions): Draft<Unbind>
     refuseRelease(device, told)
     refuseUses([sysfsPath], told, options)
   }
-  const file = fileSteps(driverctlFile(address, options), null, 'driverctl leaves it alone after a reboot')
+  const file = fileSteps(driverctlFile(address, options), null, 'driverctl no longer binds it after a reboot')
   if (!persist && file.length > 0)
-    told.notes.push(`driverctl has an entry for ${address}, which holds after a reboot: --persist removes it`)
+    told.notes.push(
+      `driverctl has an entry for ${address}, which binds it again after a reboot: --persist removes it`,
+    )
   return {
     change: { kind: 'unbind', device: address, to, persist },
     devices: [address],
-    summary: `take ${address} from ${driver ?? 'no driver'}${to === 'host' ? ' and give it back to the host' : ''}`,
+    summary: `unbind ${address} from ${driver ?? 'no driver'}${to === 'host' ? ' and give it back to the host' : ''}`,
     steps: persist ? [...own, ...file] : own,
     ...told,
     neighbours: neighboursOf(device, new Set([address]), options),

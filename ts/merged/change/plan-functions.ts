@@ -26,7 +26,7 @@ export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
       address,
       physfn === null
         ? 'It has no SR-IOV capability, or the platform does not let it be used.'
-        : `It is a virtual function itself, of ${physfn}.`,
+        : `It is itself a virtual function, of ${physfn}.`,
     )
   const { totalVfs, numVfs: now, virtualFunctions } = state
   const numVfs = integer(asked.numVfs, 'change.numVfs', 0, totalVfs)
@@ -39,7 +39,7 @@ export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
       told.refusals.push({
         reason: 'host',
         what: making.why,
-        remedy: making.remedy ?? 'Give the physical function to a driver that makes them.',
+        remedy: making.remedy ?? 'Bind the physical function to a driver that creates them.',
       })
     refuseUses(
       virtualFunctions.map(({ sysfsPath }) => sysfsPath),
@@ -57,10 +57,10 @@ export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
     }
     if (now > 0)
       told.warnings.push(
-        `the ${plural(now)} of ${address} go away; what is set outside sysfs for them (MAC addresses, VLANs, rates) does not come back with an undo`,
+        `the ${plural(now)} of ${address} are removed; settings outside sysfs (MAC addresses, VLANs, rates) are not restored by an undo`,
       )
     if (numVfs > 0 && state.autoprobe === null)
-      told.notes.push('this kernel has no sriov_drivers_autoprobe: host drivers may take the new ones')
+      told.notes.push('this kernel has no sriov_drivers_autoprobe: host drivers may bind to the new ones')
   }
   return {
     change: { kind: 'sriov', device: address, numVfs, autoprobe },
@@ -80,7 +80,7 @@ export function planVgpu(asked: Vgpu, options: ChangeOptions): Draft<Vgpu> {
   if (state === null)
     throw invalid(
       address,
-      "It is no virtual function of NVIDIA's vGPU driver (no nvidia/creatable_vgpu_types): make virtual functions first.",
+      "It is not a virtual function of NVIDIA's vGPU driver (no nvidia/creatable_vgpu_types): create virtual functions first.",
     )
   const told = remarks()
   const steps = vgpuSteps(sysfsPath, state.current, type)
@@ -94,7 +94,7 @@ export function planVgpu(asked: Vgpu, options: ChangeOptions): Draft<Vgpu> {
         what: `${address} cannot become a vGPU of type ${type} now`,
         remedy:
           state.creatable.length === 0
-            ? 'It cannot become any: what its siblings took has left no room.'
+            ? 'It cannot become any: its siblings use all the capacity.'
             : `It can become ${state.creatable.map(({ id, name: each }) => `${id} (${each})`).join(', ')}.`,
       })
     if (state.current !== 0)

@@ -58,11 +58,14 @@ export function planMdevCreate(asked: Create, options: ChangeOptions): Draft<Cre
     if (found.available === 0)
       told.refusals.push({
         reason: 'host',
-        what: `${parent} has no room for another ${type}`,
-        remedy: `Remove one first (vfio mdev ls), or take another type (vfio mdev types).`,
+        what: `${parent} has no capacity for another ${type}`,
+        remedy: `Remove one first (vfio mdev ls), or choose another type (vfio mdev types).`,
       })
   } else if (there.parent !== parent || there.type !== type) {
-    throw invalid(uuid, `There is one of that UUID already: a ${there.type ?? 'device'} of ${there.parent}.`)
+    throw invalid(
+      uuid,
+      `A device with that UUID already exists: a ${there.type ?? 'device'} of ${there.parent}.`,
+    )
   }
   if (persist) {
     const file = mdevctlFile(parent, uuid, options)
@@ -72,7 +75,7 @@ export function planMdevCreate(asked: Create, options: ChangeOptions): Draft<Cre
       ...fileSteps(
         file,
         `${JSON.stringify({ mdev_type: type, start: 'auto', attrs: [] }, null, 2)}\n`,
-        'mdevctl makes it after a reboot',
+        'mdevctl creates it again after a reboot',
       ),
     )
   }
@@ -93,13 +96,13 @@ export function planMdevRemove(asked: Remove, options: ChangeOptions): Draft<Rem
   if (mdev === undefined) throw missing(uuid, 'There is no such mediated device; `vfio mdev ls` lists them.')
   const { type, parent, sysfsPath } = mdev
   if (type === null)
-    throw invalid(uuid, 'The kernel does not say which type it has: it could not be made again.')
+    throw invalid(uuid, 'The kernel does not report its type, so an undo could not create it again.')
   const told = remarks()
   refuseUses([sysfsPath], told, options)
   const steps = [removeMdevStep({ ...mdev, type }, options)]
-  const file = fileSteps(mdevctlFile(parent, uuid, options), null, 'mdevctl does not make it again')
+  const file = fileSteps(mdevctlFile(parent, uuid, options), null, 'mdevctl does not create it again')
   if (!persist && file.length > 0)
-    told.notes.push('mdevctl makes it again after a reboot: --persist removes its entry')
+    told.notes.push('mdevctl creates it again after a reboot: --persist removes its entry')
   return {
     change: { kind: 'mdev-remove', uuid, persist },
     devices: [uuid],

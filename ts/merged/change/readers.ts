@@ -23,5 +23,5 @@ export function unread(tool: 'driverctl' | 'mdevctl', file: string, options: Cha
     }
   }
   const why = seen.size > 0 ? `the udev rule of ${tool} is masked` : `${tool} is not installed`
-  return `nothing on this host reads ${file} (${why}): the change holds until the next boot only; install the package ${tool}`
+  return `nothing on this host reads ${file} (${why}): the change lasts only until the next boot; install the package ${tool}`
 }

@@ -2,40 +2,48 @@
 
 import { basename } from 'node:path'
 import type { VfioError } from '../../errors.js'
+import { type Machine, readMachine } from '../../host/machine.js'
+import { noRoomForVfs } from '../../host/remedies.js'
+import type { HostOptions } from '../../host/sysfs.js'
 
-const KNOWN: Readonly<Record<string, string>> = {
-  'sriov_numvfs EBUSY': 'The device has virtual functions already; their number changes through 0 only.',
+/** A sentence, or one that depends on the machine. */
+type Remedy = string | ((machine: Machine) => string)
+
+const KNOWN: Readonly<Record<string, Remedy>> = {
+  'sriov_numvfs EBUSY': 'The device already has virtual functions; set the number to 0 first.',
   'sriov_numvfs ENOENT': "The physical function's driver cannot make virtual functions, or it has no driver.",
-  'sriov_numvfs ERANGE': 'The device has fewer virtual functions than that: see sriov_totalvfs.',
-  'sriov_numvfs ENOMEM':
-    'The bus has no numbers or no address space left for them: enable SR-IOV in the firmware, or boot with pci=assign-busses,realloc.',
+  'sriov_numvfs ERANGE': 'The device supports fewer virtual functions: see sriov_totalvfs.',
+  'sriov_numvfs ENOMEM': noRoomForVfs,
   'sriov_numvfs EINVAL':
-    'The driver does not make this number of virtual functions: see its documentation, and dmesg.',
+    'The driver does not support this number of virtual functions: see its documentation and dmesg.',
   'sriov_numvfs EPERM':
-    'Guests use virtual functions, or, for a physical function on vfio-pci, vfio_pci.enable_sriov is off.',
-  'unbind ENODEV': 'Another driver has the device by now: plan again.',
-  'bind ENODEV': 'The driver does not take the device, or driver_override names another: see dmesg.',
-  'bind EBUSY': 'Another driver has the device by now.',
-  'bind EINVAL': 'The driver does not take the device: see dmesg.',
-  'drivers_probe EINVAL': 'The driver found the device and could not take it: see dmesg.',
-  'create EEXIST': 'There is a mediated device of that UUID already.',
-  'create ENOSPC': 'The parent has no room for another one of that type.',
+    'Guests use virtual functions, or the physical function is on vfio-pci and vfio_pci.enable_sriov is off.',
+  'unbind ENODEV': 'The device is on another driver by now: plan again.',
+  'bind ENODEV': 'The driver refused the device, or driver_override names another driver: see dmesg.',
+  'bind EBUSY': 'The device is on another driver by now.',
+  'bind EINVAL': 'The driver refused the device: see dmesg.',
+  'drivers_probe EINVAL': 'The driver could not initialize the device: see dmesg.',
+  'create EEXIST': 'A mediated device with that UUID already exists.',
+  'create ENOSPC': 'The parent has no capacity for another device of that type.',
   // EUSERS
-  'create errno 87': 'The parent has no room for another one of that type.',
+  'create errno 87': 'The parent has no capacity for another device of that type.',
   'remove EBUSY': 'A guest has the mediated device open: close it there first.',
   'current_vgpu_type EBUSY': 'A guest has the virtual function open: close it there first.',
   'current_vgpu_type EINVAL': 'The virtual function cannot become that type now: see creatable_vgpu_types.',
 }
 
+const remedyOf = (remedy: Remedy | undefined, options: HostOptions): string | undefined =>
+  typeof remedy === 'function' ? remedy(readMachine(options)) : remedy
+
 /** The same error, with what to do about it. */
-export function withRemedy(error: VfioError): VfioError {
+export function withRemedy(error: VfioError, options: HostOptions = {}): VfioError {
   const { code, subject = '', remedy } = error
   if (remedy !== undefined) return error
+  const known = remedyOf(KNOWN[`${basename(subject)} ${code}`], options)
   if (code === 'EACCES' || code === 'EPERM') {
-    const special = KNOWN[`${basename(subject)} ${code}`]
     return error.with({
       reason: 'permission',
-      remedy: special ?? 'The host is changed by root: run it as root.',
+      remedy: known ?? 'Only root can change the host: run it as root.',
     })
   }
   if (code === 'EROFS')
@@ -43,6 +51,5 @@ export function withRemedy(error: VfioError): VfioError {
       reason: 'permission',
       remedy: 'sysfs is mounted read-only here, as in a container: change the host from outside.',
     })
-  const known = KNOWN[`${basename(subject)} ${code}`]
   return known === undefined ? error : error.with({ remedy: known })
 }

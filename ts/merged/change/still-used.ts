@@ -18,7 +18,7 @@ export function refuseUnseen(syscall: string, subject: string, unseen: readonly 
   throw new VfioError(EBUSY, syscall, {
     subject: `${subject}: ${first.what} is not known, as ${first.why}${more}`,
     reason: 'unseen',
-    remedy: 'Look there yourself, as root and outside of containers; with force it is done all the same.',
+    remedy: 'Check it yourself as root and outside of containers, or continue anyway with force.',
   })
 }
 

@@ -55,14 +55,14 @@ function find(id: number | undefined, { own, elsewhere, damaged }: Journals, fol
   if (lost !== undefined)
     throw new VfioError(EIO, 'undo', {
       subject: lost.path,
-      remedy: `The journal is damaged (${lost.why}): put right by hand what it still tells, and remove it.`,
+      remedy: `The journal is damaged (${lost.why}): fix by hand what it still shows, then delete it.`,
     })
   throw new VfioError(ENOENT, 'undo', {
     subject: id === undefined ? folder : `change ${id}`,
     remedy:
       own.length === 0
-        ? `There is no change to take back.${elsewhere.length > 0 ? ' What there is was made on other hosts: vfio undo --list' : ''}`
-        : `These can be taken back: ${own.map((each) => each.id).join(', ')}`,
+        ? `There is no change to undo.${elsewhere.length > 0 ? ' Changes of other hosts: vfio undo --list' : ''}`
+        : `These can be undone: ${own.map((each) => each.id).join(', ')}`,
   })
 }
 
@@ -74,7 +74,7 @@ function refuseLater(entry: JournalEntry, all: readonly JournalEntry[], options:
   throw new VfioError(EBUSY, 'undo', {
     subject: `change ${entry.id} (${entry.plan.summary})`,
     reason: 'change-refused',
-    remedy: `A later one stands on it (${later.plan.summary}): vfio undo ${later.id} first.`,
+    remedy: `A later change depends on it (${later.plan.summary}): vfio undo ${later.id} first.`,
   })
 }
 

@@ -18,7 +18,7 @@ export const nvidia: Vendor = {
     return /Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)/.exec(text)?.[1] ?? null
   },
   blockers({ driver, framework, functions, making }) {
-    if (driver === 'nouveau') return ['nouveau shares nothing with guests; vGPU needs the driver nvidia']
+    if (driver === 'nouveau') return ['nouveau cannot share a GPU with guests; vGPU needs the driver nvidia']
     const lost = strays(functions)
     const away =
       lost.length === 0

@@ -3,7 +3,7 @@
 import type { HostOptions } from '../../host/sysfs.js'
 import type { VfMaking } from '../../host/vf-making.js'
 import type { SharedFunction } from '../facts.js'
-import type { Framework, HookFinding } from '../report.js'
+import type { Framework, HookFinding } from '../types.js'
 
 /** What a vendor's rules look at. */
 export interface VendorFacts {

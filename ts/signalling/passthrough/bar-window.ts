@@ -1,6 +1,6 @@
 // BarWindow: one BAR of the device in the guest's memory. Owns its memory slots, which are there exactly while the BAR
 // answers and nothing else of the guest's memory is in its place.
-import type { RegionArea } from '../../device/info.js'
+import type { RegionArea } from '../../uapi/vfio/device-info.js'
 import type { Region } from '../../device/region.js'
 import type { MemorySlot, Vm } from '../../kvm/index.js'
 import { type Shortfalls, isRefusal } from './shortfalls.js'

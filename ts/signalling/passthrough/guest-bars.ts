@@ -1,7 +1,7 @@
 // GuestBars: the device's BARs and its ROM as the guest reaches them. Places them in the guest's memory, and answers each
 // access that exits: by the policy, by the MSI-X emulation, or by the device. Knows nothing of when a pass-through starts.
 import type { VfioDevice } from '../../device/device.js'
-import type { RegionArea } from '../../device/info.js'
+import type { RegionArea } from '../../uapi/vfio/device-info.js'
 import type { PciRegionName, Region } from '../../device/region.js'
 import { VfioError } from '../../errors.js'
 import type { IoExit, MmioExit, Vm } from '../../kvm/index.js'

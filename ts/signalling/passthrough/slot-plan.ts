@@ -1,5 +1,5 @@
 // Decides which parts of a BAR a guest reaches without an exit, and which accesses are trapped. Pure.
-import type { RegionArea } from '../../device/info.js'
+import type { RegionArea } from '../../uapi/vfio/device-info.js'
 
 function subtract(areas: readonly RegionArea[], hole: RegionArea): RegionArea[] {
   const end = hole.offset + hole.size

@@ -2,8 +2,8 @@
 import test from 'ava'
 import fc from 'fast-check'
 
-import { decodeDeviceInfo, decodeIrqInfo, decodeRegionInfo } from '../../../ts/device/info.js'
-import { chained } from '../uapi/vfio/chained.js'
+import { decodeDeviceInfo, decodeIrqInfo, decodeRegionInfo } from '../../../../ts/uapi/vfio/device-info.js'
+import { chained } from './chained.js'
 
 const DEVICE_HEAD = 24
 const REGION_HEAD = 32

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 
-import { Compiler } from '../../../ts/bench/compiler.js'
+import { Compiler } from '../../../ts/measure/compiler.js'
 
 function setUp(): { env: Record<string, string>; cache: string; said: string[]; remove: () => void } {
   const folder = mkdtempSync(join(tmpdir(), 'node-vfio-compiler-'))

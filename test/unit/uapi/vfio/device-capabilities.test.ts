@@ -1,8 +1,8 @@
 // The capabilities of devices and regions that no machine at hand has, from bytes as the kernel lays them out.
 import test from 'ava'
 
-import { type DeviceCapability, type RegionCapability } from '../../../ts/device/capabilities.js'
-import { decodeDeviceInfo, decodeRegionInfo } from '../../../ts/device/info.js'
+import { type DeviceCapability, type RegionCapability } from '../../../../ts/uapi/vfio/device-capabilities.js'
+import { decodeDeviceInfo, decodeRegionInfo } from '../../../../ts/uapi/vfio/device-info.js'
 
 /** Bytes in hexadecimal, spaces between. */
 const hex = (text: string): number[] => text.split(' ').map((byte) => parseInt(byte, 16))

@@ -1,26 +1,10 @@
 // What the rows of `vfio bench` are measured with: the limits, and the addon of the benchmarks, where they can be compiled.
 import { createRequire } from 'node:module'
+import type { BenchAddon } from './addon.js'
 import { Compiler, type CompilerOptions, type None } from './compiler.js'
 import type { Measure } from './harness.js'
 import { type ProgramArguments, runProgram, runProgramForSamples } from './programs.js'
 import { type Loop, perTurn } from './work.js'
-
-/** A ping-pong's far end, a native thread. */
-export interface Partner {
-  readonly partner: unique symbol
-}
-
-export interface BenchAddon {
-  /** A Node-API function that does nothing: what no native call can be faster than. */
-  readonly empty: (...args: unknown[]) => void
-  /** Pins a thread of this process. */
-  pin(thread: number, cpus: readonly number[]): void
-  partnerStart(ping: number, pong: number, cpu: number, rounds: number, spins: boolean): Partner
-  /** Joins the thread and gives the nanoseconds of each round trip, as doubles. */
-  partnerFinish(partner: Partner): ArrayBuffer
-  /** Nanoseconds that the calling thread has been running. */
-  cpuTime(): number
-}
 
 export class BenchTools {
   readonly #compiler: Compiler

@@ -1,13 +1,13 @@
 // Reads the bytes of vfio_device_info, vfio_region_info and vfio_irq_info, capabilities included. Pure.
-import { capabilityChain } from '../uapi/vfio/chain.js'
+import { capabilityChain } from './chain.js'
 import {
   type DeviceCapability,
   type RegionCapability,
   decodeDeviceCapability,
   decodeRegionCapability,
-} from './capabilities.js'
+} from './device-capabilities.js'
 
-export type * from './capabilities.js'
+export type * from './device-capabilities.js'
 
 export type DeviceBus = 'pci' | 'platform' | 'amba' | 'ccw' | 'ap' | 'fsl-mc' | 'cdx' | 'other'
 

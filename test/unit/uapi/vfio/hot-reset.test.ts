@@ -1,8 +1,8 @@
 // The bytes of vfio_pci_hot_reset_info, in both of their meanings; and of vfio_device_gfx_plane_info.
 import test from 'ava'
 
-import { decodePlane } from '../../../ts/device/gfx/plane.js'
-import { decodeHotResetInfo } from '../../../ts/device/hot-reset.js'
+import { decodePlane } from '../../../../ts/uapi/vfio/gfx-plane.js'
+import { decodeHotResetInfo } from '../../../../ts/uapi/vfio/hot-reset.js'
 
 const DEV_ID = 1
 const DEV_ID_OWNED = 2

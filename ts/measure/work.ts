@@ -4,7 +4,7 @@ import { EventFd } from '../event/eventfd.js'
 import { SignalPoller } from '../event/poller.js'
 import { SignalWaiter } from '../event/waiter.js'
 import type { Measure } from './harness.js'
-import type { BenchAddon } from './tools.js'
+import type { BenchAddon } from './addon.js'
 
 /** So many turns of the same. */
 export type Loop = (turns: number) => void
