@@ -16,10 +16,10 @@ class Irqfd : public Object {
  public:
   static constexpr Kind kKind = Kind::kIrqfd;
 
-  // `resample` may be null. nullptr and the errno otherwise: EBUSY when somebody waits for the eventfd, ENOENT when the
-  // GSI leads nowhere, EINVAL when it leads to no pin although resampling is asked for.
-  static std::shared_ptr<Irqfd> create(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd, uint32_t gsi,
-                                       std::shared_ptr<EventFd> resample, int& error);
+  // `resample` may be null. EBUSY when somebody waits for the eventfd, ENOENT when the GSI leads nowhere, EINVAL when
+  // it leads to no pin although resampling is asked for.
+  static Result<std::shared_ptr<Irqfd>> create(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd, uint32_t gsi,
+                                               std::shared_ptr<EventFd> resample);
   Irqfd(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd, uint32_t gsi, std::shared_ptr<EventFd> resample)
       : Object(kKind), vm_(std::move(vm)), eventFd_(std::move(eventFd)), resample_(std::move(resample)), gsi_(gsi) {}
   ~Irqfd() override;
@@ -44,9 +44,9 @@ class Ioeventfd : public Object {
  public:
   static constexpr Kind kKind = Kind::kIoeventfd;
 
-  // nullptr and the errno otherwise: EFAULT when the address is in writable memory, where no write is ever noticed.
-  static std::shared_ptr<Ioeventfd> create(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd,
-                                           const Doorbell& doorbell, int& error);
+  // EFAULT when the address is in writable memory, where no write is ever noticed.
+  static Result<std::shared_ptr<Ioeventfd>> create(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd,
+                                                   const Doorbell& doorbell);
   Ioeventfd(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd, const Doorbell& doorbell)
       : Object(kKind), vm_(std::move(vm)), eventFd_(std::move(eventFd)), doorbell_(doorbell) {}
   ~Ioeventfd() override;

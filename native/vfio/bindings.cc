@@ -30,8 +30,6 @@ namespace nodevfio {
 
 namespace {
 
-Napi::Value undefined(const Napi::CallbackInfo& info) { return info.Env().Undefined(); }
-
 // The argsz protocol: a structure that is too small for the kernel's capabilities comes back with the size it wants.
 template <class Request>
 std::vector<uint8_t> queryWithCapabilities(int fd, unsigned long request, Request head, const char* syscall) {
