@@ -8,6 +8,8 @@
 #include <ranges>
 #include <utility>
 
+#include "support/structure.h"
+
 namespace nodevfio {
 
 namespace {
@@ -47,8 +49,7 @@ Result<> Routes::write(int fd, uint32_t limit) const {
   for (const auto& [number, route] : routes_) {
     for (uapi::KvmIrqRoutingEntry entry : route.targets) {
       entry.gsi = number;
-      const auto* raw = reinterpret_cast<const uint8_t*>(&entry);
-      bytes.insert(bytes.end(), raw, raw + sizeof entry);
+      append(bytes, entry);
       ++head.nr;
     }
   }

@@ -55,7 +55,7 @@ template <class Bytes>
 Napi::Value readState(const Napi::CallbackInfo& info, unsigned long request, const char* syscall) {
   Bytes state = {};
   orThrow(take<Vcpu>(info[0], "vcpu")->request(request, &state), syscall);
-  return bytes(info.Env(), &state, sizeof state);
+  return bytes(info.Env(), state);
 }
 
 template <class Bytes>

@@ -39,22 +39,19 @@ Result<> setIoeventfd(const Vm& vm, const EventFd& eventFd, const Doorbell& door
 Result<std::shared_ptr<Irqfd>> Irqfd::create(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd, uint32_t gsi,
                                              std::shared_ptr<EventFd> resample) {
   if (const auto wired = vm->routes.wire(gsi, resample != nullptr); !wired) return wired.refusal();
-  Refusal refusal = {EBUSY};
-  if (eventFd->claimKernel()) {
-    const auto set = setIrqfd(*vm, *eventFd, gsi, resample.get(), 0);
-    if (set) return std::make_shared<Irqfd>(std::move(vm), std::move(eventFd), gsi, std::move(resample));
-    eventFd->releaseKernel();
-    refusal = set.refusal();
+  auto claim = KernelClaim::of(eventFd);
+  const auto set = claim ? setIrqfd(*vm, *eventFd, gsi, resample.get(), 0) : claim.refusal();
+  if (!set) {
+    vm->routes.unwire(gsi);
+    return set.refusal();
   }
-  vm->routes.unwire(gsi);
-  return refusal;
+  return std::make_shared<Irqfd>(std::move(vm), std::move(eventFd), gsi, std::move(resample), *std::move(claim));
 }
 
 Irqfd::~Irqfd() {
   // Returns when the kernel has taken its hands off the eventfd.
-  static_cast<void>(setIrqfd(*vm_, *eventFd_, gsi_, nullptr, uapi::kIrqfdDeassign));
-  eventFd_->releaseKernel();
-  vm_->routes.unwire(gsi_);
+  static_cast<void>(setIrqfd(*owner_, *eventFd_, gsi_, nullptr, uapi::kIrqfdDeassign));
+  owner_->routes.unwire(gsi_);
 }
 
 Result<std::shared_ptr<Ioeventfd>> Ioeventfd::create(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd,
@@ -64,6 +61,6 @@ Result<std::shared_ptr<Ioeventfd>> Ioeventfd::create(std::shared_ptr<Vm> vm, std
   return std::make_shared<Ioeventfd>(std::move(vm), std::move(eventFd), doorbell);
 }
 
-Ioeventfd::~Ioeventfd() { static_cast<void>(setIoeventfd(*vm_, *eventFd_, doorbell_, uapi::kIoeventfdDeassign)); }
+Ioeventfd::~Ioeventfd() { static_cast<void>(setIoeventfd(*owner_, *eventFd_, doorbell_, uapi::kIoeventfdDeassign)); }
 
 }  // namespace nodevfio
