@@ -36,7 +36,7 @@ Result<uint64_t> startDmaLogging(const Device& device, uint64_t pageSize,
                                          reinterpret_cast<uint64_t>(ranges.data())};
   const auto answer = featureCall(device, uapi::kFeatureSet | uapi::kFeatureDmaLoggingStart, asBytes(data));
   if (!answer) return answer.refusal();
-  return uint64_t{data.page_size};
+  return data.page_size;
 }
 
 Result<> reportDmaLogging(const Device& device, uint64_t iova, uint64_t length, uint64_t pageSize,
