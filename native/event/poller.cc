@@ -288,7 +288,7 @@ Napi::Value pollerClose(const Napi::CallbackInfo& info) {
   if (handle.kind() != Kind::kPoller) throw Napi::TypeError::New(info.Env(), "poller is another handle");
   if (!handle.released()) static_cast<Poller*>(handle.object().get())->close();
   handle.release();
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 // pollerAdd(poller, eventfd, slot): an eventfd, or a queue of an iommufd.
@@ -302,17 +302,17 @@ Napi::Value pollerAdd(const Napi::CallbackInfo& info) {
   } else {
     orThrow(poller->add(take<EventFd>(info[1], "eventfd"), slot), "epoll_ctl");
   }
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 Napi::Value pollerRemove(const Napi::CallbackInfo& info) {
   take<Poller>(info[0], "poller")->remove(uint32Of(info[1], "slot"));
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 Napi::Value pollerReference(const Napi::CallbackInfo& info) {
   take<Poller>(info[0], "poller")->setReferenced(booleanOf(info[1], "referenced"));
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 }  // namespace

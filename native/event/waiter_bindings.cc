@@ -137,12 +137,12 @@ Napi::Value waiterAdd(const Napi::CallbackInfo& info) {
 // waiterRemove(waiter, index)
 Napi::Value waiterRemove(const Napi::CallbackInfo& info) {
   take<Waiter>(info[0], "waiter")->remove(uint32Of(info[1], "index"));
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 Napi::Value waiterWake(const Napi::CallbackInfo& info) {
   orThrow(take<Waiter>(info[0], "waiter")->wake(), "eventfd write");
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 }  // namespace

@@ -19,8 +19,6 @@ namespace nodevfio {
 
 namespace {
 
-Napi::Value undefined(const Napi::CallbackInfo& info) { return info.Env().Undefined(); }
-
 // iommufdOpen(path, shared): with `shared` the one that the process has at that path, if it has one.
 Napi::Value iommufdOpen(const Napi::CallbackInfo& info) {
   const std::string path = stringOf(info[0], "path");

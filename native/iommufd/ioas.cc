@@ -45,7 +45,7 @@ Result<uint64_t> Ioas::unmapPages(Forget& forget, uint64_t iova, uint64_t size) 
   if (const auto called = iommufd()->call(uapi::kIoasUnmap, request); !called) return called.refusal();
   // Mappings are never cut: each one in the range has gone.
   forget.range(iova, iova + (size - 1));
-  return uint64_t{request.length};
+  return request.length;
 }
 
 Result<uint64_t> Ioas::unmapAll() {
@@ -53,7 +53,7 @@ Result<uint64_t> Ioas::unmapAll() {
   return forgetting([&](Forget& forget) -> Result<uint64_t> {
     if (const auto called = iommufd()->call(uapi::kIoasUnmap, request); !called) return called.refusal();
     forget.all();
-    return uint64_t{request.length};
+    return request.length;
   });
 }
 

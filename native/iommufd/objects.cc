@@ -15,8 +15,6 @@ namespace nodevfio {
 
 namespace {
 
-Napi::Value undefined(const Napi::CallbackInfo& info) { return info.Env().Undefined(); }
-
 // The bytes of type-specific data, of which there may be none.
 std::span<uint8_t> dataOf(const Napi::Value& value) {
   return value.IsNull() ? std::span<uint8_t>() : bytesOf(value, "data");

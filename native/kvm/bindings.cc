@@ -17,6 +17,7 @@
 #include "kvm/vm.h"
 #include "memory/backing.h"
 #include "support/arguments.h"
+#include "support/bytes.h"
 #include "support/operation.h"
 #include "uapi/kvm.h"
 
@@ -27,8 +28,7 @@ namespace {
 // -- /dev/kvm --
 
 Napi::Value kvmOpen(const Napi::CallbackInfo& info) {
-  const int fd = open(stringOf(info[0], "path").c_str(), O_RDWR | O_CLOEXEC);
-  checkCall(fd, "open");
+  const int fd = orThrow(answerOf(open(stringOf(info[0], "path").c_str(), O_RDWR | O_CLOEXEC)), "open");
   return Handle::wrap(info.Env(), std::make_shared<Kvm>(fd));
 }
 
@@ -36,23 +36,21 @@ Napi::Value kvmOpen(const Napi::CallbackInfo& info) {
 Napi::Value kvmFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
   // Answers only on /dev/kvm, and changes nothing.
-  checkCall(ioctl(fd, uapi::kKvmGetVcpuMmapSize, 0), "KVM_GET_VCPU_MMAP_SIZE");
+  orThrow(answerOf(ioctl(fd, uapi::kKvmGetVcpuMmapSize, 0)), "KVM_GET_VCPU_MMAP_SIZE");
   return Handle::wrap(info.Env(), std::make_shared<Kvm>(fd));
 }
 
 Napi::Value kvmGetApiVersion(const Napi::CallbackInfo& info) {
-  const int version = ioctl(take<Kvm>(info[0], "kvm")->fd(), uapi::kKvmGetApiVersion, 0);
-  checkCall(version, "KVM_GET_API_VERSION");
-  return Napi::Number::New(info.Env(), version);
+  const auto version = answerOf(ioctl(take<Kvm>(info[0], "kvm")->fd(), uapi::kKvmGetApiVersion, 0));
+  return Napi::Number::New(info.Env(), orThrow(version, "KVM_GET_API_VERSION"));
 }
 
 // The machine's answer may be narrower than that of /dev/kvm.
 Napi::Value kvmCheckExtension(const Napi::CallbackInfo& info) {
   const bool ofVm = Handle::from(info[0], "kvm").kind() == Kind::kVm;
   const int fd = ofVm ? take<Vm>(info[0], "kvm")->fd() : take<Kvm>(info[0], "kvm")->fd();
-  const int answer = ioctl(fd, uapi::kKvmCheckExtension, uint32Of(info[1], "extension"));
-  checkCall(answer, "KVM_CHECK_EXTENSION");
-  return Napi::Number::New(info.Env(), answer);
+  const auto answer = answerOf(ioctl(fd, uapi::kKvmCheckExtension, uint32Of(info[1], "extension")));
+  return Napi::Number::New(info.Env(), orThrow(answer, "KVM_CHECK_EXTENSION"));
 }
 
 // kvmGetSupportedCpuid(kvm | vm): a machine asks the /dev/kvm it came from; one that came as a descriptor has none.
@@ -60,9 +58,7 @@ Napi::Value kvmGetSupportedCpuid(const Napi::CallbackInfo& info) {
   const bool ofVm = Handle::from(info[0], "kvm").kind() == Kind::kVm;
   const std::shared_ptr<Kvm> kvm = ofVm ? take<Vm>(info[0], "kvm")->kvm() : take<Kvm>(info[0], "kvm");
   if (kvm == nullptr) throw Failure(ENODEV, "KVM_GET_SUPPORTED_CPUID");
-  std::vector<uapi::KvmCpuidEntry> entries;
-  check(kvm->supportedCpuid(entries), "KVM_GET_SUPPORTED_CPUID");
-  return bytes(info.Env(), entries);
+  return bytes(info.Env(), orThrow(kvm->supportedCpuid(), "KVM_GET_SUPPORTED_CPUID"));
 }
 
 // -- machines --
@@ -76,8 +72,7 @@ Irqchip irqchipOf(const Napi::Value& value) {
 Napi::Value kvmCreateVm(const Napi::CallbackInfo& info) {
   const auto kvm = take<Kvm>(info[0], "kvm");
   const Irqchip irqchip = irqchipOf(info[1]);
-  const int fd = kvm->createMachine();
-  checkCall(fd, "KVM_CREATE_VM");
+  const int fd = orThrow(kvm->createMachine(), "KVM_CREATE_VM");
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   return Handle::wrap(info.Env(), std::make_shared<Vm>(fd, kvm, irqchip, 0));
 }
@@ -86,7 +81,7 @@ Napi::Value kvmCreateVm(const Napi::CallbackInfo& info) {
 Napi::Value vmFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
   // Of the descriptors of KVM, a machine's alone answers to this with a limit of slots and not to the one above.
-  checkCall(ioctl(fd, uapi::kKvmCheckExtension, uapi::kCapNrMemslots), "KVM_CHECK_EXTENSION");
+  orThrow(answerOf(ioctl(fd, uapi::kKvmCheckExtension, uapi::kCapNrMemslots)), "KVM_CHECK_EXTENSION");
   if (ioctl(fd, uapi::kKvmGetVcpuMmapSize, 0) >= 0) throw Failure(EINVAL, "KVM_CHECK_EXTENSION");
   return Handle::wrap(info.Env(),
                       std::make_shared<Vm>(fd, nullptr, irqchipOf(info[1]), uint32Of(info[2], "firstSlot")));
@@ -99,26 +94,28 @@ Napi::Value vmIrqchip(const Napi::CallbackInfo& info) {
 
 Napi::Value vmSetTssAddress(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
-  checkCall(ioctl(vm->fd(), uapi::kKvmSetTssAddr, uint64Of(info[1], "address")), "KVM_SET_TSS_ADDR");
+  orThrow(answerOf(ioctl(vm->fd(), uapi::kKvmSetTssAddr, uint64Of(info[1], "address"))), "KVM_SET_TSS_ADDR");
   return undefined(info);
 }
 
 Napi::Value vmSetIdentityMapAddress(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
   const uint64_t address = uint64Of(info[1], "address");
-  checkCall(ioctl(vm->fd(), uapi::kKvmSetIdentityMapAddr, &address), "KVM_SET_IDENTITY_MAP_ADDR");
+  orThrow(answerOf(ioctl(vm->fd(), uapi::kKvmSetIdentityMapAddr, &address)), "KVM_SET_IDENTITY_MAP_ADDR");
   return undefined(info);
 }
 
 // vmCreateIrqchip(vm): the chip that the machine was made for.
 Napi::Value vmCreateIrqchip(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
-  if (vm->irqchip() == Irqchip::kFull) checkCall(ioctl(vm->fd(), uapi::kKvmCreateIrqchip, 0), "KVM_CREATE_IRQCHIP");
+  if (vm->irqchip() == Irqchip::kFull) {
+    orThrow(answerOf(ioctl(vm->fd(), uapi::kKvmCreateIrqchip, 0)), "KVM_CREATE_IRQCHIP");
+  }
   if (vm->irqchip() == Irqchip::kSplit) {
     uapi::KvmEnableCap request = {};
     request.cap = uapi::kCapSplitIrqchip;
     request.args[0] = Routes::kPins;
-    checkCall(ioctl(vm->fd(), uapi::kKvmEnableCap, &request), "KVM_CAP_SPLIT_IRQCHIP");
+    orThrow(answerOf(ioctl(vm->fd(), uapi::kKvmEnableCap, &request)), "KVM_CAP_SPLIT_IRQCHIP");
   }
   return undefined(info);
 }
@@ -126,7 +123,7 @@ Napi::Value vmCreateIrqchip(const Napi::CallbackInfo& info) {
 Napi::Value vmCreatePit(const Napi::CallbackInfo& info) {
   uapi::KvmPitConfig request = {};
   request.flags = uapi::kPitSpeakerDummy;
-  checkCall(ioctl(take<Vm>(info[0], "vm")->fd(), uapi::kKvmCreatePit2, &request), "KVM_CREATE_PIT2");
+  orThrow(answerOf(ioctl(take<Vm>(info[0], "vm")->fd(), uapi::kKvmCreatePit2, &request)), "KVM_CREATE_PIT2");
   return undefined(info);
 }
 
@@ -146,59 +143,53 @@ Napi::Value vmAddMemory(const Napi::CallbackInfo& info) {
   }
   Backing backing(info[2], offset, size);
   auto [mapping, address] = orThrow(backing.map((flags & uapi::kMemReadonly) == 0), "mmap");
-  const int limit = ioctl(vm->fd(), uapi::kKvmCheckExtension, uapi::kCapNrMemslots);
-  checkCall(limit, "KVM_CHECK_EXTENSION");
-  uint32_t number = 0;
-  check(vm->slots.add(vm->fd(), static_cast<uint32_t>(limit), {guestAddress, size, address, flags}, std::move(mapping),
-                      number),
-        kSetMemory);
-  return Napi::Number::New(info.Env(), number);
+  const auto limit = answerOf(ioctl(vm->fd(), uapi::kKvmCheckExtension, uapi::kCapNrMemslots));
+  const auto most = static_cast<uint32_t>(orThrow(limit, "KVM_CHECK_EXTENSION"));
+  const auto number = vm->slots.add(vm->fd(), most, {guestAddress, size, address, flags}, std::move(mapping));
+  return Napi::Number::New(info.Env(), orThrow(number, kSetMemory));
 }
 
 Napi::Value vmChangeMemory(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
-  check(vm->slots.change(vm->fd(), uint32Of(info[1], "slot"), uint32Of(info[2], "flags")), kSetMemory);
+  orThrow(vm->slots.change(vm->fd(), uint32Of(info[1], "slot"), uint32Of(info[2], "flags")), kSetMemory);
   return undefined(info);
 }
 
 Napi::Value vmRemoveMemory(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
-  check(vm->slots.remove(vm->fd(), uint32Of(info[1], "slot")), kSetMemory);
+  orThrow(vm->slots.remove(vm->fd(), uint32Of(info[1], "slot")), kSetMemory);
   return undefined(info);
 }
 
 // vmDirtyLog(vm, slot): one bit per page, the bitmap's 64-bit words as bytes. Reading clears.
 Napi::Value vmDirtyLog(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
-  std::vector<uint64_t> bitmap;
-  check(vm->slots.dirtyLog(vm->fd(), uint32Of(info[1], "slot"), bitmap), "KVM_GET_DIRTY_LOG");
-  return bytes(info.Env(), bitmap);
+  return bytes(info.Env(), orThrow(vm->slots.dirtyLog(vm->fd(), uint32Of(info[1], "slot")), "KVM_GET_DIRTY_LOG"));
 }
+
 // -- the KVM-VFIO device --
 
 Napi::Value vmAddVfioFile(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
-  check(vm->vfioFiles.add(vm->fd(), int32Of(info[1], "fd")), "KVM_DEV_VFIO_FILE_ADD");
+  orThrow(vm->vfioFiles.add(vm->fd(), int32Of(info[1], "fd")), "KVM_DEV_VFIO_FILE_ADD");
   return undefined(info);
 }
 
 Napi::Value vmRemoveVfioFile(const Napi::CallbackInfo& info) {
-  check(take<Vm>(info[0], "vm")->vfioFiles.remove(int32Of(info[1], "fd")), "KVM_DEV_VFIO_FILE_DEL");
+  orThrow(take<Vm>(info[0], "vm")->vfioFiles.remove(int32Of(info[1], "fd")), "KVM_DEV_VFIO_FILE_DEL");
   return undefined(info);
 }
+
 // -- statistics --
 
 // kvmStatistics(vm | vcpu): the bytes of its statistics file.
 Napi::Value kvmStatistics(const Napi::CallbackInfo& info) {
-  std::vector<uint8_t> file;
+  constexpr const char* kCall = "KVM_GET_STATS_FD";
   if (Handle::from(info[0], "handle").kind() == Kind::kVm) {
     const auto vm = take<Vm>(info[0], "handle");
-    check(vm->statistics.read(vm->fd(), file), "KVM_GET_STATS_FD");
-  } else {
-    const auto vcpu = take<Vcpu>(info[0], "handle");
-    check(vcpu->readStatistics(file), "KVM_GET_STATS_FD");
+    return bytes(info.Env(), orThrow(vm->statistics.read(vm->fd()), kCall));
   }
-  return bytes(info.Env(), file);
+  return bytes(info.Env(), orThrow(take<Vcpu>(info[0], "handle")->readStatistics(), kCall));
 }
 
 }  // namespace

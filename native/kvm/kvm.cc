@@ -22,42 +22,40 @@ std::vector<uint8_t> buffer(uint32_t entries) {
 
 }  // namespace
 
-int readCpuid(int fd, unsigned long request, std::vector<uapi::KvmCpuidEntry>& entries) {
+Result<CpuidEntries> readCpuid(int fd, unsigned long request) {
   for (uint32_t room = 128; room <= kMostEntries; room *= 2) {
     std::vector<uint8_t> bytes = buffer(room);
     if (ioctl(fd, request, bytes.data()) == 0) {
       uapi::KvmCpuid head = {};
       memcpy(&head, bytes.data(), sizeof head);
-      entries.resize(head.nent);
+      CpuidEntries entries(head.nent);
       // A new vCPU has none, and an empty list has no address.
       if (head.nent != 0) memcpy(entries.data(), bytes.data() + sizeof head, head.nent * sizeof entries[0]);
-      return 0;
+      return entries;
     }
-    if (errno != E2BIG) return errno;
+    if (errno != E2BIG) return refusedNow();
   }
-  return E2BIG;
+  return Refusal{E2BIG};
 }
 
-int writeCpuid(int fd, const std::vector<uapi::KvmCpuidEntry>& entries) {
+Result<> writeCpuid(int fd, const CpuidEntries& entries) {
   std::vector<uint8_t> bytes = buffer(static_cast<uint32_t>(entries.size()));
   if (!entries.empty()) {
     memcpy(bytes.data() + sizeof(uapi::KvmCpuid), entries.data(), entries.size() * sizeof entries[0]);
   }
-  return ioctl(fd, uapi::kKvmSetCpuid, bytes.data()) != 0 ? errno : 0;
+  return answerOf(ioctl(fd, uapi::kKvmSetCpuid, bytes.data()));
 }
 
-int Kvm::createMachine() const {
+Result<int> Kvm::createMachine() const {
   int machine = 0;
   do {
     machine = ioctl(fd(), uapi::kKvmCreateVm, 0);
     // Any signal that is pending keeps the kernel from making one; the slice of a run() that this thread has left sends
     // one.
   } while (machine < 0 && errno == EINTR);
-  return machine;
+  return answerOf(machine);
 }
 
-int Kvm::supportedCpuid(std::vector<uapi::KvmCpuidEntry>& entries) const {
-  return readCpuid(fd(), uapi::kKvmGetSupportedCpuid, entries);
-}
+Result<CpuidEntries> Kvm::supportedCpuid() const { return readCpuid(fd(), uapi::kKvmGetSupportedCpuid); }
 
 }  // namespace nodevfio

@@ -6,9 +6,12 @@
 #include <vector>
 
 #include "support/object.h"
+#include "support/result.h"
 #include "uapi/kvm.h"
 
 namespace nodevfio {
+
+using CpuidEntries = std::vector<uapi::KvmCpuidEntry>;
 
 class Kvm : public File {
  public:
@@ -16,14 +19,14 @@ class Kvm : public File {
 
   explicit Kvm(int fd) : File(kKind, fd) {}
 
-  // KVM_CREATE_VM: its descriptor, or -1 and errno.
-  int createMachine() const;
-  // KVM_GET_SUPPORTED_CPUID. 0, or an errno.
-  int supportedCpuid(std::vector<uapi::KvmCpuidEntry>& entries) const;
+  // KVM_CREATE_VM: its descriptor.
+  Result<int> createMachine() const;
+  // KVM_GET_SUPPORTED_CPUID.
+  Result<CpuidEntries> supportedCpuid() const;
 };
 
 // A request that fills a list of CPUID entries: asked again with more room until it fits, as its protocol demands.
-int readCpuid(int fd, unsigned long request, std::vector<uapi::KvmCpuidEntry>& entries);
-int writeCpuid(int fd, const std::vector<uapi::KvmCpuidEntry>& entries);
+Result<CpuidEntries> readCpuid(int fd, unsigned long request);
+Result<> writeCpuid(int fd, const CpuidEntries& entries);
 
 }  // namespace nodevfio

@@ -8,6 +8,8 @@
 #include <ranges>
 #include <utility>
 
+#include "support/structure.h"
+
 namespace nodevfio {
 
 namespace {
@@ -41,20 +43,19 @@ uint32_t Routes::limit(int fd) {
   return answer < 0 ? 0 : static_cast<uint32_t>(answer);
 }
 
-int Routes::write(int fd, uint32_t limit) const {
+Result<> Routes::write(int fd, uint32_t limit) const {
   std::vector<uint8_t> bytes(sizeof(uapi::KvmIrqRouting));
   uapi::KvmIrqRouting head = {};
   for (const auto& [number, route] : routes_) {
     for (uapi::KvmIrqRoutingEntry entry : route.targets) {
       entry.gsi = number;
-      const auto* raw = reinterpret_cast<const uint8_t*>(&entry);
-      bytes.insert(bytes.end(), raw, raw + sizeof entry);
+      append(bytes, entry);
       ++head.nr;
     }
   }
-  if (head.nr > limit) return ENOSPC;
+  if (head.nr > limit) return Refusal{ENOSPC};
   memcpy(bytes.data(), &head, sizeof head);
-  return ioctl(fd, uapi::kKvmSetGsiRouting, bytes.data()) != 0 ? errno : 0;
+  return answerOf(ioctl(fd, uapi::kKvmSetGsiRouting, bytes.data()));
 }
 
 void Routes::remember(uint32_t gsi, Undo& undo) const {
@@ -62,28 +63,28 @@ void Routes::remember(uint32_t gsi, Undo& undo) const {
   undo.emplace_back(gsi, found == routes_.end() ? std::nullopt : std::optional(found->second));
 }
 
-int Routes::alter(uint32_t limit, Change& change, Undo& undo) {
+Result<> Routes::alter(uint32_t limit, Change& change, Undo& undo) {
   if (change.kind == Change::Kind::kAllocate) {
     change.gsi = kPins;
     for (auto route = routes_.lower_bound(kPins); route != routes_.end() && route->first == change.gsi; ++route) {
       ++change.gsi;
     }
-    if (change.gsi >= limit) return ENOSPC;
+    if (change.gsi >= limit) return Refusal{ENOSPC};
     remember(change.gsi, undo);
     routes_[change.gsi] = {std::move(change.targets), true, 0};
-    return 0;
+    return {};
   }
   const auto found = routes_.find(change.gsi);
   const bool taken = found != routes_.end() && found->second.taken;
   if (change.kind == Change::Kind::kUpdate) {
-    if (!taken) return ENOENT;
+    if (!taken) return Refusal{ENOENT};
     remember(change.gsi, undo);
     found->second.targets = std::move(change.targets);
-    return 0;
+    return {};
   }
-  if (!taken) return 0;
+  if (!taken) return {};
   Targets pins = pinsOf(change.gsi);
-  if (pins.empty() && found->second.wires > 0) return EBUSY;
+  if (pins.empty() && found->second.wires > 0) return Refusal{EBUSY};
   remember(change.gsi, undo);
   if (pins.empty()) {
     routes_.erase(found);
@@ -91,7 +92,7 @@ int Routes::alter(uint32_t limit, Change& change, Undo& undo) {
     found->second.targets = std::move(pins);
     found->second.taken = false;
   }
-  return 0;
+  return {};
 }
 
 void Routes::restore(const Undo& undo) {
@@ -105,61 +106,61 @@ void Routes::restore(const Undo& undo) {
   }
 }
 
-int Routes::change(int fd, std::vector<Change>& changes) {
+Result<> Routes::change(int fd, std::vector<Change>& changes) {
   const std::lock_guard lock(mutex_);
   const uint32_t most = limit(fd);
   Undo undo;
   for (Change& each : changes) {
-    const int error = alter(most, each, undo);
-    if (error == 0) continue;
+    const auto altered = alter(most, each, undo);
+    if (altered) continue;
     restore(undo);
-    return error;
+    return altered;
   }
-  const int error = undo.empty() ? 0 : write(fd, most);
-  if (error != 0) restore(undo);
-  return error;
+  if (undo.empty()) return {};
+  const auto written = write(fd, most);
+  if (!written) restore(undo);
+  return written;
 }
 
-int Routes::take(int fd, uint32_t gsi, const Targets& targets) {
+Result<> Routes::take(int fd, uint32_t gsi, const Targets& targets) {
   const std::lock_guard lock(mutex_);
   const uint32_t most = limit(fd);
-  if (gsi >= most) return ENOSPC;
+  if (gsi >= most) return Refusal{ENOSPC};
   const auto found = routes_.find(gsi);
-  if (found != routes_.end() && found->second.taken) return EEXIST;
+  if (found != routes_.end() && found->second.taken) return Refusal{EEXIST};
   Undo undo;
   remember(gsi, undo);
   Route& route = routes_[gsi];
   route.targets = targets;
   route.taken = true;
-  const int error = write(fd, most);
-  if (error != 0) restore(undo);
-  return error;
+  const auto written = write(fd, most);
+  if (!written) restore(undo);
+  return written;
 }
 
-int Routes::allocate(int fd, const Targets& targets, uint32_t& gsi) {
+Result<uint32_t> Routes::allocate(int fd, const Targets& targets) {
   std::vector<Change> one = {{Change::Kind::kAllocate, 0, targets}};
-  const int error = change(fd, one);
-  gsi = one[0].gsi;
-  return error;
+  if (const auto changed = change(fd, one); !changed) return changed.refusal();
+  return one[0].gsi;
 }
 
-int Routes::update(int fd, uint32_t gsi, const Targets& targets) {
+Result<> Routes::update(int fd, uint32_t gsi, const Targets& targets) {
   std::vector<Change> one = {{Change::Kind::kUpdate, gsi, targets}};
   return change(fd, one);
 }
 
-int Routes::free(int fd, uint32_t gsi) {
+Result<> Routes::free(int fd, uint32_t gsi) {
   std::vector<Change> one = {{Change::Kind::kFree, gsi, {}}};
   return change(fd, one);
 }
 
-int Routes::wire(uint32_t gsi, bool toPin) {
+Result<> Routes::wire(uint32_t gsi, bool toPin) {
   const std::lock_guard lock(mutex_);
   const auto found = routes_.find(gsi);
-  if (found == routes_.end()) return ENOENT;
-  if (toPin && found->second.targets[0].type != uapi::kRouteIrqchip) return EINVAL;
+  if (found == routes_.end()) return Refusal{ENOENT};
+  if (toPin && found->second.targets[0].type != uapi::kRouteIrqchip) return Refusal{EINVAL};
   ++found->second.wires;
-  return 0;
+  return {};
 }
 
 void Routes::unwire(uint32_t gsi) {

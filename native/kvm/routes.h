@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/result.h"
 #include "uapi/kvm.h"
 
 namespace nodevfio {
@@ -36,21 +37,21 @@ class Routes {
   // The kernel's limit of entries and of GSI numbers.
   static uint32_t limit(int fd);
 
-  // Routes the lowest free GSI above the pins. 0, or an errno: ENOSPC when none is left.
-  int allocate(int fd, const Targets& targets, uint32_t& gsi);
+  // Routes the lowest free GSI above the pins, and gives it; ENOSPC when none is left.
+  Result<uint32_t> allocate(int fd, const Targets& targets);
   // Routes this GSI; EEXIST when somebody has it.
-  int take(int fd, uint32_t gsi, const Targets& targets);
+  Result<> take(int fd, uint32_t gsi, const Targets& targets);
   // Other targets for a GSI that was taken.
-  int update(int fd, uint32_t gsi, const Targets& targets);
+  Result<> update(int fd, uint32_t gsi, const Targets& targets);
   // Gives it back: to the chip's own pins where it had some. EBUSY while it is wired.
-  int free(int fd, uint32_t gsi);
+  Result<> free(int fd, uint32_t gsi);
 
-  // All of them by one write of the table, or none. 0, or the errno of the first that cannot be: ENOSPC when no GSI or
-  // no room is left, ENOENT for other targets of a GSI that nobody has, EBUSY to give one back while it is wired.
-  int change(int fd, std::vector<Change>& changes);
+  // All of them by one write of the table, or none, for the first that cannot be: ENOSPC when no GSI or no room is
+  // left, ENOENT for other targets of a GSI that nobody has, EBUSY to give one back while it is wired.
+  Result<> change(int fd, std::vector<Change>& changes);
 
   // Counts an irqfd on the GSI; ENOENT when it leads nowhere, EINVAL when a pin is asked for and it leads to none.
-  int wire(uint32_t gsi, bool toPin);
+  Result<> wire(uint32_t gsi, bool toPin);
   void unwire(uint32_t gsi);
   bool known(uint32_t gsi);
 
@@ -68,10 +69,10 @@ class Routes {
   using Undo = std::vector<std::pair<uint32_t, std::optional<Route>>>;
 
   // Makes a change in the table here, not yet in the kernel's.
-  int alter(uint32_t limit, Change& change, Undo& undo);
+  Result<> alter(uint32_t limit, Change& change, Undo& undo);
   void restore(const Undo& undo);
   // The table as the kernel is to have it.
-  int write(int fd, uint32_t limit) const;
+  Result<> write(int fd, uint32_t limit) const;
   void remember(uint32_t gsi, Undo& undo) const;
   Targets pinsOf(uint32_t gsi) const;
 

@@ -59,20 +59,20 @@ class Timer {
     if (made_) timer_delete(timer_);
   }
 
-  int prepare() {
-    if (made_) return 0;
+  Result<> prepare() {
+    if (made_) return {};
     const int signal = theSignal();
-    if (signal == 0) return ENOSPC;
+    if (signal == 0) return Refusal{ENOSPC};
     struct sigevent event = {};
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = signal;
     event._sigev_un._tid = static_cast<pid_t>(syscall(SYS_gettid));
-    if (timer_create(CLOCK_MONOTONIC, &event, &timer_) != 0) return errno;
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer_) != 0) return refusedNow();
     made_ = true;
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, signal);
-    return pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+    return fromErrno(pthread_sigmask(SIG_UNBLOCK, &set, nullptr));
   }
 
   void start() {
@@ -90,10 +90,9 @@ thread_local Timer timer;
 
 }  // namespace
 
-Slice::Slice(uapi::KvmRun* run, int& error) : outer_(current) {
-  error = timer.prepare();
-  current = run;
-}
+Result<> Slice::prepare() { return timer.prepare(); }
+
+Slice::Slice(uapi::KvmRun* run) : outer_(current) { current = run; }
 
 Slice::~Slice() { current = outer_; }
 

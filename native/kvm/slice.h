@@ -5,15 +5,18 @@
 
 #include <sys/types.h>
 
+#include "support/result.h"
 #include "uapi/kvm.h"
 
 namespace nodevfio {
 
 class Slice {
  public:
-  // Marks this thread as running the vCPU behind `run`, until the object goes. `error` is an errno, 0 when all is set
-  // up.
-  Slice(uapi::KvmRun* run, int& error);
+  // What a thread needs before it makes one: its timer. Does nothing the next time.
+  static Result<> prepare();
+
+  // Marks this thread as running the vCPU behind `run`, until the object goes.
+  explicit Slice(uapi::KvmRun* run);
   Slice(const Slice&) = delete;
   Slice& operator=(const Slice&) = delete;
   ~Slice();

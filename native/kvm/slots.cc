@@ -12,51 +12,52 @@ namespace nodevfio {
 
 namespace {
 
-int set(int fd, uint32_t number, const MemorySlots::Place& place, uint64_t size) {
+Result<> set(int fd, uint32_t number, const MemorySlots::Place& place, uint64_t size) {
   uapi::KvmUserspaceMemoryRegion request = {number, place.flags, place.guestAddress, size, place.address};
-  return ioctl(fd, uapi::kKvmSetUserMemoryRegion, &request) != 0 ? errno : 0;
+  return answerOf(ioctl(fd, uapi::kKvmSetUserMemoryRegion, &request));
 }
 
 }  // namespace
 
-int MemorySlots::add(int fd, uint32_t limit, const Place& place, std::shared_ptr<Mapping> mapping, uint32_t& number) {
+Result<uint32_t> MemorySlots::add(int fd, uint32_t limit, const Place& place, std::shared_ptr<Mapping> mapping) {
   const std::lock_guard lock(mutex_);
-  number = first_;
+  uint32_t number = first_;
   for (auto slot = slots_.begin(); slot != slots_.end() && slot->first == number; ++slot) ++number;
-  if (number >= limit) return ENOSPC;
-  const int error = set(fd, number, place, place.size);
-  if (error == 0) slots_.emplace(number, Slot{place, std::move(mapping)});
-  return error;
+  if (number >= limit) return Refusal{ENOSPC};
+  if (const auto added = set(fd, number, place, place.size); !added) return added.refusal();
+  slots_.emplace(number, Slot{place, std::move(mapping)});
+  return number;
 }
 
-int MemorySlots::change(int fd, uint32_t number, uint32_t flags) {
+Result<> MemorySlots::change(int fd, uint32_t number, uint32_t flags) {
   const std::lock_guard lock(mutex_);
   const auto found = slots_.find(number);
-  if (found == slots_.end()) return ENOENT;
+  if (found == slots_.end()) return Refusal{ENOENT};
   Place place = found->second.place;
   place.flags = flags;
-  const int error = set(fd, number, place, place.size);
-  if (error == 0) found->second.place = place;
-  return error;
+  const auto changed = set(fd, number, place, place.size);
+  if (changed) found->second.place = place;
+  return changed;
 }
 
-int MemorySlots::remove(int fd, uint32_t number) {
+Result<> MemorySlots::remove(int fd, uint32_t number) {
   const std::lock_guard lock(mutex_);
   const auto found = slots_.find(number);
-  if (found == slots_.end()) return 0;
-  const int error = set(fd, number, found->second.place, 0);
-  if (error == 0) slots_.erase(found);
-  return error;
+  if (found == slots_.end()) return {};
+  const auto removed = set(fd, number, found->second.place, 0);
+  if (removed) slots_.erase(found);
+  return removed;
 }
 
-int MemorySlots::dirtyLog(int fd, uint32_t number, std::vector<uint64_t>& bitmap) {
+Result<std::vector<uint64_t>> MemorySlots::dirtyLog(int fd, uint32_t number) {
   const std::lock_guard lock(mutex_);
   const auto found = slots_.find(number);
-  if (found == slots_.end()) return ENOENT;
+  if (found == slots_.end()) return Refusal{ENOENT};
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  bitmap.assign((found->second.place.size / page + 63) / 64, 0);
+  std::vector<uint64_t> bitmap((found->second.place.size / page + 63) / 64);
   uapi::KvmDirtyLog request = {number, 0, reinterpret_cast<uint64_t>(bitmap.data())};
-  return ioctl(fd, uapi::kKvmGetDirtyLog, &request) != 0 ? errno : 0;
+  if (ioctl(fd, uapi::kKvmGetDirtyLog, &request) != 0) return refusedNow();
+  return bitmap;
 }
 
 bool MemorySlots::writable(uint64_t start, uint64_t size) {

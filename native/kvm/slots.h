@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "memory/mapping.h"
+#include "support/result.h"
 
 namespace nodevfio {
 
@@ -24,13 +25,13 @@ class MemorySlots {
     uint32_t flags;
   };
 
-  // KVM_SET_USER_MEMORY_REGION under the lowest free number. 0, or an errno; ENOSPC when there are `limit` slots.
-  int add(int fd, uint32_t limit, const Place& place, std::shared_ptr<Mapping> mapping, uint32_t& number);
+  // KVM_SET_USER_MEMORY_REGION under the lowest free number, which it gives; ENOSPC when there are `limit` slots.
+  Result<uint32_t> add(int fd, uint32_t limit, const Place& place, std::shared_ptr<Mapping> mapping);
   // The same slot with other flags.
-  int change(int fd, uint32_t number, uint32_t flags);
-  int remove(int fd, uint32_t number);
+  Result<> change(int fd, uint32_t number, uint32_t flags);
+  Result<> remove(int fd, uint32_t number);
   // KVM_GET_DIRTY_LOG, which clears: one bit per page of the slot.
-  int dirtyLog(int fd, uint32_t number, std::vector<uint64_t>& bitmap);
+  Result<std::vector<uint64_t>> dirtyLog(int fd, uint32_t number);
 
   // Whether the guest's writes to part of [start, start + size) go to memory, so that nobody hears of them.
   bool writable(uint64_t start, uint64_t size);

@@ -20,21 +20,20 @@ constexpr size_t kSizeAt = 6;    // uint16_t, in values of 8 bytes
 constexpr size_t kOffsetAt = 8;  // uint32_t, from the start of the values
 constexpr size_t kNameAt = 16;
 
-int readAt(int file, void* data, size_t size, off_t offset) {
-  const ssize_t got = pread(file, data, size, offset);
-  if (got < 0) return errno;
-  return static_cast<size_t>(got) == size ? 0 : EIO;
+Result<> readAt(int file, void* data, size_t size, off_t offset) {
+  const auto got = countOf(pread(file, data, size, offset));
+  if (got && *got != size) return Refusal{EIO};
+  return got;
 }
 
 // Nothing says how long the file is: its end is where the value that lies last ends.
-int measure(int file, size_t& size) {
+Result<size_t> measure(int file) {
   uapi::KvmStatsHeader header = {};
-  int error = readAt(file, &header, sizeof header, 0);
-  if (error != 0) return error;
+  if (const auto read = readAt(file, &header, sizeof header, 0); !read) return read.refusal();
   const size_t each = kNameAt + header.name_size;
   std::vector<uint8_t> descriptors(each * header.num_desc);
-  error = readAt(file, descriptors.data(), descriptors.size(), header.desc_offset);
-  if (error != 0) return error;
+  const auto read = readAt(file, descriptors.data(), descriptors.size(), header.desc_offset);
+  if (!read) return read.refusal();
   size_t values = 0;
   for (size_t at = 0; at < descriptors.size(); at += each) {
     uint16_t count = 0;
@@ -43,8 +42,7 @@ int measure(int file, size_t& size) {
     memcpy(&offset, descriptors.data() + at + kOffsetAt, sizeof offset);
     values = std::max(values, offset + count * sizeof(uint64_t));
   }
-  size = header.data_offset + values;
-  return 0;
+  return header.data_offset + values;
 }
 
 }  // namespace
@@ -53,31 +51,32 @@ Statistics::~Statistics() {
   if (file_ >= 0) close(file_);
 }
 
-int Statistics::openLocked(int fd) {
-  if (file_ >= 0) return 0;
+Result<> Statistics::openLocked(int fd) {
+  if (file_ >= 0) return {};
   const int file = ioctl(fd, uapi::kKvmGetStatsFd, 0);
-  if (file < 0) return errno;
+  if (file < 0) return refusedNow();
   fcntl(file, F_SETFD, FD_CLOEXEC);
-  const int error = measure(file, size_);
-  if (error == 0) {
+  const auto size = measure(file);
+  if (size) {
     file_ = file;
+    size_ = *size;
   } else {
     close(file);
   }
-  return error;
+  return size;
 }
 
-int Statistics::open(int fd) {
+Result<> Statistics::open(int fd) {
   const std::lock_guard lock(mutex_);
   return openLocked(fd);
 }
 
-int Statistics::read(int fd, std::vector<uint8_t>& bytes) {
+Result<std::vector<uint8_t>> Statistics::read(int fd) {
   const std::lock_guard lock(mutex_);
-  const int error = openLocked(fd);
-  if (error != 0) return error;
-  bytes.resize(size_);
-  return readAt(file_, bytes.data(), bytes.size(), 0);
+  if (const auto opened = openLocked(fd); !opened) return opened.refusal();
+  std::vector<uint8_t> bytes(size_);
+  if (const auto got = readAt(file_, bytes.data(), bytes.size(), 0); !got) return got.refusal();
+  return bytes;
 }
 
 }  // namespace nodevfio

@@ -6,6 +6,8 @@
 #include <mutex>
 #include <vector>
 
+#include "support/result.h"
+
 namespace nodevfio {
 
 class Statistics {
@@ -15,13 +17,13 @@ class Statistics {
   Statistics& operator=(const Statistics&) = delete;
   ~Statistics();
 
-  // Opens the file of `fd`, the machine's or the vCPU's; nothing when it is open. 0, or an errno.
-  int open(int fd);
+  // Opens the file of `fd`, the machine's or the vCPU's; nothing when it is open.
+  Result<> open(int fd);
   // The whole file: header, descriptors, values.
-  int read(int fd, std::vector<uint8_t>& bytes);
+  Result<std::vector<uint8_t>> read(int fd);
 
  private:
-  int openLocked(int fd);
+  Result<> openLocked(int fd);
 
   std::mutex mutex_;
   int file_ = -1;

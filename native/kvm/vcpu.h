@@ -18,16 +18,18 @@
 
 namespace nodevfio {
 
+class Slice;
+
 class Vcpu : public File {
  public:
   static constexpr Kind kKind = Kind::kVcpu;
   // Bytes of the mapping: kvm_run, the page of port data, and (not used) the ring of coalesced writes.
   static constexpr size_t kRunSize = size_t{2} * 4096;
 
-  // KVM_CREATE_VCPU. nullptr and the errno otherwise.
-  static std::shared_ptr<Vcpu> create(std::shared_ptr<Vm> vm, uint32_t id, int& error);
-  // Adopts a vCPU's descriptor.
-  static std::shared_ptr<Vcpu> adopt(std::shared_ptr<Vm> vm, int fd, uint32_t id, int& error);
+  // KVM_CREATE_VCPU.
+  static Result<std::shared_ptr<Vcpu>> create(std::shared_ptr<Vm> vm, uint32_t id);
+  // Adopts a vCPU's descriptor, where it is one.
+  static Result<std::shared_ptr<Vcpu>> adopt(std::shared_ptr<Vm> vm, int fd, uint32_t id);
   Vcpu(int fd, std::shared_ptr<Vm> vm, uint32_t id, std::shared_ptr<Mapping> run)
       : File(kKind, fd), vm_(std::move(vm)), id_(id), run_(std::move(run)) {}
   ~Vcpu() override;
@@ -38,8 +40,8 @@ class Vcpu : public File {
   enum class End : uint8_t { kExit, kInterrupted, kStopped };
 
   // KVM_RUN until the guest needs its host, or somebody its thread. `mayRun` is asked at each slice's end; false ends
-  // the call (kStopped). 0, or an errno: EBUSY when another thread runs it.
-  int enter(bool (*mayRun)(void*), void* context, End& end);
+  // the call (kStopped). EBUSY when another thread runs it.
+  Result<End> enter(bool (*mayRun)(void*), void* context);
 
   // Ends the run() under way, or the next one, once. From any thread.
   void kick();
@@ -48,13 +50,14 @@ class Vcpu : public File {
   bool held() const { return held_.load(); }
 
   // A request that the kernel would let wait for the end of KVM_RUN: EBUSY instead while another thread runs it.
-  int request(unsigned long number, void* argument);
+  Result<> request(unsigned long number, void* argument);
   // What a request with a list needs: holds off run() while it lives; empty when another thread runs it.
   std::unique_lock<std::mutex> still() { return {busy_, std::try_to_lock}; }
 
-  int readStatistics(std::vector<uint8_t>& bytes) { return statistics_.read(fd(), bytes); }
+  Result<std::vector<uint8_t>> readStatistics() { return statistics_.read(fd()); }
 
  private:
+  Result<End> runInSlices(Slice& slice, bool (*mayRun)(void*), void* context);
   void demandExit() { __atomic_store_n(&run()->immediate_exit, 1, __ATOMIC_SEQ_CST); }
 
   const std::shared_ptr<Vm> vm_;

@@ -13,6 +13,7 @@
 #include "kvm/vm.h"
 #include "memory/window.h"
 #include "support/arguments.h"
+#include "support/bytes.h"
 #include "support/liveness.h"
 #include "support/operation.h"
 #include "uapi/kvm.h"
@@ -22,10 +23,8 @@ namespace nodevfio {
 namespace {
 
 Napi::Value vcpuCreate(const Napi::CallbackInfo& info) {
-  int error = 0;
-  auto vcpu = Vcpu::create(take<Vm>(info[0], "vm"), uint32Of(info[1], "id"), error);
-  if (vcpu == nullptr) throw Failure(error, "KVM_CREATE_VCPU");
-  return Handle::wrap(info.Env(), std::move(vcpu));
+  auto vcpu = Vcpu::create(take<Vm>(info[0], "vm"), uint32Of(info[1], "id"));
+  return Handle::wrap(info.Env(), orThrow(std::move(vcpu), "KVM_CREATE_VCPU"));
 }
 
 // vcpuFromFd(vm, fd, id): adopts a vCPU's descriptor.
@@ -33,11 +32,9 @@ Napi::Value vcpuFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[1], "fd");
   uapi::KvmRegs registers = {};
   // Answers only on a vCPU, and changes nothing.
-  checkCall(ioctl(fd, uapi::kKvmGetRegs, &registers), "KVM_GET_REGS");
-  int error = 0;
-  auto vcpu = Vcpu::adopt(take<Vm>(info[0], "vm"), fd, uint32Of(info[2], "id"), error);
-  if (vcpu == nullptr) throw Failure(error, "mmap");
-  return Handle::wrap(info.Env(), std::move(vcpu));
+  orThrow(answerOf(ioctl(fd, uapi::kKvmGetRegs, &registers)), "KVM_GET_REGS");
+  auto vcpu = Vcpu::adopt(take<Vm>(info[0], "vm"), fd, uint32Of(info[2], "id"));
+  return Handle::wrap(info.Env(), orThrow(std::move(vcpu), "mmap"));
 }
 
 Napi::Value vcpuId(const Napi::CallbackInfo& info) {
@@ -57,8 +54,8 @@ Napi::Value vcpuWindow(const Napi::CallbackInfo& info) {
 template <class Bytes>
 Napi::Value readState(const Napi::CallbackInfo& info, unsigned long request, const char* syscall) {
   Bytes state = {};
-  check(take<Vcpu>(info[0], "vcpu")->request(request, &state), syscall);
-  return bytes(info.Env(), &state, sizeof state);
+  orThrow(take<Vcpu>(info[0], "vcpu")->request(request, &state), syscall);
+  return bytes(info.Env(), state);
 }
 
 template <class Bytes>
@@ -67,7 +64,7 @@ Napi::Value writeState(const Napi::CallbackInfo& info, unsigned long request, co
   Bytes state = {};
   if (source.size() != sizeof state) throw Napi::RangeError::New(info.Env(), "bytes must be the whole structure");
   memcpy(&state, source.data(), sizeof state);
-  check(take<Vcpu>(info[0], "vcpu")->request(request, &state), syscall);
+  orThrow(take<Vcpu>(info[0], "vcpu")->request(request, &state), syscall);
   return undefined(info);
 }
 
@@ -86,13 +83,13 @@ Napi::Value vcpuSetSregs(const Napi::CallbackInfo& info) {
 
 Napi::Value vcpuGetMpState(const Napi::CallbackInfo& info) {
   uapi::KvmMpState state = {};
-  check(take<Vcpu>(info[0], "vcpu")->request(uapi::kKvmGetMpState, &state), "KVM_GET_MP_STATE");
+  orThrow(take<Vcpu>(info[0], "vcpu")->request(uapi::kKvmGetMpState, &state), "KVM_GET_MP_STATE");
   return Napi::Number::New(info.Env(), state.mp_state);
 }
 
 Napi::Value vcpuSetMpState(const Napi::CallbackInfo& info) {
   uapi::KvmMpState state = {uint32Of(info[1], "state")};
-  check(take<Vcpu>(info[0], "vcpu")->request(uapi::kKvmSetMpState, &state), "KVM_SET_MP_STATE");
+  orThrow(take<Vcpu>(info[0], "vcpu")->request(uapi::kKvmSetMpState, &state), "KVM_SET_MP_STATE");
   return undefined(info);
 }
 
@@ -100,19 +97,17 @@ Napi::Value vcpuGetCpuid(const Napi::CallbackInfo& info) {
   const auto vcpu = take<Vcpu>(info[0], "vcpu");
   const auto still = vcpu->still();
   if (!still) throw Failure(EBUSY, "KVM_GET_CPUID2");
-  std::vector<uapi::KvmCpuidEntry> entries;
-  check(readCpuid(vcpu->fd(), uapi::kKvmGetCpuid, entries), "KVM_GET_CPUID2");
-  return bytes(info.Env(), entries);
+  return bytes(info.Env(), orThrow(readCpuid(vcpu->fd(), uapi::kKvmGetCpuid), "KVM_GET_CPUID2"));
 }
 
 Napi::Value vcpuSetCpuid(const Napi::CallbackInfo& info) {
   const auto vcpu = take<Vcpu>(info[0], "vcpu");
   const auto source = bytesOf(info[1], "entries");
-  std::vector<uapi::KvmCpuidEntry> entries(source.size() / sizeof(uapi::KvmCpuidEntry));
+  CpuidEntries entries(source.size() / sizeof(uapi::KvmCpuidEntry));
   copyBytes(entries.data(), source.data(), entries.size() * sizeof(uapi::KvmCpuidEntry));
   const auto still = vcpu->still();
   if (!still) throw Failure(EBUSY, "KVM_SET_CPUID2");
-  check(writeCpuid(vcpu->fd(), entries), "KVM_SET_CPUID2");
+  orThrow(writeCpuid(vcpu->fd(), entries), "KVM_SET_CPUID2");
   return undefined(info);
 }
 
@@ -156,19 +151,18 @@ napi_value runVcpu(napi_env env, napi_callback_info info) {
   }
   const auto vcpu = std::static_pointer_cast<Vcpu>(slot.object);
   RunContext context = {env, slot};
-  Vcpu::End end = Vcpu::End::kExit;
-  const int error = vcpu->enter(goesOn, &context, end);
-  if (error != 0) [[unlikely]] {
-    throwFailure(env, Failure(error, "KVM_RUN"));
+  const auto end = vcpu->enter(goesOn, &context);
+  if (!end) [[unlikely]] {
+    throwFailure(env, Failure(end.refusal(), "KVM_RUN"));
     return nullptr;
   }
-  if (end == Vcpu::End::kStopped) [[unlikely]] {
+  if (*end == Vcpu::End::kStopped) [[unlikely]] {
     // Says so where JavaScript, which ran meanwhile, closed it; where JavaScript may not run, nobody will hear.
     if (slot.object == nullptr) throwFailure(env, Failure(EBADF, kClosed));
     return nullptr;
   }
   napi_value result = nullptr;
-  napi_create_uint32(env, end == Vcpu::End::kInterrupted ? kInterrupted : vcpu->run()->exit_reason, &result);
+  napi_create_uint32(env, *end == Vcpu::End::kInterrupted ? kInterrupted : vcpu->run()->exit_reason, &result);
   return result;
 }
 

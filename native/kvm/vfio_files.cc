@@ -13,10 +13,10 @@ namespace nodevfio {
 
 namespace {
 
-int set(int device, uint64_t attribute, int file) {
+Result<> set(int device, uint64_t attribute, int file) {
   const int32_t fd = file;
   uapi::KvmDeviceAttr request = {0, uapi::kDevVfioFile, attribute, reinterpret_cast<uint64_t>(&fd)};
-  return ioctl(device, uapi::kKvmSetDeviceAttr, &request) != 0 ? errno : 0;
+  return answerOf(ioctl(device, uapi::kKvmSetDeviceAttr, &request));
 }
 
 }  // namespace
@@ -25,32 +25,32 @@ VfioFiles::~VfioFiles() {
   if (device_ >= 0) close(device_);
 }
 
-int VfioFiles::add(int vm, int file) {
+Result<> VfioFiles::add(int vm, int file) {
   const std::lock_guard lock(mutex_);
   if (device_ < 0) {
     uapi::KvmCreateDevice request = {uapi::kDevTypeVfio, 0, 0};
-    if (ioctl(vm, uapi::kKvmCreateDevice, &request) != 0) return errno;
+    if (ioctl(vm, uapi::kKvmCreateDevice, &request) != 0) return refusedNow();
     device_ = static_cast<int>(request.fd);
     fcntl(device_, F_SETFD, FD_CLOEXEC);
   }
-  const int error = set(device_, uapi::kDevVfioFileAdd, file);
+  const auto added = set(device_, uapi::kDevVfioFileAdd, file);
   // The kernel compares files, not numbers: what it has under this number is counted, anything else is not ours to take
   // away. A number that it takes as new although we had counted it has been closed and used again in between.
-  if (error == EEXIST && counts_.contains(file)) {
+  if (added.error() == EEXIST && counts_.contains(file)) {
     ++counts_[file];
-    return 0;
+    return {};
   }
-  if (error == 0) counts_[file] = 1;
-  return error;
+  if (added) counts_[file] = 1;
+  return added;
 }
 
-int VfioFiles::remove(int file) {
+Result<> VfioFiles::remove(int file) {
   const std::lock_guard lock(mutex_);
   const auto found = counts_.find(file);
-  if (found == counts_.end()) return ENOENT;
+  if (found == counts_.end()) return Refusal{ENOENT};
   if (found->second > 1) {
     --found->second;
-    return 0;
+    return {};
   }
   counts_.erase(found);
   return set(device_, uapi::kDevVfioFileDel, file);

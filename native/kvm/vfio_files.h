@@ -5,6 +5,8 @@
 #include <map>
 #include <mutex>
 
+#include "support/result.h"
+
 namespace nodevfio {
 
 class VfioFiles {
@@ -14,9 +16,9 @@ class VfioFiles {
   VfioFiles& operator=(const VfioFiles&) = delete;
   ~VfioFiles();
 
-  // Makes the device at first use. `vm` is the machine's descriptor. 0, or an errno.
-  int add(int vm, int file);
-  int remove(int file);
+  // Makes the device at first use. `vm` is the machine's descriptor.
+  Result<> add(int vm, int file);
+  Result<> remove(int file);
 
  private:
   std::mutex mutex_;

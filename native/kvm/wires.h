@@ -5,30 +5,32 @@
 #include <cstdint>
 #include <memory>
 
-#include "event/eventfd.h"
+#include "event/wire.h"
 #include "kvm/vm.h"
-#include "support/object.h"
 
 namespace nodevfio {
 
 // KVM_IRQFD. KVM takes the eventfd's events from here on.
-class Irqfd : public Object {
+class Irqfd : public Wire<Vm> {
  public:
   static constexpr Kind kKind = Kind::kIrqfd;
 
-  // `resample` may be null. nullptr and the errno otherwise: EBUSY when somebody waits for the eventfd, ENOENT when the
-  // GSI leads nowhere, EINVAL when it leads to no pin although resampling is asked for.
-  static std::shared_ptr<Irqfd> create(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd, uint32_t gsi,
-                                       std::shared_ptr<EventFd> resample, int& error);
-  Irqfd(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd, uint32_t gsi, std::shared_ptr<EventFd> resample)
-      : Object(kKind), vm_(std::move(vm)), eventFd_(std::move(eventFd)), resample_(std::move(resample)), gsi_(gsi) {}
+  // `resample` may be null. EBUSY when somebody waits for the eventfd, ENOENT when the GSI leads nowhere, EINVAL when
+  // it leads to no pin although resampling is asked for.
+  static Result<std::shared_ptr<Irqfd>> create(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd, uint32_t gsi,
+                                               std::shared_ptr<EventFd> resample);
+  Irqfd(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd, uint32_t gsi, std::shared_ptr<EventFd> resample,
+        KernelClaim claim)
+      : Wire(kKind, std::move(vm), std::move(eventFd)),
+        resample_(std::move(resample)),
+        gsi_(gsi),
+        claim_(std::move(claim)) {}
   ~Irqfd() override;
 
  private:
-  std::shared_ptr<Vm> vm_;
-  std::shared_ptr<EventFd> eventFd_;
-  std::shared_ptr<EventFd> resample_;
+  const std::shared_ptr<EventFd> resample_;
   const uint32_t gsi_;
+  const KernelClaim claim_;
 };
 
 struct Doorbell {
@@ -40,20 +42,18 @@ struct Doorbell {
 };
 
 // KVM_IOEVENTFD.
-class Ioeventfd : public Object {
+class Ioeventfd : public Wire<Vm> {
  public:
   static constexpr Kind kKind = Kind::kIoeventfd;
 
-  // nullptr and the errno otherwise: EFAULT when the address is in writable memory, where no write is ever noticed.
-  static std::shared_ptr<Ioeventfd> create(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd,
-                                           const Doorbell& doorbell, int& error);
+  // EFAULT when the address is in writable memory, where no write is ever noticed.
+  static Result<std::shared_ptr<Ioeventfd>> create(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd,
+                                                   const Doorbell& doorbell);
   Ioeventfd(std::shared_ptr<Vm> vm, std::shared_ptr<EventFd> eventFd, const Doorbell& doorbell)
-      : Object(kKind), vm_(std::move(vm)), eventFd_(std::move(eventFd)), doorbell_(doorbell) {}
+      : Wire(kKind, std::move(vm), std::move(eventFd)), doorbell_(doorbell) {}
   ~Ioeventfd() override;
 
  private:
-  std::shared_ptr<Vm> vm_;
-  std::shared_ptr<EventFd> eventFd_;
   const Doorbell doorbell_;
 };
 

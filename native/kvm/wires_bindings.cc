@@ -47,13 +47,13 @@ Routes::Targets targetsOf(const Napi::CallbackInfo& info, const Napi::Value& val
 Napi::Value vmTakeRoute(const Napi::CallbackInfo& info) {
   const auto targets = targetsOf(info, info[2]);
   const auto vm = take<Vm>(info[0], "vm");
-  check(vm->routes.take(vm->fd(), uint32Of(info[1], "gsi"), targets), kSetRouting);
+  orThrow(vm->routes.take(vm->fd(), uint32Of(info[1], "gsi"), targets), kSetRouting);
   return undefined(info);
 }
 
 Napi::Value vmFreeRoute(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
-  check(vm->routes.free(vm->fd(), uint32Of(info[1], "gsi")), kSetRouting);
+  orThrow(vm->routes.free(vm->fd(), uint32Of(info[1], "gsi")), kSetRouting);
   return undefined(info);
 }
 
@@ -72,7 +72,7 @@ Napi::Value vmChangeRoutes(const Napi::CallbackInfo& info) {
                        kind == Kind::kFree ? Routes::Targets{} : targetsOf(info, targets)});
   }
   const auto vm = take<Vm>(info[0], "vm");
-  check(vm->routes.change(vm->fd(), changes), kSetRouting);
+  orThrow(vm->routes.change(vm->fd(), changes), kSetRouting);
   auto gsis = Napi::Array::New(info.Env(), changes.size());
   for (uint32_t i = 0; i < changes.size(); ++i) gsis.Set(i, changes[i].gsi);
   return gsis;
@@ -95,16 +95,15 @@ Napi::Value vmSignalMsi(const Napi::CallbackInfo& info) {
   request.address_lo = static_cast<uint32_t>(address);
   request.address_hi = static_cast<uint32_t>(address >> 32);
   request.data = uint32Of(info[2], "data");
-  const int delivered = ioctl(vm->fd(), uapi::kKvmSignalMsi, &request);
-  checkCall(delivered, "KVM_SIGNAL_MSI");
-  return Napi::Boolean::New(info.Env(), delivered > 0);
+  const auto delivered = answerOf(ioctl(vm->fd(), uapi::kKvmSignalMsi, &request));
+  return Napi::Boolean::New(info.Env(), orThrow(delivered, "KVM_SIGNAL_MSI") > 0);
 }
 
 Napi::Value vmSetIrqLine(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
   uapi::KvmIrqLevel request = {uint32Of(info[1], "gsi"), booleanOf(info[2], "level") ? 1U : 0U};
   if (!vm->routes.known(request.irq)) throw Failure(ENOENT, "KVM_IRQ_LINE");
-  checkCall(ioctl(vm->fd(), uapi::kKvmIrqLineStatus, &request), "KVM_IRQ_LINE");
+  orThrow(answerOf(ioctl(vm->fd(), uapi::kKvmIrqLineStatus, &request)), "KVM_IRQ_LINE");
   return undefined(info);
 }
 
@@ -112,11 +111,9 @@ Napi::Value vmSetIrqLine(const Napi::CallbackInfo& info) {
 Napi::Value irqfdCreate(const Napi::CallbackInfo& info) {
   std::shared_ptr<EventFd> resample;
   if (!info[3].IsNull()) resample = take<EventFd>(info[3], "resample");
-  int error = 0;
   auto irqfd = Irqfd::create(take<Vm>(info[0], "vm"), take<EventFd>(info[1], "eventfd"), uint32Of(info[2], "gsi"),
-                             std::move(resample), error);
-  if (irqfd == nullptr) throw Failure(error, "KVM_IRQFD");
-  return Handle::wrap(info.Env(), std::move(irqfd));
+                             std::move(resample));
+  return Handle::wrap(info.Env(), orThrow(std::move(irqfd), "KVM_IRQFD"));
 }
 
 // ioeventfdCreate(vm, eventfd, address, length, port, match | null)
@@ -124,10 +121,8 @@ Napi::Value ioeventfdCreate(const Napi::CallbackInfo& info) {
   const bool matches = !info[5].IsNull();
   const Doorbell doorbell = {uint64Of(info[2], "address"), uint32Of(info[3], "length"), booleanOf(info[4], "port"),
                              matches, matches ? uint64Of(info[5], "match") : 0};
-  int error = 0;
-  auto made = Ioeventfd::create(take<Vm>(info[0], "vm"), take<EventFd>(info[1], "eventfd"), doorbell, error);
-  if (made == nullptr) throw Failure(error, "KVM_IOEVENTFD");
-  return Handle::wrap(info.Env(), std::move(made));
+  auto made = Ioeventfd::create(take<Vm>(info[0], "vm"), take<EventFd>(info[1], "eventfd"), doorbell);
+  return Handle::wrap(info.Env(), orThrow(std::move(made), "KVM_IOEVENTFD"));
 }
 
 }  // namespace

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <bit>
+#include <utility>
 
 #include "memory/registers.h"
+#include "support/structure.h"
 
 namespace nodevfio {
 
@@ -59,7 +61,7 @@ Result<T> loadRegister(const Registers& registers, uint64_t offset, Order order)
     return loadMapped<T>(area->base + offset, area->mapping->mark(), order);
   }
   T value = 0;
-  const auto read = registers.readFile(offset, {reinterpret_cast<uint8_t*>(&value), sizeof value});
+  const auto read = registers.readFile(offset, asBytes(value));
   if (!read) return read.refusal();
   return value;
 }
@@ -70,7 +72,7 @@ Result<> storeRegister(const Registers& registers, uint64_t offset, Order order,
     storeMapped<T>(area->base + offset, value, order);
     return {};
   }
-  return registers.writeFile(offset, {reinterpret_cast<const uint8_t*>(&value), sizeof value});
+  return registers.writeFile(offset, asBytes(std::as_const(value)));
 }
 
 }  // namespace nodevfio

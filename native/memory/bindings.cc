@@ -37,8 +37,8 @@ Napi::Value memoryFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
   struct stat status = {};
   struct statfs fileSystem = {};
-  if (fstat(fd, &status) != 0) throw Failure(errno, "fstat");
-  if (fstatfs(fd, &fileSystem) != 0) throw Failure(errno, "fstatfs");
+  orThrow(answerOf(fstat(fd, &status)), "fstat");
+  orThrow(answerOf(fstatfs(fd, &fileSystem)), "fstatfs");
   if (!S_ISREG(status.st_mode)) throw Failure(ENODEV, "mmap");
   constexpr long kHugetlbfsMagic = 0x958458f6;
   const auto page =
@@ -92,12 +92,11 @@ Napi::Value memoryPages(const Napi::CallbackInfo& info) {
     throw Napi::RangeError::New(info.Env(), "offset and size must lie inside the memory");
   }
   const auto mapping = orThrow(memory->home(true), "mmap");
-  if (mlock(mapping->address() + offset, size) != 0) throw Failure(errno, "mlock");
+  orThrow(answerOf(mlock(mapping->address() + offset, size)), "mlock");
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   const uint64_t first = (reinterpret_cast<uint64_t>(mapping->address()) + offset) / page;
   std::vector<uint64_t> entries((size + page - 1) / page);
-  const int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) throw Failure(errno, "open");
+  const int fd = orThrow(answerOf(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)), "open");
   const ssize_t length = pread(fd, entries.data(), entries.size() * 8, static_cast<off_t>(first * 8));
   const auto read = answerOf(length);
   close(fd);

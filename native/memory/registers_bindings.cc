@@ -80,7 +80,7 @@ Napi::Value registersRead(const Napi::CallbackInfo& info) {
   checkBulk(info, *registers, offset, bytes.size());
   if (!registers->readable()) throw Failure(EACCES, "region read");
   orThrow(copyOut(*registers, offset, bytes), "region read");
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 Napi::Value registersWrite(const Napi::CallbackInfo& info) {
@@ -90,7 +90,7 @@ Napi::Value registersWrite(const Napi::CallbackInfo& info) {
   checkBulk(info, *registers, offset, bytes.size());
   if (!registers->writable()) throw Failure(EACCES, "region write");
   orThrow(copyIn(*registers, offset, bytes), "region write");
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 Napi::Value registersClose(const Napi::CallbackInfo& info) {
@@ -98,14 +98,14 @@ Napi::Value registersClose(const Napi::CallbackInfo& info) {
   if (handle.kind() != Kind::kRegisters) throw Napi::TypeError::New(info.Env(), "registers is another handle");
   if (!handle.released()) static_cast<Registers*>(handle.object().get())->close();
   handle.release();
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 Napi::Value registersRemap(const Napi::CallbackInfo& info) {
   const auto registers = take<Registers>(info[0], "registers");
   if (registers->closed()) throw Failure(EBADF, kClosed);
   orThrow(registers->remap(), "mmap");
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 Napi::Value registersFaulted(const Napi::CallbackInfo& info) {

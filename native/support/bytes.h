@@ -4,6 +4,8 @@
 #include <napi.h>
 
 #include <cstring>
+#include <ranges>
+#include <type_traits>
 #include <vector>
 
 namespace nodevfio {
@@ -17,6 +19,13 @@ inline Napi::Value bytes(Napi::Env env, const void* data, size_t size) {
   auto array = Napi::Uint8Array::New(env, size);
   copyBytes(array.Data(), data, size);
   return array;
+}
+
+// A structure's own bytes; what only refers to others has none to give.
+template <class Structure>
+  requires std::is_class_v<Structure> && std::is_trivially_copyable_v<Structure> && (!std::ranges::range<Structure>)
+Napi::Value bytes(Napi::Env env, const Structure& structure) {
+  return bytes(env, &structure, sizeof structure);
 }
 
 template <class Item>

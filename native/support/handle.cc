@@ -78,12 +78,12 @@ Napi::Value release(const Napi::CallbackInfo& info) {
   const bool wait = booleanOf(info[1], "wait");
   if (wait) {
     while (handle.inFlight()->load(std::memory_order_acquire) != 0) {
-      if (!javascriptMayRun(info.Env())) return info.Env().Undefined();
+      if (!javascriptMayRun(info.Env())) return undefined(info);
       poll(nullptr, 0, 1);
     }
   }
   handle.release();
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 // The release off the main thread. The handle is empty at once; only the destruction happens elsewhere.
@@ -104,7 +104,7 @@ class Destroy : public OperationOn<Object> {
 // Takes back the memory lent through the handle; its ArrayBuffers are detached.
 Napi::Value parkWindows(const Napi::CallbackInfo& info) {
   Handle::from(info[0], "handle").park(info.Env());
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 Napi::Value shareToken(const Napi::CallbackInfo& info) {
@@ -145,7 +145,7 @@ Napi::Value setErrorFactory(const Napi::CallbackInfo& info) {
   if (!info[0].IsFunction()) throw Napi::TypeError::New(info.Env(), "factory must be a function");
   if (state->errorFactory != nullptr) napi_delete_reference(info.Env(), state->errorFactory);
   napi_create_reference(info.Env(), info[0], 1, &state->errorFactory);
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 }  // namespace

@@ -33,6 +33,9 @@ class OperationOn {
 // The name under which `define` gave the running function to JavaScript.
 inline const char* nameOf(const Napi::CallbackInfo& info) { return static_cast<const char*>(info.Data()); }
 
+// What a function gives that has nothing to tell.
+inline Napi::Value undefined(const Napi::CallbackInfo& info) { return info.Env().Undefined(); }
+
 // The border to JavaScript: a Failure leaves as the environment's VfioError.
 template <class Call>
 napi_value atTheBorder(napi_env env, const char* name, Call call) {

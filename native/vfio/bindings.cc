@@ -20,6 +20,7 @@
 #include "support/bytes.h"
 #include "support/lend.h"
 #include "support/operation.h"
+#include "support/structure.h"
 #include "uapi/vfio.h"
 #include "vfio/container.h"
 #include "vfio/device.h"
@@ -29,8 +30,6 @@
 namespace nodevfio {
 
 namespace {
-
-Napi::Value undefined(const Napi::CallbackInfo& info) { return info.Env().Undefined(); }
 
 // The argsz protocol: a structure that is too small for the kernel's capabilities comes back with the size it wants.
 template <class Request>
@@ -218,7 +217,7 @@ Napi::Value deviceGetIrqInfo(const Napi::CallbackInfo& info) {
   const auto device = take<Device>(info[0], "device");
   uapi::IrqInfo request = {sizeof request, 0, uint32Of(info[1], "index"), 0};
   orThrow(answerOf(ioctl(device->fd(), uapi::kDeviceGetIrqInfo, &request)), "VFIO_DEVICE_GET_IRQ_INFO");
-  return bytes(info.Env(), &request, sizeof request);
+  return bytes(info.Env(), request);
 }
 
 // deviceSetIrqs(device, flags, index, start, count, data): `data` is null (none), a Uint8Array (bools) or an array of
@@ -241,8 +240,7 @@ Napi::Value deviceSetIrqs(const Napi::CallbackInfo& info) {
         held.push_back(take<EventFd>(entry, "eventfd"));
         fd = held.back()->fd();
       }
-      const auto* raw = reinterpret_cast<const uint8_t*>(&fd);
-      buffer.insert(buffer.end(), raw, raw + sizeof fd);
+      append(buffer, fd);
     }
   } else if (!info[5].IsNull()) {
     const auto bools = bytesOf(info[5], "data");

@@ -62,7 +62,7 @@ Result<uint32_t> Device::attach(std::shared_ptr<IommufdObject> pageTable, std::s
   auto& attachment = attachments_[pasid];
   if (attachment.ioas != nullptr && attachment.ioas != ioas) attachment.ioas->changed();
   attachment = {std::move(pageTable), std::move(ioas)};
-  return uint32_t{request.pt_id};
+  return request.pt_id;
 }
 
 Result<> Device::detach(std::optional<uint32_t> pasid) {

@@ -122,7 +122,7 @@ Napi::Value deviceIommufdId(const Napi::CallbackInfo& info) {
 // deviceInGroup(device, group): tells the IOMMU group of a device that is about to be attached.
 Napi::Value deviceInGroup(const Napi::CallbackInfo& info) {
   take<Device>(info[0], "device")->inGroup(uint32Of(info[1], "group"));
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 // ioasOfGroup(group): the space that this process has attached a device of the group to, or null.

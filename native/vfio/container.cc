@@ -18,7 +18,7 @@ Result<uint64_t> Container::unmapPages(Forget& forget, uint64_t iova, uint64_t s
   uapi::Type1DmaUnmap request = {sizeof request, 0, iova, size};
   if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return refusedNow();
   if (request.size != 0) forget.range(iova, iova + (request.size - 1));
-  return uint64_t{request.size};
+  return request.size;
 }
 
 Result<uint64_t> Container::unmapAll() {
@@ -26,7 +26,7 @@ Result<uint64_t> Container::unmapAll() {
     uapi::Type1DmaUnmap request = {sizeof request, uapi::kDmaUnmapFlagAll, 0, 0};
     if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return refusedNow();
     forget.all();
-    return uint64_t{request.size};
+    return request.size;
   });
 }
 

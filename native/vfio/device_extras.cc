@@ -71,7 +71,7 @@ Napi::Value deviceQueryGfxPlane(const Napi::CallbackInfo& info) {
   plane.flags = uint32Of(info[1], "flags");
   plane.drm_plane_type = uint32Of(info[2], "planeType");
   orThrow(answerOf(ioctl(device->fd(), uapi::kDeviceQueryGfxPlane, &plane)), "VFIO_DEVICE_QUERY_GFX_PLANE");
-  return bytes(info.Env(), &plane, sizeof plane);
+  return bytes(info.Env(), plane);
 }
 
 // deviceGetGfxDmabuf(device, id): the dma-buf behind a plane.

@@ -50,7 +50,7 @@ Napi::Value dmaMappingOwn(const Napi::CallbackInfo& info) {
 Napi::Value dmaMappingLeave(const Napi::CallbackInfo& info) {
   take<DmaMapping>(info[0], "mapping")->leave();
   Handle::from(info[0], "mapping").release();
-  return info.Env().Undefined();
+  return undefined(info);
 }
 
 }  // namespace

@@ -7,16 +7,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "support/structure.h"
+
 namespace nodevfio {
-
-namespace {
-
-template <class Data>
-std::span<uint8_t> bytesOf(Data& data) {
-  return {reinterpret_cast<uint8_t*>(&data), sizeof data};
-}
-
-}  // namespace
 
 Result<int> featureCall(const Device& device, uint32_t flags, std::span<uint8_t> data) {
   std::vector<uint8_t> buffer(sizeof(uapi::DeviceFeature) + data.size());
@@ -31,7 +24,7 @@ Result<int> featureCall(const Device& device, uint32_t flags, std::span<uint8_t>
 
 Result<std::shared_ptr<MigrationStream>> setMigrationState(const Device& device, uint32_t state) {
   uapi::FeatureMigState data = {state, -1};
-  const auto answer = featureCall(device, uapi::kFeatureSet | uapi::kFeatureMigDeviceState, bytesOf(data));
+  const auto answer = featureCall(device, uapi::kFeatureSet | uapi::kFeatureMigDeviceState, asBytes(data));
   if (!answer) return answer.refusal();
   if (data.data_fd < 0) return nullptr;
   return std::make_shared<MigrationStream>(data.data_fd);
@@ -41,15 +34,15 @@ Result<uint64_t> startDmaLogging(const Device& device, uint64_t pageSize,
                                  const std::vector<uapi::FeatureDmaLoggingRange>& ranges) {
   uapi::FeatureDmaLoggingControl data = {pageSize, static_cast<uint32_t>(ranges.size()), 0,
                                          reinterpret_cast<uint64_t>(ranges.data())};
-  const auto answer = featureCall(device, uapi::kFeatureSet | uapi::kFeatureDmaLoggingStart, bytesOf(data));
+  const auto answer = featureCall(device, uapi::kFeatureSet | uapi::kFeatureDmaLoggingStart, asBytes(data));
   if (!answer) return answer.refusal();
-  return uint64_t{data.page_size};
+  return data.page_size;
 }
 
 Result<> reportDmaLogging(const Device& device, uint64_t iova, uint64_t length, uint64_t pageSize,
                           std::span<uint64_t> bitmap) {
   uapi::FeatureDmaLoggingReport data = {iova, length, pageSize, reinterpret_cast<uint64_t>(bitmap.data())};
-  return featureCall(device, uapi::kFeatureGet | uapi::kFeatureDmaLoggingReport, bytesOf(data));
+  return featureCall(device, uapi::kFeatureGet | uapi::kFeatureDmaLoggingReport, asBytes(data));
 }
 
 Result<std::shared_ptr<DmaBufFile>> exportDmaBuf(const Device& device, uint32_t region, uint32_t openFlags,

@@ -110,7 +110,7 @@ class WriteMigrationStream : public OperationOn<MigrationStream> {
 // migrationStreamPrecopyInfo(stream): the bytes of vfio_precopy_info.
 Napi::Value migrationStreamPrecopyInfo(const Napi::CallbackInfo& info) {
   const auto answer = orThrow(take<MigrationStream>(info[0], "stream")->precopyInfo(), "VFIO_MIG_GET_PRECOPY_INFO");
-  return bytes(info.Env(), &answer, sizeof answer);
+  return bytes(info.Env(), answer);
 }
 
 // deviceStartDmaLogging(device, pageSize, ranges): the page size that the device chose. `ranges` is a flat list of

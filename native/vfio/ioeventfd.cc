@@ -3,8 +3,6 @@
 
 #include <sys/ioctl.h>
 
-#include <cerrno>
-
 #include "uapi/vfio.h"
 
 namespace nodevfio {
@@ -27,21 +25,17 @@ Result<> call(const Device& device, const IoeventfdWrite& write, int fd) {
 Result<std::shared_ptr<DeviceIoeventfd>> DeviceIoeventfd::create(std::shared_ptr<Device> device,
                                                                  std::shared_ptr<EventFd> eventFd,
                                                                  const IoeventfdWrite& write) {
-  if (!eventFd->claimKernel()) return Refusal{EBUSY};
-  if (const auto made = call(*device, write, eventFd->fd()); !made) {
-    eventFd->releaseKernel();
-    return made.refusal();
-  }
-  return std::make_shared<DeviceIoeventfd>(std::move(device), std::move(eventFd), write);
+  auto claim = KernelClaim::of(eventFd);
+  if (!claim) return claim.refusal();
+  if (const auto made = call(*device, write, eventFd->fd()); !made) return made.refusal();
+  return std::make_shared<DeviceIoeventfd>(std::move(device), std::move(eventFd), write, *std::move(claim));
 }
 
 DeviceIoeventfd::DeviceIoeventfd(std::shared_ptr<Device> device, std::shared_ptr<EventFd> eventFd,
-                                 const IoeventfdWrite& write)
-    : Object(kKind), device_(std::move(device)), eventFd_(std::move(eventFd)), write_(write) {}
+                                 const IoeventfdWrite& write, KernelClaim claim)
+    : Wire(kKind, std::move(device), std::move(eventFd)), write_(write), claim_(std::move(claim)) {}
 
-DeviceIoeventfd::~DeviceIoeventfd() {
-  static_cast<void>(call(*device_, write_, -1));
-  eventFd_->releaseKernel();
-}
+// The claim goes after the kernel has let go.
+DeviceIoeventfd::~DeviceIoeventfd() { static_cast<void>(call(*owner_, write_, -1)); }
 
 }  // namespace nodevfio

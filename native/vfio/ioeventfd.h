@@ -5,8 +5,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "event/eventfd.h"
-#include "support/object.h"
+#include "event/wire.h"
 #include "vfio/device.h"
 
 namespace nodevfio {
@@ -17,20 +16,20 @@ struct IoeventfdWrite {
   uint64_t data;
 };
 
-class DeviceIoeventfd : public Object {
+class DeviceIoeventfd : public Wire<Device> {
  public:
   static constexpr Kind kKind = Kind::kDeviceIoeventfd;
 
   // Claims the eventfd, since the kernel reads it from here on. EBUSY when somebody else reads it.
   static Result<std::shared_ptr<DeviceIoeventfd>> create(std::shared_ptr<Device> device,
                                                          std::shared_ptr<EventFd> eventFd, const IoeventfdWrite& write);
-  DeviceIoeventfd(std::shared_ptr<Device> device, std::shared_ptr<EventFd> eventFd, const IoeventfdWrite& write);
+  DeviceIoeventfd(std::shared_ptr<Device> device, std::shared_ptr<EventFd> eventFd, const IoeventfdWrite& write,
+                  KernelClaim claim);
   ~DeviceIoeventfd() override;
 
  private:
-  std::shared_ptr<Device> device_;
-  std::shared_ptr<EventFd> eventFd_;
   const IoeventfdWrite write_;
+  const KernelClaim claim_;
 };
 
 }  // namespace nodevfio
