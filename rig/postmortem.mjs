@@ -15,6 +15,8 @@ const pause = (milliseconds) => sleep(milliseconds, undefined, { ref: false })
 
 // The lines of `info registers` that say where a processor is: what it runs, with which flags, and on whose page table.
 const TELLING = /^(CPU#|[RE]IP=|CR0=)/
+// Of `info lapic`: the timer, and the vectors that are asked for and served.
+const TIMER = /^\s*(LVTT|Timer|ISR|IRR|PPR)\b/
 
 // Of a kernel's report of its own death: who died, of what, and the calls that the unwinder is sure of.
 const REPORT =
@@ -72,10 +74,19 @@ export const interview = async (stream, tell) => {
     tell('QEMU does not answer')
     return
   }
+  let processors = 0
   for (let sample = 0; sample < SAMPLES; sample++) {
     if (sample > 0) await pause(BETWEEN_MILLISECONDS)
     const registers = await ask('human-monitor-command', { 'command-line': 'info registers -a' })
-    for (const line of String(registers).split(/\r?\n/)) if (TELLING.test(line)) tell(line)
+    const lines = String(registers).split(/\r?\n/)
+    for (const line of lines) if (TELLING.test(line)) tell(line)
+    processors = lines.filter((line) => line.startsWith('CPU#')).length
+  }
+  // Whether a processor that waits has a timer running, or an interrupt that it does not take.
+  for (let processor = 0; processor < processors; processor++) {
+    const lapic = await ask('human-monitor-command', { 'command-line': `info lapic ${processor}` })
+    for (const line of String(lapic).split(/\r?\n/))
+      if (TIMER.test(line)) tell(`CPU#${processor} ${line.trim()}`)
   }
   await ask('inject-nmi')
   await pause(BACKTRACE_MILLISECONDS)

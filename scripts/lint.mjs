@@ -31,6 +31,11 @@ const CHECKS = [
     program: bin('dependency-cruiser/bin/dependency-cruise.mjs'),
     args: ['--config', '.dependency-cruiser.cjs', 'ts', 'test', 'bench', 'examples', 'scripts', 'rig'],
   },
+  {
+    name: 'native includes',
+    program: [process.execPath, [join('scripts', 'native-includes.mjs')]],
+    args: [],
+  },
 ]
 
 const lint = (results) => {

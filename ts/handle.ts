@@ -1,7 +1,7 @@
 // Handle: owns one native object. It closes once, in order, and refuses use afterwards; what is collected unclosed is
-// closed and reported.
+// closed and reported. SharedHandle: one whose object other Workers may hold too, by token.
 import { EBADF, VfioError } from './errors.js'
-import { addon, type NativeHandle } from './native.js'
+import { addon, type NativeHandle } from './native/index.js'
 
 /** What `share()` gives and `postMessage` carries; `Class.claim(token)` turns it into an object in another Worker. */
 export interface ShareToken<Kind extends string = string> {
@@ -24,8 +24,8 @@ const abandoned = new FinalizationRegistry<Abandoned>(({ native, label }) => {
   addon().handleRelease(native, false)
 })
 
-/** Makes and checks share tokens of one kind. */
-export function readToken(token: unknown, kind: string): ShareToken {
+/** Checks that a value is a token of one kind. */
+function readToken(token: unknown, kind: string): ShareToken {
   if (typeof token !== 'object' || token === null) throw new TypeError('token must be what share() returned')
   const { vfio, id } = token as Partial<ShareToken>
   if (vfio !== kind) throw new TypeError(`token must be one of ${kind}.share(), not of ${String(vfio)}`)
@@ -35,7 +35,7 @@ export function readToken(token: unknown, kind: string): ShareToken {
 }
 
 /** Takes hold of the object behind a token. */
-export function claimNative(id: number, kind: string): NativeHandle {
+function claimNative(id: number, kind: string): NativeHandle {
   const native = addon().handleClaim(id)
   const found = addon().handleKind(native)
   if (found !== kind) {
@@ -43,6 +43,11 @@ export function claimNative(id: number, kind: string): NativeHandle {
     throw new TypeError(`token names a ${found}, not a ${kind}`)
   }
   return native
+}
+
+/** Lets go of a native object that no Handle owns. */
+export function releaseNative(native: NativeHandle): void {
+  addon().handleRelease(native, false)
 }
 
 /**
@@ -180,5 +185,51 @@ export abstract class Handle {
     }
     await addon().handleDestroy(this.#native)
     this.#throwFailure()
+  }
+}
+
+/** A handle of an object that several Workers of the process may hold: `share()` in one, `Class.claim()` in another. */
+export abstract class SharedHandle<Kind extends string> extends Handle {
+  readonly #kind: Kind
+
+  /** @internal */
+  protected constructor(native: NativeHandle, kind: Kind, label: string = kind) {
+    super(native, label)
+    this.#kind = kind
+  }
+
+  /**
+   * A token for `claim()` of the same class in another Worker of this process. It holds nothing: keep this object open until
+   * it was claimed.
+   */
+  share(): ShareToken<Kind> {
+    const id = addon().handleShare(this.native)
+    return { vfio: this.#kind, id, ...this.tokenDetails() }
+  }
+
+  /** What a token says beside which object it is. @internal */
+  protected tokenDetails(): Readonly<Record<string, unknown>> {
+    return {}
+  }
+
+  /**
+   * Takes hold of the object behind a token and makes its wrapper in this environment.
+   * @param nativeKind what the addon calls such an object
+   * @internal
+   */
+  protected static claimed<T>(
+    token: unknown,
+    kind: string,
+    make: (native: NativeHandle, token: ShareToken) => T,
+    nativeKind: (token: ShareToken) => string = () => kind,
+  ): T {
+    const read = readToken(token, kind)
+    const native = claimNative(read.id, nativeKind(read))
+    try {
+      return make(native, read)
+    } catch (error) {
+      addon().handleRelease(native, false)
+      throw error
+    }
   }
 }

@@ -1,6 +1,6 @@
 // The public surface of node-vfio, and nothing else.
 export { VfioDevice, type DeviceEventHandler, type FromFdOptions } from './device/device.js'
-export type { OpenChoice, OpenOptions } from './device/open.js'
+export type { OpenChoice, OpenOptions } from './device/open/options.js'
 export type {
   DeviceBus,
   DeviceCapability,
@@ -49,35 +49,33 @@ export {
   type InterruptListener,
   type ListenOptions,
 } from './device/interrupts.js'
-export {
-  AddressSpace,
-  type AddressSpaceOptions,
-  type AllocateOptions,
-  type ContainerKind,
-  type IommuType,
-  type MapAccess,
-  type MapOptions,
-  type Mappable,
-  type PlaceOptions,
-} from './iommu/address-space.js'
-export { Iommufd, type IommufdOptions, type RlimitMode } from './iommu/iommufd.js'
-export { FaultQueue, type PageRequest } from './iommu/fault-queue.js'
+export { AddressSpace, type AllocateOptions } from './iommu/address-space.js'
+export type { IommuType } from './iommu/backend.js'
+export type { ContainerKind } from './iommu/kernel/type1.js'
+export type { AddressSpaceOptions } from './iommu/open-space.js'
+export type { MapOptions, Mappable } from './iommu/pieces.js'
+export type { MapAccess, PlaceOptions } from './iommu/placement.js'
+export { Iommufd, type IommufdOptions, type RlimitMode } from './iommu/iommufd/iommufd.js'
+export { FaultQueue } from './iommu/iommufd/fault-queue.js'
+export type { PageRequest } from './uapi/iommufd/page-request.js'
 export {
   Hwpt,
   HwptDirtyTracking,
   type HwptOptions,
   type IommuData,
   type IommufdDevice,
-} from './iommu/hwpt.js'
-export type { HwInfo, IommuKind, VtdInfo } from './iommu/hw-info.js'
-export { EventQueue, HwQueue, type IommuEvent, Vdevice, Viommu } from './iommu/viommu.js'
-export { DirtyBitmap, type DirtyTracking } from './iommu/dirty-tracking.js'
+} from './iommu/iommufd/hwpt.js'
+export type { HwInfo, IommuKind, VtdInfo } from './uapi/iommufd/hw-info.js'
+export { EventQueue, HwQueue, Vdevice, Viommu } from './iommu/iommufd/viommu.js'
+export type { IommuEvent } from './uapi/iommufd/iommu-event.js'
+export type { DirtyTracking } from './iommu/dirty-tracking.js'
+export { DirtyBitmap } from './memory/dirty-bitmap.js'
 export { DmaBuffer } from './iommu/dma-buffer.js'
-export { DmaBufFile } from './iommu/dma-buf-file.js'
-export { GuestMemory, type HugePages, type MemoryOptions } from './iommu/guest-memory.js'
-export type { IovaRange } from './iommu/type1-info.js'
-export { EventFd, type EventFdOptions } from './event/eventfd.js'
-export { type PollerCounters, type PollerOptions, type SignalHandler, SignalPoller } from './event/poller.js'
+export { DmaBufFile } from './memory/dma-buf-file.js'
+export { GuestMemory, type HugePages, type MemoryOptions } from './memory/guest-memory.js'
+export type { IovaRange } from './uapi/iova-range.js'
+export { EventFd, type EventFdOptions, type SignalHandler } from './event/eventfd.js'
+export { type PollerCounters, type PollerOptions, SignalPoller } from './event/poller.js'
 export { SignalWaiter, type WaiterCounters, type WaiterOptions } from './event/waiter.js'
 export {
   DoorbellWire,
@@ -99,5 +97,5 @@ export type { HideCapability } from './signalling/passthrough/capabilities.js'
 export type { PassthroughAccess, PassthroughPolicy, PolicyAnswer } from './signalling/passthrough/policy.js'
 export { VfioError, type VfioErrorContext, type VfioErrorReason } from './errors.js'
 export type { ShareToken } from './handle.js'
-export type { CallMessage } from './native.js'
+export type { CallMessage } from './native/index.js'
 export * from './pci/index.js'

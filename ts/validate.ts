@@ -1,6 +1,7 @@
 // Checks of arguments, with the bound in the message. Every public method uses them before any kernel call.
 
-function shown(value: unknown): string {
+/** A value in a message. */
+export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value)
   if (typeof value === 'bigint') return `${String(value)}n`
   if (typeof value === 'number' || typeof value === 'boolean' || value === undefined || value === null)
@@ -64,15 +65,16 @@ export function array<T>(value: readonly T[], name: string): readonly T[] {
   return value
 }
 
-/** An instance of a class. */
+/** An instance of a class; `called` is what a caller knows it by. */
 export function instance<T>(
   value: unknown,
   type: { readonly prototype: T; readonly name: string },
   name: string,
+  called: string = type.name,
 ): T {
   // Written so, because constructors here may be private, which no constructor type admits.
   const matches = typeof type === 'function' && value instanceof type
-  if (!matches) throw new TypeError(`${name} must be a ${type.name}, not ${shown(value)}`)
+  if (!matches) throw new TypeError(`${name} must be a ${called}, not ${shown(value)}`)
   return value as T
 }
 
@@ -88,7 +90,12 @@ export function oneOf<T extends string>(value: unknown, name: string, choices: r
 export function bytes(value: unknown, name: string): Uint8Array {
   if (!ArrayBuffer.isView(value))
     throw new TypeError(`${name} must be a typed array, DataView or Buffer, not ${shown(value)}`)
-  return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+  try {
+    return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+  } catch {
+    // Its length reads as zero then; a buffer that is empty from the start is no mistake.
+    throw new TypeError(`${name} is a view of an ArrayBuffer that was detached`)
+  }
 }
 
 export const MAX_U64 = 0xffff_ffff_ffff_ffffn

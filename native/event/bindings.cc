@@ -1,13 +1,12 @@
 // The event area's functions for JavaScript: creating eventfds, and an eventfd's two hot functions, raw callbacks that
 // carry the handle's slot in their data pointer.
+#include "event/bindings.h"
+
 #include <cerrno>
 #include <memory>
 #include <string>
 
-#include "areas.h"
 #include "event/eventfd.h"
-#include "event/poller.h"
-#include "event/waiter-bindings.h"
 #include "support/arguments.h"
 #include "support/operation.h"
 
@@ -50,9 +49,8 @@ napi_value signalOne(napi_env env, napi_callback_info info) {
     }
     value = static_cast<uint64_t>(number);
   }
-  const int error = eventFd->signal(value);
-  if (error != 0) [[unlikely]] {
-    throwFailure(env, Failure(error, "eventfd write"));
+  if (const auto signalled = eventFd->signal(value); !signalled) [[unlikely]] {
+    throwFailure(env, Failure(signalled.refusal(), "eventfd write"));
   }
   return nullptr;
 }
@@ -67,32 +65,28 @@ napi_value drainOne(napi_env env, napi_callback_info info) {
     throwFailure(env, Failure(EBUSY, "eventfd read"));
     return nullptr;
   }
-  uint64_t value = 0;
-  const int error = eventFd->drain(value);
-  if (error != 0) [[unlikely]] {
-    throwFailure(env, Failure(error, "eventfd read"));
+  const auto value = eventFd->drain();
+  if (!value) [[unlikely]] {
+    throwFailure(env, Failure(value.refusal(), "eventfd read"));
     return nullptr;
   }
   napi_value result = nullptr;
   // Not int64: a counter may be above 2^63.
-  napi_create_double(env, static_cast<double>(value), &result);
+  napi_create_double(env, static_cast<double>(*value), &result);
   return result;
 }
 
 // eventfdCreate(initial, semaphore)
 Napi::Value eventfdCreate(const Napi::CallbackInfo& info) {
-  int error = 0;
-  auto created = EventFd::create(uint32Of(info[0], "initial"), booleanOf(info[1], "semaphore"), error);
-  if (created == nullptr) throw Failure(error, "eventfd");
-  return Handle::wrap(info.Env(), std::move(created));
+  auto created = EventFd::create(uint32Of(info[0], "initial"), booleanOf(info[1], "semaphore"));
+  return Handle::wrap(info.Env(), orThrow(std::move(created), "eventfd"));
 }
 
 // eventfdFromFd(fd): adopts a descriptor that is an eventfd.
 Napi::Value eventfdFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
-  int error = EventFd::check(fd);
-  if (error == 0) error = EventFd::prepare(fd);
-  if (error != 0) throw Failure(error, "eventfd");
+  orThrow(EventFd::check(fd), "eventfd");
+  orThrow(EventFd::prepare(fd), "eventfd");
   return Handle::wrap(info.Env(), std::make_shared<EventFd>(fd));
 }
 

@@ -10,23 +10,26 @@
 
 namespace nodevfio {
 
-std::shared_ptr<EventFd> EventFd::create(uint32_t initial, bool semaphore, int& error) {
+Result<std::shared_ptr<EventFd>> EventFd::create(uint32_t initial, bool semaphore) {
   const int fd = eventfd(initial, EFD_NONBLOCK | EFD_CLOEXEC | (semaphore ? EFD_SEMAPHORE : 0));
-  error = fd < 0 ? errno : 0;
-  return fd < 0 ? nullptr : std::make_shared<EventFd>(fd, !semaphore);
+  if (fd < 0) return refusedNow();
+  return std::make_shared<EventFd>(fd, !semaphore);
 }
 
-int EventFd::check(int fd) {
+Result<> EventFd::check(int fd) {
   char target[64] = {};
   const std::string link = "/proc/self/fd/" + std::to_string(fd);
-  if (readlink(link.c_str(), target, sizeof target - 1) < 0) return errno == ENOENT ? EBADF : errno;
-  return std::string(target) == "anon_inode:[eventfd]" ? 0 : EINVAL;
+  if (readlink(link.c_str(), target, sizeof target - 1) < 0) return Refusal{errno == ENOENT ? EBADF : errno};
+  if (std::string(target) != "anon_inode:[eventfd]") return Refusal{EINVAL};
+  return {};
 }
 
-int EventFd::prepare(int fd) {
+Result<> EventFd::prepare(int fd) {
   const int flags = fcntl(fd, F_GETFL);
-  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) return errno;
-  return 0;
+  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+    return refusedNow();
+  }
+  return {};
 }
 
 }  // namespace nodevfio

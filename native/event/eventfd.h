@@ -10,7 +10,8 @@
 #include <memory>
 
 #include "support/object.h"
-#include "support/system-call.h"
+#include "support/result.h"
+#include "support/system_call.h"
 
 namespace nodevfio {
 
@@ -21,22 +22,23 @@ class EventFd : public File {
   // `drainsWhole`: that a read is known to take the whole counter, as it does not for a semaphore.
   explicit EventFd(int fd, bool drainsWhole = false) : File(kKind, fd), drainsWhole_(drainsWhole) {}
 
-  // A new eventfd, never blocking. nullptr and the errno otherwise.
-  static std::shared_ptr<EventFd> create(uint32_t initial, bool semaphore, int& error);
-  // Whether a descriptor is an eventfd: 0, EINVAL when it is something else, EBADF when it is not open.
-  static int check(int fd);
+  // A new eventfd, never blocking.
+  static Result<std::shared_ptr<EventFd>> create(uint32_t initial, bool semaphore);
+  // Whether a descriptor is an eventfd: EINVAL when it is something else, EBADF when it is not open.
+  static Result<> check(int fd);
   // Makes somebody else's eventfd what ours are: never blocking (a read of an empty one would hang the thread), not
-  // inherited. 0, or an errno.
-  static int prepare(int fd);
+  // inherited.
+  static Result<> prepare(int fd);
 
-  // Adds to the counter: 0, or an errno (EAGAIN: the counter is full).
-  int signal(uint64_t value) const { return transfer(SYS_write, &value); }
-  // Takes the counter and leaves 0 (or takes 1, for a semaphore). A counter of 0 is no error: `value` is 0 then.
-  int drain(uint64_t& value) const {
-    const int error = transfer(SYS_read, &value);
-    if (error == 0) return 0;
-    value = 0;
-    return error == EAGAIN ? 0 : error;
+  // Adds to the counter. EAGAIN: it is full.
+  Result<> signal(uint64_t value) const { return transfer(SYS_write, &value); }
+  // Takes the counter and leaves 0 (or takes 1, for a semaphore). A counter of 0 is no error.
+  Result<uint64_t> drain() const {
+    uint64_t value = 0;
+    const Result<> taken = transfer(SYS_read, &value);
+    if (taken) return value;
+    if (taken.error() == EAGAIN) return 0;
+    return taken.refusal();
   }
 
   // The epoll events by which to wait for it. Where a drain leaves nothing, naming it once for each signal is enough,
@@ -62,14 +64,12 @@ class EventFd : public File {
     return claim_.compare_exchange_strong(nobody, by, std::memory_order_acq_rel);
   }
 
-  // 0, or an errno.
-  int transfer(long number, uint64_t* value) const {
-    long result = 0;
-    do {
-      result = systemCall(number, fd(), reinterpret_cast<long>(value), sizeof *value);
-    } while (result == -EINTR);
-    // Eight bytes or none: an eventfd knows nothing between.
-    return result < 0 ? static_cast<int>(-result) : 0;
+  // Eight bytes or none: an eventfd knows nothing between.
+  Result<> transfer(long number, uint64_t* value) const {
+    for (;;) {
+      const auto moved = systemCall(number, fd(), reinterpret_cast<long>(value), sizeof *value);
+      if (moved.error() != EINTR) return moved;
+    }
   }
 
   const bool drainsWhole_;

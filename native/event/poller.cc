@@ -1,7 +1,8 @@
+// The poller: many eventfds behind one nested epoll descriptor that libuv watches. A wake drains up to a ring's worth
+// of them and makes one call into JavaScript.
+//
 // The only file that includes libuv's header, which is outside Node-API's promise of a stable ABI: uv_poll is the one
 // way to wait on a descriptor without a thread of one's own.
-#include "event/poller.h"
-
 #include <unistd.h>
 #include <uv.h>
 
@@ -10,6 +11,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "event/bindings.h"
 #include "event/epoll.h"
 #include "event/eventfd.h"
 #include "support/arguments.h"
@@ -38,15 +40,15 @@ class Poller : public Object {
   explicit Poller(uint32_t spinMicros) : Object(kKind), spinNanoseconds_(uint64_t{spinMicros} * 1000) {}
   ~Poller() override = default;
 
-  int open(napi_env env, napi_value buffer, napi_value dispatch);
+  Result<> open(napi_env env, napi_value buffer, napi_value dispatch);
   // Ends the watch. libuv frees the handle on its next turn; the C++ object stays until then.
   void close();
   void environmentEnds() override { close(); }
 
-  int add(const std::shared_ptr<EventFd>& eventFd, uint32_t slot);
+  Result<> add(const std::shared_ptr<EventFd>& eventFd, uint32_t slot);
   // Any other file that becomes readable: it is told once for each time that something comes, and read by who is told.
-  int addFile(const std::shared_ptr<Object>& file, uint32_t slot);
-  int remove(uint32_t slot);
+  Result<> addFile(const std::shared_ptr<Object>& file, uint32_t slot);
+  void remove(uint32_t slot);
   void setReferenced(bool referenced);
 
  private:
@@ -73,7 +75,7 @@ class Poller : public Object {
   std::shared_ptr<Object> self_;
 };
 
-int Poller::open(napi_env env, napi_value buffer, napi_value dispatch) {
+Result<> Poller::open(napi_env env, napi_value buffer, napi_value dispatch) {
   env_ = env;
   void* data = nullptr;
   size_t length = 0;
@@ -82,9 +84,9 @@ int Poller::open(napi_env env, napi_value buffer, napi_value dispatch) {
   ring_.slots = reinterpret_cast<uint32_t*>(static_cast<char*>(data) + kRingSize * sizeof(double));
 
   uv_loop_t* loop = nullptr;
-  if (napi_get_uv_event_loop(env, &loop) != napi_ok) return EINVAL;
+  if (napi_get_uv_event_loop(env, &loop) != napi_ok) return Refusal{EINVAL};
   epollFd_ = epoll_create1(EPOLL_CLOEXEC);
-  if (epollFd_ < 0) return errno;
+  if (epollFd_ < 0) return refusedNow();
   poll_ = new uv_poll_t;
   int error = uv_poll_init(loop, poll_, epollFd_);
   if (error != 0) {
@@ -92,7 +94,7 @@ int Poller::open(napi_env env, napi_value buffer, napi_value dispatch) {
     poll_ = nullptr;
     ::close(epollFd_);
     epollFd_ = -1;
-    return -error;
+    return Refusal{-error};
   }
   poll_->data = this;
   self_ = shared_from_this();
@@ -105,8 +107,9 @@ int Poller::open(napi_env env, napi_value buffer, napi_value dispatch) {
   napi_add_async_cleanup_hook(env, onEnvironmentEnd, this, &hook_);
   error = uv_poll_start(poll_, UV_READABLE, onReadable);
   uv_unref(reinterpret_cast<uv_handle_t*>(poll_));
-  if (error != 0) close();
-  return -error;
+  if (error == 0) return {};
+  close();
+  return Refusal{-error};
 }
 
 void Poller::onEnvironmentEnd(napi_async_cleanup_hook_handle, void* data) { static_cast<Poller*>(data)->close(); }
@@ -145,44 +148,43 @@ void Poller::close() {
   });
 }
 
-int Poller::add(const std::shared_ptr<EventFd>& eventFd, uint32_t slot) {
-  if (poll_ == nullptr) return EBADF;
-  if (!eventFd->claimReader()) return EBUSY;
+Result<> Poller::add(const std::shared_ptr<EventFd>& eventFd, uint32_t slot) {
+  if (poll_ == nullptr) return Refusal{EBADF};
+  if (!eventFd->claimReader()) return Refusal{EBUSY};
   epoll_event event = {};
   event.events = eventFd->watchedFor();
   event.data.u32 = slot;
   if (epoll_ctl(epollFd_, EPOLL_CTL_ADD, eventFd->fd(), &event) != 0) {
-    const int error = errno;
+    const Refusal refusal = refusedNow();
     eventFd->releaseReader();
-    return error;
+    return refusal;
   }
   watched_[slot] = eventFd;
-  return 0;
+  return {};
 }
 
-int Poller::addFile(const std::shared_ptr<Object>& file, uint32_t slot) {
-  if (poll_ == nullptr) return EBADF;
+Result<> Poller::addFile(const std::shared_ptr<Object>& file, uint32_t slot) {
+  if (poll_ == nullptr) return Refusal{EBADF};
   epoll_event event = {};
   event.events = EPOLLIN | EPOLLET;
   event.data.u32 = slot;
-  if (epoll_ctl(epollFd_, EPOLL_CTL_ADD, file->descriptor(), &event) != 0) return errno;
+  if (epoll_ctl(epollFd_, EPOLL_CTL_ADD, file->descriptor(), &event) != 0) return refusedNow();
   files_[slot] = file;
-  return 0;
+  return {};
 }
 
-int Poller::remove(uint32_t slot) {
+void Poller::remove(uint32_t slot) {
   const auto file = files_.find(slot);
   if (file != files_.end()) {
     epoll_ctl(epollFd_, EPOLL_CTL_DEL, file->second->descriptor(), nullptr);
     files_.erase(file);
-    return 0;
+    return;
   }
   const auto found = watched_.find(slot);
-  if (found == watched_.end()) return 0;
+  if (found == watched_.end()) return;
   epoll_ctl(epollFd_, EPOLL_CTL_DEL, found->second->fd(), nullptr);
   found->second->releaseReader();
   watched_.erase(found);
-  return 0;
 }
 
 void Poller::setReferenced(bool referenced) {
@@ -199,9 +201,9 @@ void Poller::setReferenced(bool referenced) {
 // it, or not at all: no eventfd starves another.
 uint32_t Poller::drain() {
   epoll_event events[kRingSize];
-  const int ready = waitForEvents(epollFd_, events, kRingSize, 0);
+  const auto ready = waitForEvents(epollFd_, events, kRingSize, 0);
   uint32_t count = 0;
-  for (int i = 0; i < ready; ++i) {
+  for (long i = 0; ready && i < *ready; ++i) {
     const uint32_t slot = events[i].data.u32;
     const auto found = watched_.find(slot);
     if (found == watched_.end()) {
@@ -211,11 +213,11 @@ uint32_t Poller::drain() {
       ++count;
       continue;
     }
-    uint64_t value = 0;
+    const auto value = found->second->drain();
     // Empty when somebody read it by hand in between: no event then.
-    if (found->second->drain(value) != 0 || value == 0) continue;
+    if (!value || *value == 0) continue;
     ring_.slots[count] = slot;
-    ring_.counts[count] = static_cast<double>(value);
+    ring_.counts[count] = static_cast<double>(*value);
     ++count;
   }
   return count;
@@ -277,8 +279,7 @@ Napi::Value pollerOpen(const Napi::CallbackInfo& info) {
   const uint32_t spinMicros = uint32Of(info[2], "spinMicros");
   if (spinMicros > kMostSpinMicros) throw Napi::RangeError::New(info.Env(), "spinMicros is too large");
   auto poller = std::make_shared<Poller>(spinMicros);
-  const int error = poller->open(info.Env(), info[0], info[1]);
-  if (error != 0) throw Failure(error, "epoll_create1");
+  orThrow(poller->open(info.Env(), info[0], info[1]), "epoll_create1");
   return Handle::wrap(info.Env(), std::move(poller));
 }
 
@@ -295,14 +296,12 @@ Napi::Value pollerAdd(const Napi::CallbackInfo& info) {
   const auto poller = take<Poller>(info[0], "poller");
   const uint32_t slot = uint32Of(info[2], "slot");
   const Handle& source = Handle::from(info[1], "eventfd");
-  int error = 0;
   if (source.kind() == Kind::kFaultQueue || source.kind() == Kind::kEventQueue) {
     if (source.released()) throw Failure(EBADF, kClosed);
-    error = poller->addFile(source.object(), slot);
+    orThrow(poller->addFile(source.object(), slot), "epoll_ctl");
   } else {
-    error = poller->add(take<EventFd>(info[1], "eventfd"), slot);
+    orThrow(poller->add(take<EventFd>(info[1], "eventfd"), slot), "epoll_ctl");
   }
-  if (error != 0) throw Failure(error, "epoll_ctl");
   return info.Env().Undefined();
 }
 

@@ -21,11 +21,11 @@ constexpr uint32_t kSliceEnd = UINT32_MAX - 1;
 // Up to so many are read one by one while spinning: more reads cost more than an epoll_wait.
 constexpr size_t kFew = 4;
 
-int watch(int epollFd, int fd, uint32_t events, uint32_t data) {
+Result<> watch(int epollFd, int fd, uint32_t events, uint32_t data) {
   epoll_event event = {};
   event.events = events;
   event.data.u32 = data;
-  return epoll_ctl(epollFd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
+  return answerOf(epoll_ctl(epollFd, EPOLL_CTL_ADD, fd, &event));
 }
 
 }  // namespace
@@ -54,24 +54,24 @@ Waiter::Waiter(int epollFd, int sliceFd, std::shared_ptr<EventFd> wakeFd, uint32
       sliceFd_(sliceFd),
       spinNanoseconds_(int64_t{spinMicros} * 1000) {}
 
-std::shared_ptr<Waiter> Waiter::create(uint32_t spinMicros, int& error) {
-  auto wakeFd = EventFd::create(0, false, error);
-  if (wakeFd == nullptr) return nullptr;
+Result<std::shared_ptr<Waiter>> Waiter::create(uint32_t spinMicros) {
+  auto wakeFd = EventFd::create(0, false);
+  if (!wakeFd) return wakeFd.refusal();
   const int epollFd = epoll_create1(EPOLL_CLOEXEC);
-  error = epollFd < 0 ? errno : watch(epollFd, wakeFd->fd(), wakeFd->watchedFor(), kWake);
-  int sliceFd = -1;
-  if (error == 0) {
-    sliceFd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    // Edge-triggered: starting the timer again makes up for what was not read.
-    error = sliceFd < 0 ? errno : watch(epollFd, sliceFd, EPOLLIN | EPOLLET, kSliceEnd);
+  if (epollFd < 0) return refusedNow();
+  const int sliceFd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+  if (sliceFd < 0) {
+    const Refusal refusal = refusedNow();
+    ::close(epollFd);
+    return refusal;
   }
-  if (error != 0) {
-    for (const int fd : {epollFd, sliceFd}) {
-      if (fd >= 0) ::close(fd);
-    }
-    return nullptr;
-  }
-  return std::shared_ptr<Waiter>(new Waiter(epollFd, sliceFd, std::move(wakeFd), spinMicros));
+  // From here on it closes both.
+  std::shared_ptr<Waiter> waiter(new Waiter(epollFd, sliceFd, *std::move(wakeFd), spinMicros));
+  const EventFd& wake = *waiter->wakeFd_;
+  if (const auto watched = watch(epollFd, wake.fd(), wake.watchedFor(), kWake); !watched) return watched.refusal();
+  // Edge-triggered: starting the timer again makes up for what was not read.
+  if (const auto watched = watch(epollFd, sliceFd, EPOLLIN | EPOLLET, kSliceEnd); !watched) return watched.refusal();
+  return waiter;
 }
 
 Waiter::~Waiter() {
@@ -83,14 +83,14 @@ Waiter::~Waiter() {
   ::close(sliceFd_);
 }
 
-int Waiter::add(const std::shared_ptr<EventFd>& eventFd, uint32_t& index) {
+Result<uint32_t> Waiter::add(const std::shared_ptr<EventFd>& eventFd) {
   const Change change(*this);
-  if (!eventFd->claimReader()) return EBUSY;
-  index = free_.empty() ? static_cast<uint32_t>(watched_.size()) : free_.back();
-  const int error = watch(fd(), eventFd->fd(), eventFd->watchedFor(), index);
-  if (error != 0) {
+  if (!eventFd->claimReader()) return Refusal{EBUSY};
+  const uint32_t index = free_.empty() ? static_cast<uint32_t>(watched_.size()) : free_.back();
+  const auto watched = watch(fd(), eventFd->fd(), eventFd->watchedFor(), index);
+  if (!watched) {
     eventFd->releaseReader();
-    return error;
+    return watched.refusal();
   }
   if (free_.empty()) {
     watched_.push_back(eventFd);
@@ -99,7 +99,7 @@ int Waiter::add(const std::shared_ptr<EventFd>& eventFd, uint32_t& index) {
     watched_[index] = eventFd;
   }
   inUse_.push_back(index);
-  return 0;
+  return index;
 }
 
 void Waiter::remove(uint32_t index) {
@@ -115,27 +115,27 @@ void Waiter::remove(uint32_t index) {
   inUse_.pop_back();
 }
 
-int Waiter::wake() {
-  const int error = wakeFd_->signal(1);
+Result<> Waiter::wake() {
+  const auto signalled = wakeFd_->signal(1);
   wakeHint_.store(true, std::memory_order_release);
   // A full counter wakes as well as any.
-  return error == EAGAIN ? 0 : error;
+  return signalled.error() == EAGAIN ? Result<>() : signalled;
 }
 
 void Waiter::takeWake(Results& results) {
   // Before the read: the hint of a wake() that the read does not see must stay.
   wakeHint_.store(false, std::memory_order_seq_cst);
-  uint64_t value = 0;
-  if (wakeFd_->drain(value) == 0 && value != 0) results.wokenNow = 1;
+  const auto value = wakeFd_->drain();
+  if (value && *value != 0) results.wokenNow = 1;
 }
 
 void Waiter::take(uint32_t index, Results& results) {
-  uint64_t value = 0;
+  const auto value = watched_[index]->drain();
   // Empty when somebody read it by hand in between: no event then.
-  if (watched_[index]->drain(value) != 0 || value == 0) return;
+  if (!value || *value == 0) return;
   results.ready[results.found] = index;
-  results.counts[results.found] = static_cast<double>(value);
-  results.signals += static_cast<double>(value);
+  results.counts[results.found] = static_cast<double>(*value);
+  results.signals += static_cast<double>(*value);
   ++results.found;
 }
 
@@ -173,10 +173,10 @@ bool Waiter::sleepForSlice(Results& results) {
 
 bool Waiter::sleep(int milliseconds, Results& results) {
   epoll_event events[kBatch];
-  const int ready = waitForEvents(fd(), events, kBatch, milliseconds);
-  if (ready <= 0) return false;
+  const auto ready = waitForEvents(fd(), events, kBatch, milliseconds);
+  if (!ready || *ready == 0) return false;
   const std::lock_guard lock(mutex_);
-  for (int i = 0; i < ready; ++i) {
+  for (long i = 0; i < *ready; ++i) {
     const uint32_t index = events[i].data.u32;
     if (index == kWake) {
       takeWake(results);

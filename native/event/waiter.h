@@ -37,16 +37,15 @@ class Waiter : public File {
     uint32_t wokenNow;
   };
 
-  // nullptr and the errno when the kernel refuses.
-  static std::shared_ptr<Waiter> create(uint32_t spinMicros, int& error);
+  static Result<std::shared_ptr<Waiter>> create(uint32_t spinMicros);
   ~Waiter() override;
 
-  // 0 and the index by which results name it; EBUSY when somebody else reads it, or another errno.
-  int add(const std::shared_ptr<EventFd>& eventFd, uint32_t& index);
+  // The index by which results name it; EBUSY when somebody else reads it.
+  Result<uint32_t> add(const std::shared_ptr<EventFd>& eventFd);
   void remove(uint32_t index);
 
-  // Ends the wait that runs, or the next one if none does. Any thread. 0, or an errno.
-  int wake();
+  // Ends the wait that runs, or the next one if none does. Any thread.
+  Result<> wake();
 
   int64_t spinNanoseconds() const { return spinNanoseconds_; }
   // Spins until the time given; true when that brought something.

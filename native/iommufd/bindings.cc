@@ -1,12 +1,13 @@
 // The functions of /dev/iommu and its IO address spaces for JavaScript: one per kernel call. Page tables and what hangs
 // on them are in objects.cc.
+#include "iommufd/bindings.h"
+
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstring>
 
-#include "areas.h"
 #include "iommufd/ioas.h"
 #include "iommufd/iommufd.h"
 #include "memory/map_memory.h"
@@ -23,17 +24,15 @@ Napi::Value undefined(const Napi::CallbackInfo& info) { return info.Env().Undefi
 // iommufdOpen(path, shared): with `shared` the one that the process has at that path, if it has one.
 Napi::Value iommufdOpen(const Napi::CallbackInfo& info) {
   const std::string path = stringOf(info[0], "path");
-  int error = 0;
-  auto iommufd = booleanOf(info[1], "shared") ? Iommufd::shared(path, error) : Iommufd::open(path, error);
-  if (iommufd == nullptr) throw Failure(error, "open");
-  return Handle::wrap(info.Env(), std::move(iommufd));
+  auto iommufd = booleanOf(info[1], "shared") ? Iommufd::shared(path) : Iommufd::open(path);
+  return Handle::wrap(info.Env(), orThrow(std::move(iommufd), "open"));
 }
 
 Napi::Value iommufdFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
   // Answers only on an iommufd, and changes nothing.
   uapi::IommuOption request = {sizeof request, uapi::kOptionRlimitMode, uapi::kOptionGet, 0, 0, 0};
-  if (ioctl(fd, uapi::kIommuOption, &request) != 0) throw Failure(errno, "IOMMU_OPTION");
+  orThrow(answerOf(ioctl(fd, uapi::kIommuOption, &request)), "IOMMU_OPTION");
   return Handle::wrap(info.Env(), std::make_shared<Iommufd>(fd));
 }
 
@@ -45,8 +44,7 @@ Napi::Value iommufdOption(const Napi::CallbackInfo& info) {
   request.object_id = uint32Of(info[2], "objectId");
   request.op = info[3].IsNull() ? uapi::kOptionGet : uapi::kOptionSet;
   if (!info[3].IsNull()) request.val64 = uint64Of(info[3], "value");
-  const int error = iommufd->call(uapi::kIommuOption, request);
-  if (error != 0) throw Failure(error, "IOMMU_OPTION");
+  orThrow(iommufd->call(uapi::kIommuOption, request), "IOMMU_OPTION");
   return Napi::BigInt::New(info.Env(), request.val64);
 }
 
@@ -58,16 +56,14 @@ Napi::Value iommufdVfioIoas(const Napi::CallbackInfo& info) {
   if (op > uapi::kVfioIoasClear) throw Napi::RangeError::New(info.Env(), "op must be get, set or clear");
   request.op = static_cast<uint16_t>(op);
   request.ioas_id = uint32Of(info[2], "id");
-  const int error = iommufd->call(uapi::kIommuVfioIoas, request);
-  if (error != 0) throw Failure(error, "IOMMU_VFIO_IOAS");
+  orThrow(iommufd->call(uapi::kIommuVfioIoas, request), "IOMMU_VFIO_IOAS");
   return Napi::Number::New(info.Env(), request.ioas_id);
 }
 
 // iommufdChangeProcess(iommufd): what is mapped from files counts against this process from now on.
 Napi::Value iommufdChangeProcess(const Napi::CallbackInfo& info) {
   uapi::IoasChangeProcess request = {};
-  const int error = take<Iommufd>(info[0], "iommufd")->call(uapi::kIoasChangeProcess, request);
-  if (error != 0) throw Failure(error, "IOMMU_IOAS_CHANGE_PROCESS");
+  orThrow(take<Iommufd>(info[0], "iommufd")->call(uapi::kIoasChangeProcess, request), "IOMMU_IOAS_CHANGE_PROCESS");
   return undefined(info);
 }
 
@@ -78,27 +74,20 @@ Napi::Value iommufdCall(const Napi::CallbackInfo& info) {
   const uint32_t command = uint32Of(info[1], "command");
   if (command < 0x80 || command > 0xff) throw Napi::RangeError::New(info.Env(), "command must be from 0x80 to 0xff");
   const auto bytes = bytesOf(info[2], "bytes");
-  const int result = ioctl(iommufd->fd(), uapi::iommufdRequest(command), bytes.data());
-  if (result < 0) throw Failure(errno, "iommufd");
-  return Napi::Number::New(info.Env(), result);
+  const auto answer = answerOf(ioctl(iommufd->fd(), uapi::iommufdRequest(command), bytes.data()));
+  return Napi::Number::New(info.Env(), orThrow(answer, "iommufd"));
 }
 
 // -- IOAS --
 
 Napi::Value ioasAlloc(const Napi::CallbackInfo& info) {
-  int error = 0;
-  auto ioas = Ioas::allocate(take<Iommufd>(info[0], "iommufd"), error);
-  if (ioas == nullptr) throw Failure(error, "IOMMU_IOAS_ALLOC");
-  return Handle::wrap(info.Env(), std::move(ioas));
+  return Handle::wrap(info.Env(), orThrow(Ioas::allocate(take<Iommufd>(info[0], "iommufd")), "IOMMU_IOAS_ALLOC"));
 }
 
 // ioasFromId(iommufd, id): takes over an IOAS that is in the iommufd already.
 Napi::Value ioasFromId(const Napi::CallbackInfo& info) {
   auto ioas = std::make_shared<Ioas>(take<Iommufd>(info[0], "iommufd"), uint32Of(info[1], "id"));
-  std::vector<uapi::IovaRange> ranges;
-  uint64_t alignment = 0;
-  const int error = ioas->iovaRanges(ranges, alignment);
-  if (error != 0) throw Failure(error, "IOMMU_IOAS_IOVA_RANGES");
+  orThrow(ioas->iovaRanges(), "IOMMU_IOAS_IOVA_RANGES");
   return Handle::wrap(info.Env(), std::move(ioas));
 }
 
@@ -125,10 +114,7 @@ void setRanges(Napi::Array& flat, uint32_t at, const std::vector<uapi::IovaRange
 
 // ioasIovaRanges(ioas): the alignment of every IOVA, then the start and the last address of each range.
 Napi::Value ioasIovaRanges(const Napi::CallbackInfo& info) {
-  std::vector<uapi::IovaRange> ranges;
-  uint64_t alignment = 0;
-  const int error = take<Ioas>(info[0], "ioas")->iovaRanges(ranges, alignment);
-  if (error != 0) throw Failure(error, "IOMMU_IOAS_IOVA_RANGES");
+  const auto [ranges, alignment] = orThrow(take<Ioas>(info[0], "ioas")->iovaRanges(), "IOMMU_IOAS_IOVA_RANGES");
   auto result = Napi::Array::New(info.Env(), 1 + 2 * ranges.size());
   result.Set(uint32_t{0}, Napi::BigInt::New(info.Env(), alignment));
   setRanges(result, 1, ranges);
@@ -143,8 +129,7 @@ Napi::Value ioasAllowIovas(const Napi::CallbackInfo& info) {
   for (size_t i = 0; i + 1 < flat.size(); i += 2) {
     ranges.push_back({uint64Of(flat[i], "start"), uint64Of(flat[i + 1], "last")});
   }
-  const int error = ioas->allow(std::move(ranges));
-  if (error != 0) throw Failure(error, "IOMMU_IOAS_ALLOW_IOVAS");
+  orThrow(ioas->allow(std::move(ranges)), "IOMMU_IOAS_ALLOW_IOVAS");
   return undefined(info);
 }
 
@@ -160,8 +145,7 @@ Napi::Value ioasAllowed(const Napi::CallbackInfo& info) {
 // it may stand for another file.
 std::shared_ptr<Object> fileOf(const Napi::Value& value) {
   if (value.IsNumber()) {
-    const int fd = fcntl(int32Of(value, "file"), F_DUPFD_CLOEXEC, 0);
-    if (fd < 0) throw Failure(errno, "fcntl");
+    const int fd = orThrow(answerOf(fcntl(int32Of(value, "file"), F_DUPFD_CLOEXEC, 0)), "fcntl");
     return std::make_shared<File>(Kind::kFile, fd);
   }
   const Handle& handle = Handle::from(value, "file");
@@ -185,7 +169,7 @@ class MapFile : public OperationOn<Ioas> {
     if (size_ == 0) throw Napi::RangeError::New(info.Env(), "size must not be 0");
   }
 
-  int run() {
+  Result<> run() {
     return unheard_.make(object_, iova_, size_,
                          [this] { return object_->mapFile(file_->descriptor(), start_, size_, iova_, flags_); });
   }
@@ -219,7 +203,7 @@ class Copy : public OperationOn<Ioas> {
     if (size_ == 0) throw Napi::RangeError::New(info.Env(), "size must not be 0");
   }
 
-  int run() {
+  Result<> run() {
     return unheard_.make(object_, iova_, size_,
                          [this] { return object_->copy(*source_, from_, size_, iova_, flags_); });
   }

@@ -23,21 +23,25 @@ class Ioas : public IommufdObject, public DmaSpace {
 
   const Interface& interface() const override { return kInterface; }
 
-  // IOMMU_IOAS_ALLOC. nullptr and the errno otherwise.
-  static std::shared_ptr<Ioas> allocate(std::shared_ptr<Iommufd> iommufd, int& error);
+  // IOMMU_IOAS_ALLOC.
+  static Result<std::shared_ptr<Ioas>> allocate(std::shared_ptr<Iommufd> iommufd);
 
   // IOMMU_IOAS_MAP_FILE: the kernel holds the file itself.
-  int mapFile(int fd, uint64_t start, uint64_t size, uint64_t iova, uint32_t flags);
+  Result<> mapFile(int fd, uint64_t start, uint64_t size, uint64_t iova, uint32_t flags);
   // IOMMU_IOAS_COPY of what `source` has mapped at `from`.
-  int copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32_t flags);
+  Result<> copy(Ioas& source, uint64_t from, uint64_t size, uint64_t iova, uint32_t flags);
   // IOMMU_IOAS_UNMAP of everything, for which the kernel takes a length that no range can have.
-  int unmapAll(uint64_t& unmapped);
+  Result<uint64_t> unmapAll();
 
   // IOMMU_IOAS_IOVA_RANGES, whatever number there is of them.
-  int iovaRanges(std::vector<uapi::IovaRange>& ranges, uint64_t& alignment) const;
+  struct IovaRanges {
+    std::vector<uapi::IovaRange> ranges;
+    uint64_t alignment;
+  };
+  Result<IovaRanges> iovaRanges() const;
 
   // IOMMU_IOAS_ALLOW_IOVAS: `ranges` replace what was allowed.
-  int allow(std::vector<uapi::IovaRange> ranges);
+  Result<> allow(std::vector<uapi::IovaRange> ranges);
   // What was allowed through this object, which the kernel does not tell; empty where nothing was.
   std::vector<uapi::IovaRange> allowed();
 
@@ -58,8 +62,8 @@ class Ioas : public IommufdObject, public DmaSpace {
   Tables tables();
 
  protected:
-  int mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) override;
-  int unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) override;
+  Result<> mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) override;
+  Result<uint64_t> unmapPages(Forget& forget, uint64_t iova, uint64_t size) override;
 
  private:
   Tables livingTables();

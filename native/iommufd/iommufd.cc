@@ -33,24 +33,23 @@ Iommufd::~Iommufd() {
   if (found != table.byPath.end() && found->second.expired()) table.byPath.erase(found);
 }
 
-std::shared_ptr<Iommufd> Iommufd::open(const std::string& path, int& error) {
+Result<std::shared_ptr<Iommufd>> Iommufd::open(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
-  error = fd < 0 ? errno : 0;
-  return fd < 0 ? nullptr : std::make_shared<Iommufd>(fd);
+  if (fd < 0) return refusedNow();
+  return std::make_shared<Iommufd>(fd);
 }
 
-std::shared_ptr<Iommufd> Iommufd::shared(const std::string& path, int& error) {
+Result<std::shared_ptr<Iommufd>> Iommufd::shared(const std::string& path) {
   Shared& table = sharedByPath();
   const std::lock_guard lock(table.mutex);
-  error = 0;
   const auto found = table.byPath.find(path);
   if (found != table.byPath.end()) {
     if (auto held = found->second.lock()) return held;
   }
-  auto made = open(path, error);
-  if (made == nullptr) return nullptr;
-  made->path_ = path;
-  table.byPath.insert_or_assign(path, made);
+  auto made = open(path);
+  if (!made) return made;
+  (*made)->path_ = path;
+  table.byPath.insert_or_assign(path, *made);
   return made;
 }
 
@@ -58,7 +57,7 @@ IommufdObject::~IommufdObject() {
   uapi::IommuDestroy request = {};
   request.id = id_;
   // ENOENT where the kernel took it along with another object; there is nobody to tell of anything else.
-  iommufd_->call(uapi::kIommuDestroy, request);
+  static_cast<void>(iommufd_->call(uapi::kIommuDestroy, request));
 }
 
 }  // namespace nodevfio

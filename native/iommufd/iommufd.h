@@ -4,13 +4,13 @@
 
 #include <sys/ioctl.h>
 
-#include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "support/object.h"
+#include "support/result.h"
 
 namespace nodevfio {
 
@@ -21,16 +21,16 @@ class Iommufd : public File {
   explicit Iommufd(int fd) : File(kKind, fd) {}
   ~Iommufd() override;
 
-  // A newly opened one. nullptr and the errno otherwise.
-  static std::shared_ptr<Iommufd> open(const std::string& path, int& error);
+  // A newly opened one.
+  static Result<std::shared_ptr<Iommufd>> open(const std::string& path);
   // The one that the process shares at that path, opened if nobody holds it.
-  static std::shared_ptr<Iommufd> shared(const std::string& path, int& error);
+  static Result<std::shared_ptr<Iommufd>> shared(const std::string& path);
 
-  // One call of the size protocol. Returns an errno.
+  // One call of the size protocol.
   template <class Request>
-  int call(unsigned long number, Request& request) const {
+  Result<> call(unsigned long number, Request& request) const {
     request.size = sizeof request;
-    return ioctl(fd(), number, &request) != 0 ? errno : 0;
+    return answerOf(ioctl(fd(), number, &request));
   }
 
  private:

@@ -6,11 +6,10 @@
 
 #include <cerrno>
 
-#include "areas.h"
+#include "iommufd/bindings.h"
 #include "support/arguments.h"
 #include "support/bytes.h"
 #include "support/operation.h"
-#include "vfio/device.h"
 
 namespace nodevfio {
 
@@ -77,8 +76,7 @@ Napi::Value hwptAlloc(const Napi::CallbackInfo& info) {
     request.flags |= uapi::kHwptFaultIdValid;
     request.fault_id = faults->id();
   }
-  const int error = parent->iommufd()->call(uapi::kHwptAlloc, request);
-  if (error != 0) throw Failure(error, "IOMMU_HWPT_ALLOC");
+  orThrow(parent->iommufd()->call(uapi::kHwptAlloc, request), "IOMMU_HWPT_ALLOC");
   auto hwpt = std::make_shared<Hwpt>(parent->iommufd(), request.out_hwpt_id, std::move(ioas));
   hwpt->keep(parent);
   if (faults != nullptr) hwpt->keep(std::move(faults));
@@ -123,8 +121,7 @@ Napi::Value hwptSetDirtyTracking(const Napi::CallbackInfo& info) {
   uapi::HwptSetDirtyTracking request = {};
   request.hwpt_id = hwpt->id();
   request.flags = booleanOf(info[1], "enable") ? uapi::kHwptDirtyTrackingEnable : 0;
-  const int error = hwpt->iommufd()->call(uapi::kHwptSetDirtyTracking, request);
-  if (error != 0) throw Failure(error, "IOMMU_HWPT_SET_DIRTY_TRACKING");
+  orThrow(hwpt->iommufd()->call(uapi::kHwptSetDirtyTracking, request), "IOMMU_HWPT_SET_DIRTY_TRACKING");
   return undefined(info);
 }
 
@@ -143,8 +140,7 @@ Napi::Value hwptGetDirtyBitmap(const Napi::CallbackInfo& info) {
   }
   std::vector<uint64_t> bitmap((request.length / request.page_size + 63) / 64);
   request.data = reinterpret_cast<uint64_t>(bitmap.data());
-  const int error = hwpt->iommufd()->call(uapi::kHwptGetDirtyBitmap, request);
-  if (error != 0) throw Failure(error, "IOMMU_HWPT_GET_DIRTY_BITMAP");
+  orThrow(hwpt->iommufd()->call(uapi::kHwptGetDirtyBitmap, request), "IOMMU_HWPT_GET_DIRTY_BITMAP");
   return bytes(info.Env(), bitmap);
 }
 
@@ -162,8 +158,7 @@ Napi::Value hwptInvalidate(const Napi::CallbackInfo& info) {
   }
   request.entry_num = static_cast<uint32_t>(data.size() / request.entry_len);
   request.data_uptr = addressOf(data);
-  const int error = object->iommufd()->call(uapi::kHwptInvalidate, request);
-  if (error != 0) throw Failure(error, "IOMMU_HWPT_INVALIDATE");
+  orThrow(object->iommufd()->call(uapi::kHwptInvalidate, request), "IOMMU_HWPT_INVALIDATE");
   return Napi::Number::New(info.Env(), request.entry_num);
 }
 
@@ -179,8 +174,7 @@ Napi::Value iommufdHwInfo(const Napi::CallbackInfo& info) {
   }
   request.data_len = static_cast<uint32_t>(data.size());
   request.data_uptr = reinterpret_cast<uint64_t>(data.data());
-  const int error = iommufd->call(uapi::kIommuGetHwInfo, request);
-  if (error != 0) throw Failure(error, "IOMMU_GET_HW_INFO");
+  orThrow(iommufd->call(uapi::kIommuGetHwInfo, request), "IOMMU_GET_HW_INFO");
   data.resize(std::min<size_t>(data.size(), request.data_len));
   auto result = Napi::Object::New(info.Env());
   result.Set("type", request.data_type);
@@ -190,8 +184,7 @@ Napi::Value iommufdHwInfo(const Napi::CallbackInfo& info) {
   return result;
 }
 
-std::shared_ptr<Queue> queueOf(const Napi::CallbackInfo&, Kind kind, const std::shared_ptr<Iommufd>& iommufd,
-                               uint32_t id, uint32_t fd) {
+std::shared_ptr<Queue> queueOf(Kind kind, const std::shared_ptr<Iommufd>& iommufd, uint32_t id, uint32_t fd) {
   fcntl(static_cast<int>(fd), F_SETFD, FD_CLOEXEC);
   fcntl(static_cast<int>(fd), F_SETFL, fcntl(static_cast<int>(fd), F_GETFL) | O_NONBLOCK);
   return std::make_shared<Queue>(kind, iommufd, id, static_cast<int>(fd));
@@ -200,10 +193,8 @@ std::shared_ptr<Queue> queueOf(const Napi::CallbackInfo&, Kind kind, const std::
 Napi::Value faultQueueAlloc(const Napi::CallbackInfo& info) {
   const auto iommufd = take<Iommufd>(info[0], "iommufd");
   uapi::FaultAlloc request = {};
-  const int error = iommufd->call(uapi::kFaultQueueAlloc, request);
-  if (error != 0) throw Failure(error, "IOMMU_FAULT_QUEUE_ALLOC");
-  return Handle::wrap(info.Env(),
-                      queueOf(info, Kind::kFaultQueue, iommufd, request.out_fault_id, request.out_fault_fd));
+  orThrow(iommufd->call(uapi::kFaultQueueAlloc, request), "IOMMU_FAULT_QUEUE_ALLOC");
+  return Handle::wrap(info.Env(), queueOf(Kind::kFaultQueue, iommufd, request.out_fault_id, request.out_fault_fd));
 }
 
 // viommuAlloc(hwpt, deviceId, type, data | null): the kernel writes its part into `data`.
@@ -216,8 +207,7 @@ Napi::Value viommuAlloc(const Napi::CallbackInfo& info) {
   request.type = uint32Of(info[2], "type");
   request.data_len = static_cast<uint32_t>(data.size());
   request.data_uptr = addressOf(data);
-  const int error = hwpt->iommufd()->call(uapi::kViommuAlloc, request);
-  if (error != 0) throw Failure(error, "IOMMU_VIOMMU_ALLOC");
+  orThrow(hwpt->iommufd()->call(uapi::kViommuAlloc, request), "IOMMU_VIOMMU_ALLOC");
   auto viommu = std::make_shared<Viommu>(hwpt->iommufd(), request.out_viommu_id, hwpt);
   return Handle::wrap(info.Env(), std::move(viommu));
 }
@@ -229,8 +219,7 @@ Napi::Value vdeviceAlloc(const Napi::CallbackInfo& info) {
   request.viommu_id = viommu->id();
   request.dev_id = uint32Of(info[1], "deviceId");
   request.virt_id = uint64Of(info[2], "virtualId");
-  const int error = viommu->iommufd()->call(uapi::kVdeviceAlloc, request);
-  if (error != 0) throw Failure(error, "IOMMU_VDEVICE_ALLOC");
+  orThrow(viommu->iommufd()->call(uapi::kVdeviceAlloc, request), "IOMMU_VDEVICE_ALLOC");
   auto vdevice = std::make_shared<Vdevice>(viommu->iommufd(), request.out_vdevice_id);
   vdevice->keep(viommu);
   return Handle::wrap(info.Env(), std::move(vdevice));
@@ -243,9 +232,8 @@ Napi::Value veventqAlloc(const Napi::CallbackInfo& info) {
   request.viommu_id = viommu->id();
   request.type = uint32Of(info[1], "type");
   request.veventq_depth = uint32Of(info[2], "depth");
-  const int error = viommu->iommufd()->call(uapi::kVeventqAlloc, request);
-  if (error != 0) throw Failure(error, "IOMMU_VEVENTQ_ALLOC");
-  auto queue = queueOf(info, Kind::kEventQueue, viommu->iommufd(), request.out_veventq_id, request.out_veventq_fd);
+  orThrow(viommu->iommufd()->call(uapi::kVeventqAlloc, request), "IOMMU_VEVENTQ_ALLOC");
+  auto queue = queueOf(Kind::kEventQueue, viommu->iommufd(), request.out_veventq_id, request.out_veventq_fd);
   queue->keep(viommu);
   return Handle::wrap(info.Env(), std::move(queue));
 }
@@ -259,8 +247,7 @@ Napi::Value hwQueueAlloc(const Napi::CallbackInfo& info) {
   request.index = uint32Of(info[2], "index");
   request.nesting_parent_iova = uint64Of(info[3], "iova");
   request.length = uint64Of(info[4], "length");
-  const int error = viommu->iommufd()->call(uapi::kHwQueueAlloc, request);
-  if (error != 0) throw Failure(error, "IOMMU_HW_QUEUE_ALLOC");
+  orThrow(viommu->iommufd()->call(uapi::kHwQueueAlloc, request), "IOMMU_HW_QUEUE_ALLOC");
   auto queue = std::make_shared<HwQueue>(viommu->iommufd(), request.out_hw_queue_id);
   queue->keep(viommu);
   return Handle::wrap(info.Env(), std::move(queue));
@@ -271,9 +258,9 @@ Napi::Value queueRead(const Napi::CallbackInfo& info) {
   const auto queue = objectWithId(info[0]);
   if (queue->descriptor() < 0) throw Napi::TypeError::New(info.Env(), "object is not a queue");
   uint8_t buffer[4000];  // whole page faults, of 40 bytes
-  const ssize_t length = read(queue->descriptor(), buffer, sizeof buffer);
-  if (length < 0 && errno != EAGAIN) throw Failure(errno, "read");
-  return bytes(info.Env(), buffer, length > 0 ? static_cast<size_t>(length) : 0);
+  const auto length = answerOf(read(queue->descriptor(), buffer, sizeof buffer));
+  if (length.error() == EAGAIN) return bytes(info.Env(), buffer, 0);
+  return bytes(info.Env(), buffer, static_cast<size_t>(orThrow(length, "read")));
 }
 
 // queueWrite(queue, bytes): responses to page faults.
@@ -281,35 +268,9 @@ Napi::Value queueWrite(const Napi::CallbackInfo& info) {
   const auto queue = objectWithId(info[0]);
   if (queue->descriptor() < 0) throw Napi::TypeError::New(info.Env(), "object is not a queue");
   const auto data = bytesOf(info[1], "bytes");
-  const ssize_t length = write(queue->descriptor(), data.data(), data.size());
-  if (length < 0) throw Failure(errno, "write");
-  return Napi::Number::New(info.Env(), static_cast<double>(length));
+  const auto length = answerOf(write(queue->descriptor(), data.data(), data.size()));
+  return Napi::Number::New(info.Env(), static_cast<double>(orThrow(length, "write")));
 }
-
-// deviceAttachHwpt(device, hwpt, pasid | null)
-class AttachHwpt : public OperationOn<Device> {
- public:
-  static constexpr const char* kSyscall = "VFIO_DEVICE_ATTACH_IOMMUFD_PT";
-
-  explicit AttachHwpt(const Napi::CallbackInfo& info)
-      : OperationOn(take<Device>(info[0], "device")), hwpt_(take<Hwpt>(info[1], "hwpt")) {
-    if (!info[2].IsNull()) pasid_ = uint32Of(info[2], "pasid");
-  }
-
-  int run() {
-    uint32_t used = 0;
-    return object_->attach(hwpt_, hwpt_->ioas(), pasid_, used);
-  }
-  void letGo() {
-    OperationOn::letGo();
-    hwpt_.reset();
-  }
-  Napi::Value result(Napi::Env env) { return env.Undefined(); }
-
- private:
-  std::shared_ptr<Hwpt> hwpt_;
-  std::optional<uint32_t> pasid_;
-};
 
 }  // namespace
 
@@ -331,8 +292,6 @@ void registerIommufdObjects(Napi::Env env, Napi::Object exports) {
   define<hwQueueAlloc>(env, exports, "hwQueueAlloc");
   define<queueRead>(env, exports, "queueRead");
   define<queueWrite>(env, exports, "queueWrite");
-  define<synchronously<AttachHwpt>>(env, exports, "deviceAttachHwptSync");
-  define<asynchronously<AttachHwpt>>(env, exports, "deviceAttachHwpt");
 }
 
 }  // namespace nodevfio

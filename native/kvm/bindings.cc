@@ -12,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "areas.h"
 #include "kvm/kvm.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
@@ -146,10 +145,7 @@ Napi::Value vmAddMemory(const Napi::CallbackInfo& info) {
     throw Napi::RangeError::New(info.Env(), "guestAddress and size must lie below 2^64");
   }
   Backing backing(info[2], offset, size);
-  int error = 0;
-  uint64_t address = 0;
-  auto mapping = backing.map((flags & uapi::kMemReadonly) == 0, address, error);
-  check(error, "mmap");
+  auto [mapping, address] = orThrow(backing.map((flags & uapi::kMemReadonly) == 0), "mmap");
   const int limit = ioctl(vm->fd(), uapi::kKvmCheckExtension, uapi::kCapNrMemslots);
   checkCall(limit, "KVM_CHECK_EXTENSION");
   uint32_t number = 0;

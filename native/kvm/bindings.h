@@ -1,4 +1,4 @@
-// What the functions of the KVM area for JavaScript share: their failures.
+// What this folder gives to JavaScript, and what its functions share: their failures.
 #pragma once
 
 #include <napi.h>
@@ -20,6 +20,9 @@ inline void checkCall(int result, const char* syscall) {
   if (result < 0) throw Failure(errno, syscall);
 }
 
+void registerKvm(Napi::Env env, Napi::Object exports);
+
+// Its parts.
 void registerWires(Napi::Env env, Napi::Object exports);
 void registerVcpu(Napi::Env env, Napi::Object exports);
 

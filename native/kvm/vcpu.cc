@@ -26,9 +26,10 @@ std::shared_ptr<Vcpu> Vcpu::create(std::shared_ptr<Vm> vm, uint32_t id, int& err
 }
 
 std::shared_ptr<Vcpu> Vcpu::adopt(std::shared_ptr<Vm> vm, int fd, uint32_t id, int& error) {
-  auto mapping = Mapping::create(fd, 0, kRunSize, PROT_READ | PROT_WRITE, error);
-  if (mapping == nullptr) return nullptr;
-  auto vcpu = std::make_shared<Vcpu>(fd, std::move(vm), id, std::move(mapping));
+  auto mapping = Mapping::create(fd, 0, kRunSize, PROT_READ | PROT_WRITE);
+  error = mapping.error();
+  if (!mapping) return nullptr;
+  auto vcpu = std::make_shared<Vcpu>(fd, std::move(vm), id, *std::move(mapping));
   // Now: while the vCPU runs the kernel lets this request wait. What it refuses here, it refuses again when asked for.
   vcpu->statistics_.open(fd);
   return vcpu;

@@ -1,4 +1,4 @@
-// One access to a register: volatile, of exact width, through the mapping or through the device's file.
+// One access to a register: volatile, of exact width, through the mapping or through the region's file.
 #pragma once
 
 #include <bit>
@@ -51,22 +51,26 @@ void storeMapped(uint8_t* address, T value, Order order) {
   *reinterpret_cast<volatile T*>(address) = value;
 }
 
-// Both take an offset that was checked, and return 0 or an errno.
+// Both take an offset that was checked.
 
 template <typename T>
-int loadRegister(const Registers& registers, uint64_t offset, Order order, T& value) {
-  const MappedArea* area = registers.areaFor(offset, sizeof(T));
-  if (area == nullptr) return registers.readFile(offset, &value, sizeof(T));
-  value = loadMapped<T>(area->base + offset, area->mapping->mark(), order);
-  return 0;
+Result<T> loadRegister(const Registers& registers, uint64_t offset, Order order) {
+  if (const MappedArea* area = registers.areaFor(offset, sizeof(T))) {
+    return loadMapped<T>(area->base + offset, area->mapping->mark(), order);
+  }
+  T value = 0;
+  const auto read = registers.readFile(offset, {reinterpret_cast<uint8_t*>(&value), sizeof value});
+  if (!read) return read.refusal();
+  return value;
 }
 
 template <typename T>
-int storeRegister(const Registers& registers, uint64_t offset, Order order, T value) {
-  const MappedArea* area = registers.areaFor(offset, sizeof(T));
-  if (area == nullptr) return registers.writeFile(offset, &value, sizeof(T));
-  storeMapped<T>(area->base + offset, value, order);
-  return 0;
+Result<> storeRegister(const Registers& registers, uint64_t offset, Order order, T value) {
+  if (const MappedArea* area = registers.areaFor(offset, sizeof(T))) {
+    storeMapped<T>(area->base + offset, value, order);
+    return {};
+  }
+  return registers.writeFile(offset, {reinterpret_cast<const uint8_t*>(&value), sizeof value});
 }
 
 }  // namespace nodevfio

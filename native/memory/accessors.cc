@@ -8,6 +8,7 @@
 #include <string>
 
 #include "memory/access.h"
+#include "memory/bindings.h"
 #include "memory/registers.h"
 #include "support/arguments.h"
 #include "support/operation.h"
@@ -36,32 +37,6 @@ Accessors::Accessors(Exchange* exchange) : exchange_(exchange) { only = count++ 
 Accessors::~Accessors() {
   --count;
   if (only == this) only = nullptr;
-}
-
-Accessors::Place Accessors::add(const Registers* registers) {
-  if (free_.empty()) {
-    free_.push_back(static_cast<uint32_t>(entries_.size()));
-    entries_.emplace_back();
-  }
-  const uint32_t index = free_.back();
-  free_.pop_back();
-  Entry& entry = entries_[index];
-  entry.registers = registers;
-  if (const MappedArea* area = registers->firstArea()) {
-    entry.start = area->start;
-    entry.readEnd = registers->readable() ? area->end : 0;
-    entry.writeEnd = registers->writable() ? area->end : 0;
-    entry.base = area->base;
-    entry.mark = &area->mapping->mark();
-  }
-  return {index, entry.generation};
-}
-
-void Accessors::remove(Place place) {
-  entries_[place.index] = Entry{};
-  entries_[place.index].generation = place.generation + 1;
-  // A place that was used 2^32 times is left alone.
-  if (place.generation != UINT32_MAX) free_.push_back(place.index);
 }
 
 namespace {
@@ -119,13 +94,12 @@ template <typename T, Order order>
 [[gnu::noinline]] napi_value readElsewhere(napi_env env, const Registers* registers, Exchange& exchange) {
   const uint64_t offset = exchange.offset();
   if (!check<T>(env, registers, offset, registers != nullptr && registers->readable(), "region read")) return nullptr;
-  T value = 0;
-  const int error = loadRegister<T>(*registers, offset, order, value);
-  if (error != 0) {
-    throwFailure(env, Failure(error, "pread"));
+  const Result<T> value = loadRegister<T>(*registers, offset, order);
+  if (!value) {
+    throwFailure(env, Failure(value.refusal(), "region read"));
     return nullptr;
   }
-  exchange.longWord = value;
+  exchange.longWord = *value;
   return nullptr;
 }
 
@@ -133,8 +107,8 @@ template <typename T, Order order>
 [[gnu::noinline]] napi_value writeElsewhere(napi_env env, const Registers* registers, const Exchange& exchange) {
   const uint64_t offset = exchange.offset();
   if (!check<T>(env, registers, offset, registers != nullptr && registers->writable(), "region write")) return nullptr;
-  const int error = storeRegister<T>(*registers, offset, order, exchange.value<T>());
-  if (error != 0) throwFailure(env, Failure(error, "pwrite"));
+  const Result<> stored = storeRegister<T>(*registers, offset, order, exchange.value<T>());
+  if (!stored) throwFailure(env, Failure(stored.refusal(), "region write"));
   return nullptr;
 }
 
@@ -193,7 +167,7 @@ using Held = std::shared_ptr<Accessors>;
 // enter(registers): the number by which the accessors know a region, as [region, generation].
 Napi::Value enter(const Napi::CallbackInfo& info) {
   const auto registers = take<Registers>(info[0], "registers");
-  const Accessors::Place place = registers->enter(*static_cast<const Held*>(info.Data()));
+  const RegisterTable::Place place = registers->enter(*static_cast<const Held*>(info.Data()));
   auto result = Napi::Array::New(info.Env(), 2);
   result.Set(0U, place.index);
   result.Set(1U, place.generation);

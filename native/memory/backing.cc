@@ -35,12 +35,12 @@ void Backing::shownTo(const std::shared_ptr<DmaSpace>& space) {
   registers_.reset();
 }
 
-std::shared_ptr<Mapping> Backing::map(bool writable, uint64_t& address, int& error) {
-  error = 0;
-  std::shared_ptr<Mapping> mapping = std::move(region_);
-  if (mapping == nullptr) mapping = memory_->home(writable, error);
-  if (mapping != nullptr) address = reinterpret_cast<uint64_t>(mapping->address()) + offset_;
-  return mapping;
+Result<Backing::Place> Backing::map(bool writable) {
+  Result<std::shared_ptr<Mapping>> mapping = std::move(region_);
+  if (*mapping == nullptr) mapping = memory_->home(writable);
+  if (!mapping) return mapping.refusal();
+  const uint64_t address = reinterpret_cast<uint64_t>((*mapping)->address()) + offset_;
+  return Place{*std::move(mapping), address};
 }
 
 }  // namespace nodevfio

@@ -26,8 +26,12 @@ class Backing {
   // stands in for it is not to be shown to other devices.
   void shownTo(const std::shared_ptr<DmaSpace>& space);
 
-  // The mapping, to be held for as long as the address is used. nullptr and the errno otherwise.
-  std::shared_ptr<Mapping> map(bool writable, uint64_t& address, int& error);
+  // Where the range is in this process; the mapping is to be held for as long as the address is used.
+  struct Place {
+    std::shared_ptr<Mapping> mapping;
+    uint64_t address;
+  };
+  Result<Place> map(bool writable);
 
  private:
   std::shared_ptr<Memory> memory_;

@@ -1,4 +1,6 @@
 // The memory area's functions for JavaScript: creating memory, adopting it, and lending windows on it.
+#include "memory/bindings.h"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -9,10 +11,10 @@
 #include <optional>
 #include <vector>
 
-#include "areas.h"
 #include "memory/guard.h"
 #include "memory/memory.h"
 #include "memory/registers.h"
+#include "memory/window.h"
 #include "support/arguments.h"
 #include "support/operation.h"
 
@@ -25,13 +27,9 @@ Napi::Value memoryCreate(const Napi::CallbackInfo& info) {
   const auto size = static_cast<uint64_t>(safeInteger(info[0], "size"));
   const uint32_t bits = uint32Of(info[1], "hugePageBits");
   if (bits > 40) throw Napi::RangeError::New(info.Env(), "hugePageBits must be at most 40");
-  int error = 0;
-  const char* failed = nullptr;
   std::optional<uint32_t> node;
   if (!info[2].IsNull()) node = uint32Of(info[2], "node");
-  auto memory = Memory::create(size, bits, node, error, failed);
-  if (memory == nullptr) throw Failure(error, failed);
-  return Handle::wrap(info.Env(), std::move(memory));
+  return Handle::wrap(info.Env(), orThrow(Memory::create(size, bits, node), "memfd_create"));
 }
 
 // memoryFromFd(fd): adopts a memfd or another file that can be mapped shared; its size is the file's.
@@ -68,18 +66,16 @@ Napi::Value memoryWindow(const Napi::CallbackInfo& info) {
   const uint64_t page = memory->pageSize();
   const uint64_t start = offset / page * page;
   const uint64_t end = (offset + length + page - 1) / page * page;
-  int error = 0;
   const int flags = fcntl(memory->fd(), F_GETFL);
   const int protection = (flags & O_ACCMODE) == O_RDONLY ? PROT_READ : PROT_READ | PROT_WRITE;
   // A read-only descriptor still gives V8 memory that a script may store to: such stores would fault. Refuse instead.
   if (protection == PROT_READ) throw Failure(EACCES, "mmap");
   std::shared_ptr<Mapping> mapping;
   if (memory->keepsItsSize()) {
-    mapping = Mapping::create(memory->fd(), start, end - start, protection, error);
+    mapping = orThrow(Mapping::create(memory->fd(), start, end - start, protection), "mmap");
   } else {
-    mapping = GuardedMapping::create(memory->fd(), start, end - start, protection, error, page);
+    mapping = orThrow(GuardedMapping::create(memory->fd(), start, end - start, protection, page), "mmap");
   }
-  if (mapping == nullptr) throw Failure(error, "mmap");
   std::shared_ptr<Window> window;
   const auto buffer = Window::wrap(info.Env(), std::move(mapping), offset - start, length, window);
   Handle::from(info[0], "memory").lend(window);
@@ -95,9 +91,7 @@ Napi::Value memoryPages(const Napi::CallbackInfo& info) {
   if (size == 0 || size > memory->size() || offset > memory->size() - size) {
     throw Napi::RangeError::New(info.Env(), "offset and size must lie inside the memory");
   }
-  int error = 0;
-  const auto mapping = memory->home(true, error);
-  if (mapping == nullptr) throw Failure(error, "mmap");
+  const auto mapping = orThrow(memory->home(true), "mmap");
   if (mlock(mapping->address() + offset, size) != 0) throw Failure(errno, "mlock");
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   const uint64_t first = (reinterpret_cast<uint64_t>(mapping->address()) + offset) / page;
@@ -105,10 +99,9 @@ Napi::Value memoryPages(const Napi::CallbackInfo& info) {
   const int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw Failure(errno, "open");
   const ssize_t length = pread(fd, entries.data(), entries.size() * 8, static_cast<off_t>(first * 8));
-  error = length < 0 ? errno : 0;
+  const auto read = answerOf(length);
   close(fd);
-  if (error != 0) throw Failure(error, "pread");
-  if (static_cast<size_t>(length) != entries.size() * 8) throw Failure(EIO, "pread");
+  if (static_cast<size_t>(orThrow(read, "pread")) != entries.size() * 8) throw Failure(EIO, "pread");
   auto result = Napi::BigUint64Array::New(info.Env(), entries.size());
   constexpr uint64_t kPresent = 1ULL << 63;
   constexpr uint64_t kFrame = (1ULL << 55) - 1;

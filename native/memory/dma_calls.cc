@@ -62,8 +62,7 @@ napi_value mapOne(napi_env env, napi_callback_info info) {
     const DmaExchange& exchange = *calls.exchange;
     DmaMap operation(calls.open(), arguments[0], whole(env, exchange.offset, kBadOffset),
                      whole(env, exchange.size, kBadSize), uint64Of(arguments[1], "iova"), exchange.flags);
-    const int error = operation.run();
-    if (error != 0) throw Failure(error, calls.space.interface().map);
+    orThrow(operation.run(), calls.space.interface().map);
     return nullptr;
   });
 }
@@ -77,8 +76,7 @@ napi_value unmapOne(napi_env env, napi_callback_info info) {
     const auto space = calls.open();
     const uint64_t iova = uint64Of(arguments[0], "iova");
     const uint64_t size = arguments.count > 1 ? sizeOf(arguments[1], "size") : whole(env, exchange.size, kBadSize);
-    const int error = space->unmapRange(iova, size, exchange.unmapped);
-    if (error != 0) throw Failure(error, space->interface().unmap);
+    exchange.unmapped = orThrow(space->unmapRange(iova, size), space->interface().unmap);
     return nullptr;
   });
 }

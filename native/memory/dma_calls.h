@@ -14,7 +14,7 @@ namespace nodevfio {
 // { map(memory, iova), unmap(iova), unmap(iova, size), exchange } of the space behind the handle.
 Napi::Value dmaCalls(Napi::Env env, const Handle& handle, DmaSpace& space);
 
-// The exchange is laid out as in ts/iommu/dma-calls.ts.
+// The exchange is laid out as in ts/iommu/kernel/dma-calls.ts.
 struct DmaExchange {
   double offset;
   double size;

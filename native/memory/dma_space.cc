@@ -15,16 +15,16 @@ bool DmaSpace::inPages(uint64_t iova, uint64_t size) {
   return size != 0 && ((iova | size) & (page - 1)) == 0;
 }
 
-int DmaSpace::map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
-  if (!inPages(iova, size)) return EINVAL;
-  const int error = mapPages(address, size, iova, flags);
-  return error != 0 ? error : record(iova, size, std::move(mapping));
+Result<> DmaSpace::map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova,
+                       uint32_t flags) {
+  if (!inPages(iova, size)) return Refusal{EINVAL};
+  if (const auto mapped = mapPages(address, size, iova, flags); !mapped) return mapped;
+  return record(iova, size, std::move(mapping));
 }
 
-int DmaSpace::unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped) {
-  unmapped = 0;
-  if (!inPages(iova, size)) return EINVAL;
-  return forgetting([&](Forget& forget) { return unmapPages(forget, iova, size, unmapped); });
+Result<uint64_t> DmaSpace::unmapRange(uint64_t iova, uint64_t size) {
+  if (!inPages(iova, size)) return Refusal{EINVAL};
+  return forgetting([&](Forget& forget) { return unmapPages(forget, iova, size); });
 }
 
 void DmaSpace::unmapWithdrawn(const Mapping& mapping) {
@@ -33,24 +33,21 @@ void DmaSpace::unmapWithdrawn(const Mapping& mapping) {
     for (const auto& [iova, record] : records_) {
       if (record.mapping.get() == &mapping) found.emplace_back(iova, record.size);
     }
-    uint64_t unmapped = 0;
-    for (const auto& [iova, size] : found) unmapPages(forget, iova, size, unmapped);
-    return 0;
+    for (const auto& [iova, size] : found) static_cast<void>(unmapPages(forget, iova, size));
   });
 }
 
-int DmaSpace::record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping) {
-  return forgetting([&](Forget& forget) {
+Result<> DmaSpace::record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping) {
+  return forgetting([&](Forget& forget) -> Result<> {
     if (mapping != nullptr && mapping->withdrawn()) {
-      uint64_t unmapped = 0;
-      unmapPages(forget, iova, size, unmapped);
-      return EBADF;
+      static_cast<void>(unmapPages(forget, iova, size));
+      return Refusal{EBADF};
     }
     records_.insert_or_assign(iova, Record{size, std::move(mapping)});
     // What another holder of the space unmapped may still be noted here.
     taken_.remove(iova, iova + (size - 1));
     taken_.add(iova, iova + (size - 1));
-    return 0;
+    return {};
   });
 }
 
@@ -72,7 +69,6 @@ void DmaSpace::forgetAll() {
   forgetting([this](Forget& forget) {
     forget.all();
     generation_.fetch_add(1, std::memory_order_release);
-    return 0;
   });
 }
 
@@ -122,24 +118,20 @@ size_t DmaSpace::mappingCount() {
   return records_.size();
 }
 
-DmaMapping::~DmaMapping() {
-  uint64_t unmapped = 0;
-  unmap(unmapped);
-}
+DmaMapping::~DmaMapping() { static_cast<void>(unmap()); }
 
 void DmaMapping::leave() {
   const std::lock_guard lock(mutex_);
   space_.reset();
 }
 
-int DmaMapping::unmap(uint64_t& unmapped) {
+Result<uint64_t> DmaMapping::unmap() {
   const std::lock_guard lock(mutex_);
-  unmapped = 0;
   if (space_ == nullptr) return 0;
   const auto space = std::move(space_);
   space_ = nullptr;
   if (space->generation() != generation_) return 0;
-  return space->unmapRange(iova_, size_, unmapped);
+  return space->unmapRange(iova_, size_);
 }
 
 }  // namespace nodevfio

@@ -13,6 +13,7 @@
 #include "memory/mapping.h"
 #include "support/object.h"
 #include "support/ranges.h"
+#include "support/result.h"
 
 namespace nodevfio {
 
@@ -31,10 +32,10 @@ class DmaSpace {
   };
   virtual const Interface& interface() const = 0;
 
-  // Maps `size` bytes at `address` to `iova`. Returns an errno. The mapping is held until the range is unmapped.
-  int map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags);
-  // Unmaps what lies in the range. Returns an errno; `unmapped` is what the kernel says it did.
-  int unmapRange(uint64_t iova, uint64_t size, uint64_t& unmapped);
+  // Maps `size` bytes at `address` to `iova`. The mapping is held until the range is unmapped.
+  Result<> map(std::shared_ptr<Mapping> mapping, uint64_t address, uint64_t size, uint64_t iova, uint32_t flags);
+  // Unmaps what lies in the range; how many bytes that were, as the kernel says.
+  Result<uint64_t> unmapRange(uint64_t iova, uint64_t size);
   // Unmaps wherever this mapping is, which has been withdrawn.
   void unmapWithdrawn(const Mapping& mapping);
 
@@ -63,13 +64,13 @@ class DmaSpace {
   };
 
   // The kernel's part of the two, of whole pages. Unmapping runs under the lock and removes the records.
-  virtual int mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) = 0;
-  virtual int unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) = 0;
+  virtual Result<> mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) = 0;
+  virtual Result<uint64_t> unmapPages(Forget& forget, uint64_t iova, uint64_t size) = 0;
 
   // After the kernel has mapped it. The kernel refuses overlaps (EEXIST): it is the arbiter between threads, so the
   // lock need not span its call. `mapping` is held until the range is unmapped. When it was withdrawn meanwhile, the
   // range is unmapped again: EBADF.
-  [[nodiscard]] int record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping);
+  Result<> record(uint64_t iova, uint64_t size, std::shared_ptr<Mapping> mapping);
 
   // After the kernel has dropped everything.
   void forgetAll();
@@ -85,7 +86,7 @@ class DmaSpace {
   // Runs an unmapping under the lock: between the kernel's part and the record's removal another thread may map the
   // same address again.
   template <class Call>
-  int forgetting(Call call) {
+  auto forgetting(Call call) {
     const std::lock_guard lock(mutex_);
     Forget forget(*this);
     return call(forget);
@@ -116,8 +117,8 @@ class DmaMapping : public Object {
       : Object(kKind), generation_(generation), space_(std::move(space)), iova_(iova), size_(size) {}
   ~DmaMapping() override;
 
-  // Unmaps now. Returns an errno; a second call does nothing.
-  int unmap(uint64_t& unmapped);
+  // Unmaps now; how many bytes that were. A second call does nothing.
+  Result<uint64_t> unmap();
   // Gives it up without unmapping: whoever has its address sees to it.
   void leave();
 

@@ -120,32 +120,27 @@ constexpr std::array<SignalHandler, sizeof...(all)> handlersOf(std::index_sequen
 }
 constexpr auto handlers = handlersOf(std::make_index_sequence<kLevels>{});
 
-int makeStandIn() {
-  if (standInFd >= 0) return 0;
+Result<> makeStandIn() {
+  if (standInFd >= 0) return {};
   pageSize = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const int fd = memfd_create("node-vfio-ones", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (fd < 0) return errno;
-  int error = 0;
-  if (ftruncate(fd, static_cast<off_t>(pageSize)) != 0) {
-    error = errno;
-  } else {
-    void* page = mmap(nullptr, pageSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (page == MAP_FAILED) {
-      error = errno;
-    } else {
-      memset(page, 0xff, pageSize);
-      munmap(page, pageSize);
-      // What stands in for a device shall be nothing else, whoever finds the descriptor. Where that is refused it is as
-      // good as before.
-      fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
-    }
+  if (fd < 0) return refusedNow();
+  void* page = MAP_FAILED;
+  if (ftruncate(fd, static_cast<off_t>(pageSize)) == 0) {
+    page = mmap(nullptr, pageSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   }
-  if (error != 0) {
+  if (page == MAP_FAILED) {
+    const Refusal refusal = refusedNow();
     close(fd);
-    return error;
+    return refusal;
   }
+  memset(page, 0xff, pageSize);
+  munmap(page, pageSize);
+  // What stands in for a device shall be nothing else, whoever finds the descriptor. Where that is refused it is as
+  // good as before.
+  fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
   standInFd = fd;
-  return 0;
+  return {};
 }
 
 // The level whose handler this is, or -1.
@@ -175,16 +170,15 @@ bool reached(const struct sigaction& current) {
 }
 
 // Called with the registry locked: before the first range goes in, and when somebody may have put a handler over ours.
-int install() {
-  const int error = makeStandIn();
-  if (error != 0) return error;
+Result<> install() {
+  if (const auto made = makeStandIn(); !made) return made;
   struct sigaction current = {};
-  if (sigaction(SIGBUS, nullptr, &current) != 0) return errno;
-  if (reached(current)) return 0;
+  if (sigaction(SIGBUS, nullptr, &current) != 0) return refusedNow();
+  if (reached(current)) return {};
   const bool takesInfo = (current.sa_flags & SA_SIGINFO) != 0;
   // The default knows nobody before it: whoever set it has thrown out what was there.
   if (!takesInfo && (current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN)) levels = 0;
-  if (levels == kLevels) return EBUSY;
+  if (levels == kLevels) return Refusal{EBUSY};
   Previous& before = previous[levels];
   before.action = current;
   before.infoHandler = takesInfo ? current.sa_sigaction : nullptr;
@@ -194,9 +188,9 @@ int install() {
   // SA_NODEFER: if a page cannot be replaced, the previous handler may itself fault. SA_ONSTACK as V8 and Go ask for.
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART;
   sigemptyset(&action.sa_mask);
-  if (sigaction(SIGBUS, &action, nullptr) != 0) return errno;
+  if (sigaction(SIGBUS, &action, nullptr) != 0) return refusedNow();
   ++levels;
-  return 0;
+  return {};
 }
 
 void uninstall() {
@@ -231,27 +225,26 @@ GuardMark* claimMark(uintptr_t start, size_t size, size_t page) {
 
 }  // namespace
 
-std::shared_ptr<GuardedMapping> GuardedMapping::create(int fd, uint64_t offset, uint64_t size, int protection,
-                                                       int& error, size_t page) {
-  return guarded<GuardedMapping>(fd, offset, size, protection, error, page);
+Result<std::shared_ptr<GuardedMapping>> GuardedMapping::create(int fd, uint64_t offset, uint64_t size, int protection,
+                                                               size_t page) {
+  return guarded<GuardedMapping>(fd, offset, size, protection, page);
 }
 
-GuardMark* GuardedMapping::watch(int fd, uint64_t offset, uint64_t size, int protection, void*& address, int& error,
-                                 size_t page) {
+Result<GuardedMapping::Range> GuardedMapping::watch(int fd, uint64_t offset, uint64_t size, int protection,
+                                                    size_t page) {
   const std::lock_guard lock(registryMutex);
-  error = install();
+  const auto installed = install();
   // Over too many others to come on top again: what is mapped already is no safer without this.
-  if (error == EBUSY && liveMappings != 0) error = 0;
-  if (error != 0) return nullptr;
-  address = mmap(nullptr, size, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
+  if (!installed && (installed.error() != EBUSY || liveMappings == 0)) return installed.refusal();
+  void* const address = mmap(nullptr, size, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
   if (address == MAP_FAILED) {
-    error = errno;
+    const Refusal refusal = refusedNow();
     if (liveMappings == 0) uninstall();
-    return nullptr;
+    return refusal;
   }
   GuardMark* mark = claimMark(reinterpret_cast<uintptr_t>(address), size, page == 0 ? pageSize : page);
   ++liveMappings;
-  return mark;
+  return Range{address, mark};
 }
 
 GuardedMapping::~GuardedMapping() {
@@ -260,16 +253,16 @@ GuardedMapping::~GuardedMapping() {
   if (--liveMappings == 0) uninstall();
 }
 
-int GuardedMapping::remap(int fd) {
+Result<> GuardedMapping::remap(int fd) {
   const uint32_t seen = mark_->faults.load(std::memory_order_seq_cst);
   if (mmap(address(), size(), protection_, MAP_SHARED | MAP_FIXED, fd, static_cast<off_t>(offset_)) == MAP_FAILED) {
-    return errno;
+    return refusedNow();
   }
   // One that began before is in `seen`, and its stand-in may be yet to come, over what was just mapped.
   if (mark_->underWay.load(std::memory_order_seq_cst) == 0) {
     mark_->acknowledged.store(seen, std::memory_order_seq_cst);
   }
-  return 0;
+  return {};
 }
 
 bool guardIntact() {
@@ -281,7 +274,7 @@ bool guardIntact() {
 
 bool restoreGuard() {
   const std::lock_guard lock(registryMutex);
-  return liveMappings == 0 || install() == 0;
+  return liveMappings == 0 || static_cast<bool>(install());
 }
 
 }  // namespace nodevfio

@@ -32,31 +32,33 @@ struct GuardMark {
 class GuardedMapping : public Mapping {
  public:
   // `page` is the size of the file's pages in bytes, where they are huge.
-  static std::shared_ptr<GuardedMapping> create(int fd, uint64_t offset, uint64_t size, int protection, int& error,
-                                                size_t page = 0);
+  static Result<std::shared_ptr<GuardedMapping>> create(int fd, uint64_t offset, uint64_t size, int protection,
+                                                        size_t page = 0);
 
   GuardedMapping(void* address, size_t size, uint64_t offset, int protection, GuardMark* mark)
       : Mapping(address, size), offset_(offset), protection_(protection), mark_(mark) {}
   ~GuardedMapping() override;
 
   const GuardMark& mark() const { return *mark_; }
-  // Puts the device's pages back over stand-ins. Returns an errno.
-  int remap(int fd);
+  // Puts the device's pages back over stand-ins.
+  Result<> remap(int fd);
 
  protected:
-  // A mapping of the class, guarded from the start. nullptr and the errno otherwise.
+  // A mapping of the class, guarded from the start.
   template <class Guarded>
-  static std::shared_ptr<Guarded> guarded(int fd, uint64_t offset, uint64_t size, int protection, int& error,
-                                          size_t page = 0) {
-    void* address = nullptr;
-    GuardMark* const mark = watch(fd, offset, size, protection, address, error, page);
-    if (mark == nullptr) return nullptr;
-    return std::make_shared<Guarded>(address, size, offset, protection, mark);
+  static Result<std::shared_ptr<Guarded>> guarded(int fd, uint64_t offset, uint64_t size, int protection,
+                                                  size_t page = 0) {
+    const auto range = watch(fd, offset, size, protection, page);
+    if (!range) return range.refusal();
+    return std::make_shared<Guarded>(range->address, size, offset, protection, range->mark);
   }
 
  private:
-  static GuardMark* watch(int fd, uint64_t offset, uint64_t size, int protection, void*& address, int& error,
-                          size_t page);
+  struct Range {
+    void* address;
+    GuardMark* mark;
+  };
+  static Result<Range> watch(int fd, uint64_t offset, uint64_t size, int protection, size_t page);
 
   const uint64_t offset_;
   const int protection_;

@@ -11,11 +11,10 @@ DmaMap::DmaMap(std::shared_ptr<DmaSpace> space, const Napi::Value& source, uint6
   backing_->shownTo(space_);
 }
 
-int DmaMap::run() {
-  int error = 0;
-  uint64_t address = 0;
-  auto mapping = backing_->map((flags_ & space_->interface().devicesWrite) != 0, address, error);
-  return mapping == nullptr ? error : space_->map(std::move(mapping), address, size_, iova_, flags_);
+Result<> DmaMap::run() {
+  auto place = backing_->map((flags_ & space_->interface().devicesWrite) != 0);
+  if (!place) return place.refusal();
+  return space_->map(std::move(place->mapping), place->address, size_, iova_, flags_);
 }
 
 void DmaMap::letGo() {

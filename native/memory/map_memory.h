@@ -21,7 +21,7 @@ class DmaMap {
   DmaMap(std::shared_ptr<DmaSpace> space, const Napi::Value& source, uint64_t offset, uint64_t size, uint64_t iova,
          uint32_t flags);
 
-  int run();
+  Result<> run();
   void letGo();
 
  protected:
@@ -43,16 +43,16 @@ class Unheard {
   Unheard& operator=(const Unheard&) = delete;
   ~Unheard();
 
-  // Runs the call that maps it. Returns its errno.
+  // Runs the call that maps it.
   template <class Call>
-  int make(const std::shared_ptr<DmaSpace>& space, uint64_t iova, uint64_t size, Call call) {
+  Result<> make(const std::shared_ptr<DmaSpace>& space, uint64_t iova, uint64_t size, Call call) {
     generation_ = space->generation();
-    const int error = call();
-    if (error != 0) return error;
+    const Result<> mapped = call();
+    if (!mapped) return mapped;
     space_ = space;
     iova_ = iova;
     size_ = size;
-    return 0;
+    return {};
   }
 
   // Its owner, for JavaScript to hold. Throws when the space was closed meanwhile, the mapping with it.
@@ -78,7 +78,7 @@ class MapMemory : public DmaMap {
                static_cast<uint64_t>(safeInteger(info[3], "size")), uint64Of(info[4], "iova"),
                uint32Of(info[5], "flags")) {}
 
-  int run() {
+  Result<> run() {
     return unheard_.make(space_, iova_, size_, [this] { return DmaMap::run(); });
   }
   Napi::Value result(Napi::Env env) { return unheard_.tell(env); }
@@ -98,7 +98,11 @@ class UnmapMemory : public OperationOn<Space> {
         iova_(uint64Of(info[1], "iova")),
         size_(sizeOf(info[2], "size")) {}
 
-  int run() { return this->object_->unmapRange(iova_, size_, unmapped_); }
+  Result<> run() {
+    const auto unmapped = this->object_->unmapRange(iova_, size_);
+    if (unmapped) unmapped_ = *unmapped;
+    return unmapped;
+  }
   Napi::Value result(Napi::Env env) { return Napi::BigInt::New(env, unmapped_); }
 
  private:
@@ -110,10 +114,8 @@ class UnmapMemory : public OperationOn<Space> {
 // unmapAll(space): the number of bytes that were unmapped.
 template <class Space>
 Napi::Value unmapAll(const Napi::CallbackInfo& info) {
-  uint64_t unmapped = 0;
-  const int error = take<Space>(info[0], "space")->unmapAll(unmapped);
-  if (error != 0) throw Failure(error, Space::kInterface.unmap);
-  return Napi::BigInt::New(info.Env(), unmapped);
+  const auto unmapped = take<Space>(info[0], "space")->unmapAll();
+  return Napi::BigInt::New(info.Env(), orThrow(unmapped, Space::kInterface.unmap));
 }
 
 }  // namespace nodevfio

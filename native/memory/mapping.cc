@@ -7,13 +7,9 @@
 
 namespace nodevfio {
 
-std::shared_ptr<Mapping> Mapping::create(int fd, uint64_t offset, uint64_t size, int protection, int& error) {
+Result<std::shared_ptr<Mapping>> Mapping::create(int fd, uint64_t offset, uint64_t size, int protection) {
   void* address = mmap(nullptr, size, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
-  if (address == MAP_FAILED) {
-    error = errno;
-    return nullptr;
-  }
-  error = 0;
+  if (address == MAP_FAILED) return refusedNow();
   return std::make_shared<Mapping>(address, size);
 }
 

@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <memory>
 
+#include "support/result.h"
+
 namespace nodevfio {
 
 class Mapping {
  public:
-  static std::shared_ptr<Mapping> create(int fd, uint64_t offset, uint64_t size, int protection, int& error);
+  static Result<std::shared_ptr<Mapping>> create(int fd, uint64_t offset, uint64_t size, int protection);
 
   Mapping(void* address, size_t size) : address_(static_cast<uint8_t*>(address)), size_(size) {}
   Mapping(const Mapping&) = delete;

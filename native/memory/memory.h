@@ -19,11 +19,10 @@ class Memory : public File {
   Memory(int fd, uint64_t size, uint64_t pageSize) : File(kKind, fd), size_(size), pageSize_(pageSize) {}
 
   // Creates a memfd of `size` bytes, a multiple of the page size; `hugePageBits` is log2 of the hugetlb page size or 0.
-  // Returns nullptr and the errno. Space is reserved at once, so that a later touch cannot meet a full hugetlb pool.
-  static std::shared_ptr<Memory> create(uint64_t size, uint32_t hugePageBits, int& error);
-  // The same with its pages taken from one NUMA node only; `syscall` names the call that `error` is of.
-  static std::shared_ptr<Memory> create(uint64_t size, uint32_t hugePageBits, std::optional<uint32_t> node, int& error,
-                                        const char*& syscall);
+  // With a node its pages come from that NUMA node only. Space is reserved at once, so that a later touch cannot meet a
+  // full hugetlb pool. A refusal names its call.
+  static Result<std::shared_ptr<Memory>> create(uint64_t size, uint32_t hugePageBits,
+                                                std::optional<uint32_t> node = std::nullopt);
 
   uint64_t size() const { return size_; }
   uint64_t pageSize() const { return pageSize_; }
@@ -33,7 +32,7 @@ class Memory : public File {
 
   // The whole memory mapped once per process, at the address given to the kernel. Made at first use, since memory may
   // be meant for windows only. `writable` false is enough for a read-only descriptor.
-  std::shared_ptr<Mapping> home(bool writable, int& error);
+  Result<std::shared_ptr<Mapping>> home(bool writable);
 
  private:
   const uint64_t size_;

@@ -5,9 +5,8 @@
 
 namespace nodevfio {
 
-std::shared_ptr<RegionMapping> RegionMapping::create(int fd, uint64_t offset, uint64_t size, int protection,
-                                                     int& error) {
-  return guarded<RegionMapping>(fd, offset, size, protection, error);
+Result<std::shared_ptr<RegionMapping>> RegionMapping::create(int fd, uint64_t offset, uint64_t size, int protection) {
+  return guarded<RegionMapping>(fd, offset, size, protection);
 }
 
 bool RegionMapping::show() {

@@ -17,8 +17,8 @@ class RegionMapping : public GuardedMapping {
  public:
   using GuardedMapping::GuardedMapping;
 
-  // With a first region to show it. nullptr and the errno otherwise.
-  static std::shared_ptr<RegionMapping> create(int fd, uint64_t offset, uint64_t size, int protection, int& error);
+  // With a first region to show it.
+  static Result<std::shared_ptr<RegionMapping>> create(int fd, uint64_t offset, uint64_t size, int protection);
 
   // One more region shows it. False once the last has gone: who comes then needs another.
   bool show();

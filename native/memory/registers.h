@@ -1,15 +1,17 @@
 // Register access to one device region: volatile, of exact width, through the mapping where there is one and through
-// the device's file where there is not. Belongs to one environment and its thread.
+// a RegisterFile where there is not. Belongs to one environment and its thread. Knows nothing of Node-API.
 #pragma once
 
-#include <napi.h>
-
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
-#include "memory/accessors.h"
 #include "memory/region_mapping.h"
+#include "memory/register_file.h"
+#include "memory/register_table.h"
 #include "support/object.h"
+#include "support/result.h"
 
 namespace nodevfio {
 
@@ -17,24 +19,20 @@ struct MappedArea {
   uint64_t start;  // offset in the region
   uint64_t end;
   std::shared_ptr<RegionMapping> mapping;
-  uint8_t* base;  // address of the region's offset 0, were all of it mapped
+  uint8_t* base;               // address of the region's offset 0, were all of it mapped
+  std::shared_ptr<File> file;  // that the mapping is of
 };
 
 class Registers : public Object {
  public:
   static constexpr Kind kKind = Kind::kRegisters;
 
-  Registers(std::shared_ptr<File> file, uint64_t fileOffset, uint64_t size, bool readable, bool writable)
-      : Object(kKind),
-        file_(std::move(file)),
-        fileOffset_(fileOffset),
-        size_(size),
-        readable_(readable),
-        writable_(writable) {}
+  Registers(std::shared_ptr<RegisterFile> file, uint64_t size, bool readable, bool writable)
+      : Object(kKind), file_(std::move(file)), size_(size), readable_(readable), writable_(writable) {}
   ~Registers() override;
 
   // Puts the region where the accessors of its environment find it, until close(). At most once, after all areas.
-  Accessors::Place enter(const std::shared_ptr<Accessors>& accessors);
+  RegisterTable::Place enter(const std::shared_ptr<RegisterTable>& table);
 
   // Of a mapping that counts this region among those that show it.
   void addArea(MappedArea area);
@@ -43,14 +41,13 @@ class Registers : public Object {
   void close();
   void environmentEnds() override { close(); }
   bool closed() const { return file_ == nullptr; }
-  int remap();
+  // Puts the device's pages back where a fault has put others.
+  Result<> remap();
   bool faulted() const;
 
   uint64_t size() const { return size_; }
   bool readable() const { return readable_; }
   bool writable() const { return writable_; }
-  const std::shared_ptr<File>& file() const { return file_; }
-  uint64_t fileOffset() const { return fileOffset_; }
 
   const MappedArea* firstArea() const { return areas_.empty() ? nullptr : &areas_.front(); }
   const MappedArea* areaFor(uint64_t offset, size_t width) const {
@@ -61,27 +58,24 @@ class Registers : public Object {
     return nullptr;
   }
 
-  // One access of `width` bytes at an offset that was checked. 0, or an errno. EIO from the file means what a fault on
-  // a mapping means: the device does not answer.
-  int readFile(uint64_t offset, void* data, size_t width) const;
-  int writeFile(uint64_t offset, const void* data, size_t width) const;
+  // One access at an offset that was checked. EIO from the file means what a fault on a mapping means: what the device
+  // does not answer reads as all ones, and what is written to it is lost.
+  Result<> readFile(uint64_t offset, std::span<uint8_t> bytes) const;
+  Result<> writeFile(uint64_t offset, std::span<const uint8_t> bytes) const;
 
   // Accesses made through functions of this object, for `region.counters`.
   uint64_t fileAccesses() const { return fileAccesses_; }
   uint64_t bulkBytes = 0;
 
  private:
-  std::shared_ptr<File> file_;
-  const uint64_t fileOffset_;
+  std::shared_ptr<RegisterFile> file_;
   const uint64_t size_;
   const bool readable_;
   const bool writable_;
   std::vector<MappedArea> areas_;
-  std::shared_ptr<Accessors> accessors_;
-  Accessors::Place place_ = {};
+  std::shared_ptr<RegisterTable> table_;
+  RegisterTable::Place place_ = {};
   mutable uint64_t fileAccesses_ = 0;
 };
-
-void registerRegisters(Napi::Env env, Napi::Object exports);
 
 }  // namespace nodevfio

@@ -6,15 +6,15 @@
 #include <napi.h>
 
 #include <memory>
-#include <vector>
 
 #include "memory/mapping.h"
+#include "support/loan.h"
 
 namespace nodevfio {
 
-class Window {
+class Window : public Loan {
  public:
-  Window(std::shared_ptr<Mapping> mapping) : mapping_(std::move(mapping)) {}
+  explicit Window(std::shared_ptr<Mapping> mapping) : mapping_(std::move(mapping)) {}
 
   // Makes an ArrayBuffer of `length` bytes over the mapping, starting `skip` bytes into it.
   static Napi::Value wrap(Napi::Env env, std::shared_ptr<Mapping> mapping, size_t skip, size_t length,
@@ -22,14 +22,11 @@ class Window {
 
   // Detaches the buffer and takes the memory away from whatever else holds the address: after `transfer()` a detached
   // original says nothing about the copy that still reads here.
-  void park(napi_env env);
+  void park(napi_env env) override;
 
  private:
   std::shared_ptr<Mapping> mapping_;
   napi_ref buffer_ = nullptr;
 };
-
-// The windows opened through one handle, parked together.
-using Windows = std::vector<std::weak_ptr<Window>>;
 
 }  // namespace nodevfio

@@ -1,4 +1,4 @@
-// Failures become the environment's VfioError through the factory that ts/native.ts registers.
+// Failures become the environment's VfioError through the factory that ts/native/index.ts registers.
 #include "support/failure.h"
 
 #include "support/environment.h"

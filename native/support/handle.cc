@@ -5,8 +5,8 @@
 
 #include <string>
 
-#include "areas.h"
 #include "support/arguments.h"
+#include "support/bindings.h"
 #include "support/failure.h"
 #include "support/liveness.h"
 #include "support/operation.h"
@@ -34,16 +34,16 @@ void Handle::release() {
   slot_->object.reset();
 }
 
-void Handle::lend(const std::shared_ptr<Window>& window) {
-  std::erase_if(windows_, [](const std::weak_ptr<Window>& each) { return each.expired(); });
-  windows_.push_back(window);
+void Handle::lend(const std::shared_ptr<Loan>& loan) {
+  std::erase_if(loans_, [](const std::weak_ptr<Loan>& each) { return each.expired(); });
+  loans_.push_back(loan);
 }
 
 void Handle::park(napi_env env) {
-  for (const std::weak_ptr<Window>& each : windows_) {
-    if (const auto window = each.lock()) window->park(env);
+  for (const std::weak_ptr<Loan>& each : loans_) {
+    if (const auto loan = each.lock()) loan->park(env);
   }
-  windows_.clear();
+  loans_.clear();
 }
 
 Napi::Value Handle::wrap(Napi::Env env, std::shared_ptr<Object> object) {
@@ -94,9 +94,9 @@ class Destroy : public OperationOn<Object> {
   explicit Destroy(const Napi::CallbackInfo& info) : OperationOn(Handle::from(info[0], "handle").object()) {
     Handle::from(info[0], "handle").release();
   }
-  int run() {
+  Result<> run() {
     object_.reset();
-    return 0;
+    return {};
   }
   Napi::Value result(Napi::Env env) { return env.Undefined(); }
 };
@@ -150,7 +150,7 @@ Napi::Value setErrorFactory(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-void registerHandle(Napi::Env env, Napi::Object exports) {
+void registerSupport(Napi::Env env, Napi::Object exports) {
   define<release>(env, exports, "handleRelease");
   define<asynchronously<Destroy>>(env, exports, "handleDestroy");
   define<parkWindows>(env, exports, "handlePark");

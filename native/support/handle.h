@@ -7,8 +7,8 @@
 #include <atomic>
 #include <memory>
 
-#include "memory/window.h"
 #include "support/environment.h"
+#include "support/loan.h"
 #include "support/object.h"
 
 namespace nodevfio {
@@ -39,7 +39,7 @@ class Handle {
   const InFlight& inFlight() const { return inFlight_; }
 
   // The memory lent to JavaScript through this handle.
-  void lend(const std::shared_ptr<Window>& window);
+  void lend(const std::shared_ptr<Loan>& loan);
   void park(napi_env env);
 
   // Lets go of the object; the last holder's release destroys it.
@@ -49,7 +49,7 @@ class Handle {
   std::shared_ptr<Environment> environment_;
   std::shared_ptr<Slot> slot_;
   InFlight inFlight_;
-  Windows windows_;
+  Loans loans_;
   const Kind kind_;
 };
 

@@ -1,7 +1,7 @@
 // One kernel operation, two ways to call it. An operation is a class with
 //   static constexpr const char* kSyscall     the uAPI name its failure carries
 //   explicit Op(const Napi::CallbackInfo&)    reads and checks the arguments, takes hold of the objects
-//   int run()                                 the kernel call, without Node-API; 0 or an errno
+//   Result<> run()                            the kernel call, without Node-API
 //   void letGo()                              gives up the objects, still on the thread that ran the call
 //   Napi::Value result(Napi::Env)             the value for JavaScript
 // `synchronously<Op>` runs it on the spot, `asynchronously<Op>` on libuv's pool behind a promise.
@@ -63,8 +63,7 @@ void define(Napi::Env env, Napi::Object exports, const char* name) {
 template <class Op>
 Napi::Value synchronously(const Napi::CallbackInfo& info) {
   Op operation(info);
-  const int error = operation.run();
-  if (error != 0) throw Failure(error, Op::kSyscall);
+  orThrow(operation.run(), Op::kSyscall);
   return operation.result(info.Env());
 }
 
@@ -74,7 +73,7 @@ class Work {
   static Napi::Value start(const Napi::CallbackInfo& info) {
     const napi_env env = info.Env();
     auto work = std::unique_ptr<Work>(new Work(info));
-    // The first argument is the handle on whose behalf the call runs, by the convention of ts/native.ts.
+    // The first argument is the handle on whose behalf the call runs, by the convention of ts/native/index.ts.
     work->inFlight_ = Handle::from(info[0], "handle").inFlight();
     napi_value promise = nullptr;
     napi_value name = nullptr;
@@ -98,7 +97,7 @@ class Work {
   static void execute(napi_env, void* data) {
     auto* work = static_cast<Work*>(data);
     const Caller caller(work->name_);
-    work->error_ = work->operation_->run();
+    work->outcome_ = work->operation_->run();
     // Before the count falls: who waits for it to be zero expects the files to be closed then.
     work->operation_->letGo();
     work->inFlight_->fetch_sub(1, std::memory_order_release);
@@ -118,9 +117,9 @@ class Work {
   }
 
   void settle(napi_env env, napi_status status) {
-    const int error = status == napi_cancelled ? ECANCELED : error_;
-    if (error != 0) {
-      napi_value reason = makeError(env, Failure(error, Op::kSyscall));
+    if (status == napi_cancelled) outcome_ = Refusal{ECANCELED};
+    if (!outcome_) {
+      napi_value reason = makeError(env, Failure(outcome_.refusal(), Op::kSyscall));
       if (reason != nullptr) napi_reject_deferred(env, deferred_, reason);
       return;
     }
@@ -137,7 +136,7 @@ class Work {
   const char* const name_;
   std::optional<Op> operation_;
   InFlight inFlight_;
-  int error_ = 0;
+  Result<> outcome_;
   napi_deferred deferred_ = nullptr;
   napi_async_work work_ = nullptr;
 };

@@ -1,5 +1,7 @@
 // The VFIO area's functions for JavaScript: one per kernel call. Information comes back as the kernel's own bytes; what
 // they mean is read in TypeScript.
+#include "vfio/bindings.h"
+
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -10,10 +12,10 @@
 #include <type_traits>
 #include <vector>
 
-#include "areas.h"
 #include "event/eventfd.h"
 #include "memory/map_memory.h"
 #include "memory/registers.h"
+#include "memory/window.h"
 #include "support/arguments.h"
 #include "support/bytes.h"
 #include "support/lend.h"
@@ -37,7 +39,7 @@ std::vector<uint8_t> queryWithCapabilities(int fd, unsigned long request, Reques
   head.argsz = sizeof head;
   memcpy(buffer.data(), &head, sizeof head);
   for (;;) {
-    if (ioctl(fd, request, buffer.data()) != 0) throw Failure(errno, syscall);
+    orThrow(answerOf(ioctl(fd, request, buffer.data())), syscall);
     uint32_t wanted = 0;
     memcpy(&wanted, buffer.data(), sizeof wanted);
     if (wanted <= buffer.size()) return buffer;
@@ -51,8 +53,7 @@ std::vector<uint8_t> queryWithCapabilities(int fd, unsigned long request, Reques
 
 Napi::Value containerOpen(const Napi::CallbackInfo& info) {
   const std::string path = stringOf(info[0], "path");
-  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) throw Failure(errno, "open");
+  const int fd = orThrow(answerOf(open(path.c_str(), O_RDWR | O_CLOEXEC)), "open");
   return Handle::wrap(info.Env(), std::make_shared<Container>(fd));
 }
 
@@ -60,22 +61,14 @@ Napi::Value containerOpen(const Napi::CallbackInfo& info) {
 Napi::Value containerFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
   // Answers only on a container, and changes nothing.
-  const int version = ioctl(fd, uapi::kGetApiVersion);
-  if (version < 0) throw Failure(errno, "VFIO_GET_API_VERSION");
+  orThrow(answerOf(ioctl(fd, uapi::kGetApiVersion)), "VFIO_GET_API_VERSION");
   return Handle::wrap(info.Env(), std::make_shared<Container>(fd, uint32Of(info[1], "iommu")));
 }
 
-Napi::Value containerGetApiVersion(const Napi::CallbackInfo& info) {
-  const int version = ioctl(take<Container>(info[0], "container")->fd(), uapi::kGetApiVersion);
-  if (version < 0) throw Failure(errno, "VFIO_GET_API_VERSION");
-  return Napi::Number::New(info.Env(), version);
-}
-
 Napi::Value containerCheckExtension(const Napi::CallbackInfo& info) {
-  const int answer =
-      ioctl(take<Container>(info[0], "container")->fd(), uapi::kCheckExtension, uint32Of(info[1], "extension"));
-  if (answer < 0) throw Failure(errno, "VFIO_CHECK_EXTENSION");
-  return Napi::Number::New(info.Env(), answer);
+  const auto container = take<Container>(info[0], "container");
+  const auto answer = answerOf(ioctl(container->fd(), uapi::kCheckExtension, uint32Of(info[1], "extension")));
+  return Napi::Number::New(info.Env(), orThrow(answer, "VFIO_CHECK_EXTENSION"));
 }
 
 // containerChanges(container): see Container::changes, as an ArrayBuffer of one 32-bit count.
@@ -101,7 +94,7 @@ Napi::Value containerDirtyPages(const Napi::CallbackInfo& info) {
   if ((request.flags & uapi::kDirtyGetBitmap) != 0) {
     throw Napi::RangeError::New(info.Env(), "flags must be start or stop");
   }
-  if (ioctl(container->fd(), uapi::kIommuDirtyPages, &request) != 0) throw Failure(errno, "VFIO_IOMMU_DIRTY_PAGES");
+  orThrow(answerOf(ioctl(container->fd(), uapi::kIommuDirtyPages, &request)), "VFIO_IOMMU_DIRTY_PAGES");
   return undefined(info);
 }
 
@@ -126,7 +119,7 @@ Napi::Value containerDirtyBitmap(const Napi::CallbackInfo& info) {
     uapi::Type1DirtyBitmapGet get;
   } request = {{sizeof request, uapi::kDirtyGetBitmap},
                {iova, size, {page, bitmap.size() * sizeof(uint64_t), reinterpret_cast<uint64_t>(bitmap.data())}}};
-  if (ioctl(container->fd(), uapi::kIommuDirtyPages, &request) != 0) throw Failure(errno, "VFIO_IOMMU_DIRTY_PAGES");
+  orThrow(answerOf(ioctl(container->fd(), uapi::kIommuDirtyPages, &request)), "VFIO_IOMMU_DIRTY_PAGES");
   return bytes(info.Env(), bitmap);
 }
 
@@ -136,33 +129,20 @@ Napi::Value containerUnmapDirty(const Napi::CallbackInfo& info) {
   const uint64_t size = uint64Of(info[2], "size");
   const uint64_t page = uint64Of(info[3], "pageSize");
   auto bitmap = bitmapFor(info.Env(), size, page);
-  uint64_t unmapped = 0;
-  const int error = container->unmapDirty(uint64Of(info[1], "iova"), size, page, bitmap, unmapped);
-  if (error != 0) throw Failure(error, "VFIO_IOMMU_UNMAP_DMA");
+  orThrow(container->unmapDirty(uint64Of(info[1], "iova"), size, page, bitmap), "VFIO_IOMMU_UNMAP_DMA");
   return bytes(info.Env(), bitmap);
 }
 
 // -- group --
 
 Napi::Value groupOpen(const Napi::CallbackInfo& info) {
-  int error = 0;
-  auto group = Group::open(stringOf(info[0], "path"), error);
-  if (group == nullptr) throw Failure(error, "open");
-  return Handle::wrap(info.Env(), std::move(group));
-}
-
-Napi::Value groupFromFd(const Napi::CallbackInfo& info) {
-  const int32_t fd = int32Of(info[0], "fd");
-  uapi::GroupStatus status = {sizeof status, 0};
-  if (ioctl(fd, uapi::kGroupGetStatus, &status) != 0) throw Failure(errno, "VFIO_GROUP_GET_STATUS");
-  return Handle::wrap(info.Env(), std::make_shared<Group>(fd, ""));
+  return Handle::wrap(info.Env(), orThrow(Group::open(stringOf(info[0], "path")), "open"));
 }
 
 Napi::Value groupGetStatus(const Napi::CallbackInfo& info) {
   uapi::GroupStatus status = {sizeof status, 0};
-  if (ioctl(take<Group>(info[0], "group")->fd(), uapi::kGroupGetStatus, &status) != 0) {
-    throw Failure(errno, "VFIO_GROUP_GET_STATUS");
-  }
+  const auto group = take<Group>(info[0], "group");
+  orThrow(answerOf(ioctl(group->fd(), uapi::kGroupGetStatus, &status)), "VFIO_GROUP_GET_STATUS");
   return Napi::Number::New(info.Env(), status.flags);
 }
 
@@ -171,10 +151,8 @@ Napi::Value groupGetStatus(const Napi::CallbackInfo& info) {
 Napi::Value groupSetContainer(const Napi::CallbackInfo& info) {
   Container::Drivers drivers;
   for (const Napi::Value& driver : elementsOf(info[2], "drivers")) drivers.push_back(uint32Of(driver, "driver"));
-  const char* failed = nullptr;
   const auto group = take<Group>(info[0], "group");
-  const int error = group->attach(take<Container>(info[1], "container"), drivers, failed);
-  if (error != 0) throw Failure(error, failed);
+  orThrow(group->attach(take<Container>(info[1], "container"), drivers), "VFIO_GROUP_SET_CONTAINER");
   return undefined(info);
 }
 
@@ -193,14 +171,14 @@ class GetDeviceFd : public OperationOn<Group> {
   explicit GetDeviceFd(const Napi::CallbackInfo& info)
       : OperationOn(take<Group>(info[0], "group")), name_(stringOf(info[1], "name")) {}
 
-  int run() {
+  Result<> run() {
     const int fd = ioctl(object_->fd(), uapi::kGroupGetDeviceFd, name_.c_str());
-    if (fd < 0) return errno;
+    if (fd < 0) return refusedNow();
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     device_ = std::make_shared<Device>(fd, object_);
     // Under iommufd's compatibility mode it is only now that the device's IOMMU, with its limits, joins the container.
     if (const auto container = object_->container()) container->changed();
-    return 0;
+    return {};
   }
   Napi::Value result(Napi::Env env) { return Handle::wrap(env, std::move(device_)); }
 
@@ -218,7 +196,7 @@ Napi::Value deviceFromFd(const Napi::CallbackInfo& info) {
   if (!info[1].IsNull()) owner = take<Group>(info[1], "owner");
   uapi::DeviceInfo answer = {};
   answer.argsz = sizeof answer;
-  if (ioctl(fd, uapi::kDeviceGetInfo, &answer) != 0) throw Failure(errno, "VFIO_DEVICE_GET_INFO");
+  orThrow(answerOf(ioctl(fd, uapi::kDeviceGetInfo, &answer)), "VFIO_DEVICE_GET_INFO");
   return Handle::wrap(info.Env(), std::make_shared<Device>(fd, std::move(owner)));
 }
 
@@ -239,7 +217,7 @@ Napi::Value deviceGetRegionInfo(const Napi::CallbackInfo& info) {
 Napi::Value deviceGetIrqInfo(const Napi::CallbackInfo& info) {
   const auto device = take<Device>(info[0], "device");
   uapi::IrqInfo request = {sizeof request, 0, uint32Of(info[1], "index"), 0};
-  if (ioctl(device->fd(), uapi::kDeviceGetIrqInfo, &request) != 0) throw Failure(errno, "VFIO_DEVICE_GET_IRQ_INFO");
+  orThrow(answerOf(ioctl(device->fd(), uapi::kDeviceGetIrqInfo, &request)), "VFIO_DEVICE_GET_IRQ_INFO");
   return bytes(info.Env(), &request, sizeof request);
 }
 
@@ -274,10 +252,9 @@ Napi::Value deviceSetIrqs(const Napi::CallbackInfo& info) {
   uapi::IrqSet sized = head;
   sized.argsz = static_cast<uint32_t>(buffer.size());
   memcpy(buffer.data(), &sized, sizeof sized);
-  const int answer = ioctl(device->fd(), uapi::kDeviceSetIrqs, buffer.data());
-  if (answer < 0) throw Failure(errno, "VFIO_DEVICE_SET_IRQS");
+  const auto answer = answerOf(ioctl(device->fd(), uapi::kDeviceSetIrqs, buffer.data()));
   // Above 0 it is the number of vectors that the host can spare, and none was enabled.
-  return Napi::Number::New(info.Env(), answer);
+  return Napi::Number::New(info.Env(), orThrow(answer, "VFIO_DEVICE_SET_IRQS"));
 }
 
 // deviceIoeventfd(device, offset, width, data, eventfd): an eventfd's signal becomes a write at `offset` of the
@@ -285,10 +262,8 @@ Napi::Value deviceSetIrqs(const Napi::CallbackInfo& info) {
 Napi::Value deviceIoeventfd(const Napi::CallbackInfo& info) {
   const IoeventfdWrite write = {static_cast<uint64_t>(safeInteger(info[1], "offset")), uint32Of(info[2], "width"),
                                 uint64Of(info[3], "data")};
-  int error = 0;
-  auto made = DeviceIoeventfd::create(take<Device>(info[0], "device"), take<EventFd>(info[4], "eventfd"), write, error);
-  if (made == nullptr) throw Failure(error, "VFIO_DEVICE_IOEVENTFD");
-  return Handle::wrap(info.Env(), std::move(made));
+  auto made = DeviceIoeventfd::create(take<Device>(info[0], "device"), take<EventFd>(info[4], "eventfd"), write);
+  return Handle::wrap(info.Env(), orThrow(std::move(made), "VFIO_DEVICE_IOEVENTFD"));
 }
 
 class Reset : public OperationOn<Device> {
@@ -297,7 +272,7 @@ class Reset : public OperationOn<Device> {
 
   explicit Reset(const Napi::CallbackInfo& info) : OperationOn(take<Device>(info[0], "device")) {}
 
-  int run() { return ioctl(object_->fd(), uapi::kDeviceReset) != 0 ? errno : 0; }
+  Result<> run() { return answerOf(ioctl(object_->fd(), uapi::kDeviceReset)); }
   Napi::Value result(Napi::Env env) { return env.Undefined(); }
 };
 
@@ -309,12 +284,10 @@ std::shared_ptr<File> regionFile(const Napi::Value& value) {
   return take<Device>(value, "file");
 }
 
-std::shared_ptr<RegionMapping> regionMapping(const std::shared_ptr<File>& file, uint64_t offset, uint64_t size,
-                                             int protection, int& error) {
-  if (file->kind() == Kind::kDevice) {
-    return std::static_pointer_cast<Device>(file)->mapping(offset, size, protection, error);
-  }
-  return RegionMapping::create(file->fd(), offset, size, protection, error);
+Result<std::shared_ptr<RegionMapping>> regionMapping(const std::shared_ptr<File>& file, uint64_t offset, uint64_t size,
+                                                     int protection) {
+  if (file->kind() == Kind::kDevice) return std::static_pointer_cast<Device>(file)->mapping(offset, size, protection);
+  return RegionMapping::create(file->fd(), offset, size, protection);
 }
 
 int protectionOf(bool readable, bool writable) { return (readable ? PROT_READ : 0) | (writable ? PROT_WRITE : 0); }
@@ -327,16 +300,15 @@ Napi::Value regionOpen(const Napi::CallbackInfo& info) {
   const auto size = static_cast<uint64_t>(safeInteger(info[2], "size"));
   const bool readable = booleanOf(info[3], "readable");
   const bool writable = booleanOf(info[4], "writable");
-  auto registers = std::make_shared<Registers>(file, fileOffset, size, readable, writable);
+  auto registers =
+      std::make_shared<Registers>(std::make_shared<DescriptorFile>(file, fileOffset), size, readable, writable);
   for (size_t i = 0; i + 1 < areas.size(); i += 2) {
     const auto start = static_cast<uint64_t>(safeInteger(areas[i], "area offset"));
     const auto length = static_cast<uint64_t>(safeInteger(areas[i + 1], "area size"));
-    int error = 0;
-    auto mapping = regionMapping(file, fileOffset + start, length, protectionOf(readable, writable), error);
-    if (mapping == nullptr) throw Failure(error, "mmap");
+    auto mapping = orThrow(regionMapping(file, fileOffset + start, length, protectionOf(readable, writable)), "mmap");
     uint8_t* const base = mapping->address() - start;
     // The mapping of a region smaller than a page is the page; accesses end where the region does.
-    registers->addArea({start, std::min(start + length, size), std::move(mapping), base});
+    registers->addArea({start, std::min(start + length, size), std::move(mapping), base, file});
   }
   return Handle::wrap(info.Env(), std::move(registers));
 }
@@ -351,9 +323,7 @@ Napi::Value regionWindow(const Napi::CallbackInfo& info) {
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   const uint64_t start = offset / page * page;
   const uint64_t end = (offset + length + page - 1) / page * page;
-  int error = 0;
-  std::shared_ptr<Mapping> mapping = GuardedMapping::create(file->fd(), start, end - start, protection, error);
-  if (mapping == nullptr) throw Failure(error, "mmap");
+  auto mapping = orThrow(GuardedMapping::create(file->fd(), start, end - start, protection), "mmap");
   std::shared_ptr<Window> window;
   const auto buffer = Window::wrap(info.Env(), std::move(mapping), offset - start, length, window);
   Handle::from(info[0], "file").lend(window);
@@ -364,10 +334,11 @@ Napi::Value regionWindow(const Napi::CallbackInfo& info) {
 
 void registerVfio(Napi::Env env, Napi::Object exports) {
   registerCdev(env, exports);
+  registerDeviceFeatures(env, exports);
+  registerDeviceExtras(env, exports);
   registerDma(env, exports);
   define<containerOpen>(env, exports, "containerOpen");
   define<containerFromFd>(env, exports, "containerFromFd");
-  define<containerGetApiVersion>(env, exports, "containerGetApiVersion");
   define<containerCheckExtension>(env, exports, "containerCheckExtension");
   define<containerIommu>(env, exports, "containerIommu");
   define<containerChanges>(env, exports, "containerChanges");
@@ -382,7 +353,6 @@ void registerVfio(Napi::Env env, Napi::Object exports) {
   define<containerDirtyBitmap>(env, exports, "containerDirtyBitmap");
   define<containerUnmapDirty>(env, exports, "containerUnmapDirty");
   define<groupOpen>(env, exports, "groupOpen");
-  define<groupFromFd>(env, exports, "groupFromFd");
   define<groupGetStatus>(env, exports, "groupGetStatus");
   define<groupSetContainer>(env, exports, "groupSetContainer");
   define<groupContainer>(env, exports, "groupContainer");

@@ -24,13 +24,13 @@ Groups& groups() {
 
 }  // namespace
 
-std::shared_ptr<Device> Device::openCdev(const std::string& path, int& error) {
+Result<std::shared_ptr<Device>> Device::openCdev(const std::string& path) {
   const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
-  error = fd < 0 ? errno : 0;
-  return fd < 0 ? nullptr : std::make_shared<Device>(fd, nullptr);
+  if (fd < 0) return refusedNow();
+  return std::make_shared<Device>(fd, nullptr);
 }
 
-int Device::bind(std::shared_ptr<Iommufd> iommufd, const uint8_t* token) {
+Result<> Device::bind(std::shared_ptr<Iommufd> iommufd, const uint8_t* token) {
   const std::lock_guard lock(mutex_);
   uapi::DeviceBindIommufd request = {};
   // Kernels that know no token know the structure without it.
@@ -38,14 +38,14 @@ int Device::bind(std::shared_ptr<Iommufd> iommufd, const uint8_t* token) {
   request.flags = token == nullptr ? 0 : uapi::kDeviceBindToken;
   request.iommufd = iommufd->fd();
   request.token_uuid_ptr = reinterpret_cast<uint64_t>(token);
-  if (ioctl(fd(), uapi::kDeviceBindIommufd, &request) != 0) return errno;
+  if (ioctl(fd(), uapi::kDeviceBindIommufd, &request) != 0) return refusedNow();
   iommufd_ = std::move(iommufd);
   iommufdId_ = request.out_devid;
-  return 0;
+  return {};
 }
 
-int Device::attach(std::shared_ptr<IommufdObject> pageTable, std::shared_ptr<Ioas> ioas, std::optional<uint32_t> pasid,
-                   uint32_t& used) {
+Result<uint32_t> Device::attach(std::shared_ptr<IommufdObject> pageTable, std::shared_ptr<Ioas> ioas,
+                                std::optional<uint32_t> pasid) {
   const std::lock_guard lock(mutex_);
   // Over the call: who is refused because another device of the group is elsewhere must find where.
   std::unique_lock<std::mutex> table;
@@ -56,35 +56,33 @@ int Device::attach(std::shared_ptr<IommufdObject> pageTable, std::shared_ptr<Ioa
   request.flags = pasid ? uapi::kDeviceAttachPasid : 0;
   request.pt_id = pageTable->id();
   request.pasid = pasid.value_or(0);
-  if (ioctl(fd(), uapi::kDeviceAttachIommufdPt, &request) != 0) return errno;
-  used = request.pt_id;
+  if (ioctl(fd(), uapi::kDeviceAttachIommufdPt, &request) != 0) return refusedNow();
   if (table.owns_lock()) noteGroup(ioas);
   ioas->changed();
   auto& attachment = attachments_[pasid];
   if (attachment.ioas != nullptr && attachment.ioas != ioas) attachment.ioas->changed();
   attachment = {std::move(pageTable), std::move(ioas)};
-  return 0;
+  return uint32_t{request.pt_id};
 }
 
-int Device::detach(std::optional<uint32_t> pasid) {
+Result<> Device::detach(std::optional<uint32_t> pasid) {
   const std::lock_guard lock(mutex_);
   uapi::DeviceDetachIommufdPt request = {};
   request.argsz = pasid ? sizeof request : offsetof(uapi::DeviceDetachIommufdPt, pasid);
   request.flags = pasid ? uapi::kDeviceDetachPasid : 0;
   request.pasid = pasid.value_or(0);
-  if (ioctl(fd(), uapi::kDeviceDetachIommufdPt, &request) != 0) return errno;
+  if (ioctl(fd(), uapi::kDeviceDetachIommufdPt, &request) != 0) return refusedNow();
   const auto found = attachments_.find(pasid);
-  if (found == attachments_.end()) return 0;
+  if (found == attachments_.end()) return {};
   found->second.ioas->changed();
   attachments_.erase(found);
   if (!pasid) groupIoas_ = nullptr;
-  return 0;
+  return {};
 }
 
-std::shared_ptr<Iommufd> Device::iommufd(uint32_t& id) {
+std::optional<uint32_t> Device::iommufdId() {
   const std::lock_guard lock(mutex_);
-  id = iommufdId_;
-  return iommufd_;
+  return iommufd_ == nullptr ? std::nullopt : std::optional(iommufdId_);
 }
 
 void Device::inGroup(uint32_t group) {

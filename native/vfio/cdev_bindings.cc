@@ -1,9 +1,10 @@
 // The functions of a device's own node for JavaScript: opening, binding and attaching it.
 #include <array>
 
-#include "areas.h"
+#include "iommufd/objects.h"
 #include "support/arguments.h"
 #include "support/operation.h"
+#include "vfio/bindings.h"
 #include "vfio/device.h"
 
 namespace nodevfio {
@@ -12,10 +13,7 @@ namespace {
 
 // cdevOpen(path): the device's file, of which nothing can be asked before it is bound.
 Napi::Value cdevOpen(const Napi::CallbackInfo& info) {
-  int error = 0;
-  auto device = Device::openCdev(stringOf(info[0], "path"), error);
-  if (device == nullptr) throw Failure(error, "open");
-  return Handle::wrap(info.Env(), std::move(device));
+  return Handle::wrap(info.Env(), orThrow(Device::openCdev(stringOf(info[0], "path")), "open"));
 }
 
 // cdevFromFd(fd): adopts the descriptor of a device's node that is not bound yet.
@@ -37,7 +35,7 @@ class Bind : public OperationOn<Device> {
     hasToken_ = true;
   }
 
-  int run() { return object_->bind(iommufd_, hasToken_ ? token_.data() : nullptr); }
+  Result<> run() { return object_->bind(iommufd_, hasToken_ ? token_.data() : nullptr); }
   void letGo() {
     OperationOn::letGo();
     iommufd_.reset();
@@ -63,7 +61,11 @@ class AttachIoas : public OperationOn<Device> {
   explicit AttachIoas(const Napi::CallbackInfo& info)
       : OperationOn(take<Device>(info[0], "device")), ioas_(take<Ioas>(info[1], "ioas")), pasid_(pasidOf(info[2])) {}
 
-  int run() { return object_->attach(ioas_, ioas_, pasid_, used_); }
+  Result<> run() {
+    const auto used = object_->attach(ioas_, ioas_, pasid_);
+    if (used) used_ = *used;
+    return used;
+  }
   void letGo() {
     OperationOn::letGo();
     ioas_.reset();
@@ -76,6 +78,26 @@ class AttachIoas : public OperationOn<Device> {
   uint32_t used_ = 0;
 };
 
+// deviceAttachHwpt(device, hwpt, pasid | null)
+class AttachHwpt : public OperationOn<Device> {
+ public:
+  static constexpr const char* kSyscall = "VFIO_DEVICE_ATTACH_IOMMUFD_PT";
+
+  explicit AttachHwpt(const Napi::CallbackInfo& info)
+      : OperationOn(take<Device>(info[0], "device")), hwpt_(take<Hwpt>(info[1], "hwpt")), pasid_(pasidOf(info[2])) {}
+
+  Result<> run() { return object_->attach(hwpt_, hwpt_->ioas(), pasid_); }
+  void letGo() {
+    OperationOn::letGo();
+    hwpt_.reset();
+  }
+  Napi::Value result(Napi::Env env) { return env.Undefined(); }
+
+ private:
+  std::shared_ptr<Hwpt> hwpt_;
+  const std::optional<uint32_t> pasid_;
+};
+
 // deviceDetach(device, pasid | null)
 class Detach : public OperationOn<Device> {
  public:
@@ -84,7 +106,7 @@ class Detach : public OperationOn<Device> {
   explicit Detach(const Napi::CallbackInfo& info)
       : OperationOn(take<Device>(info[0], "device")), pasid_(pasidOf(info[1])) {}
 
-  int run() { return object_->detach(pasid_); }
+  Result<> run() { return object_->detach(pasid_); }
   Napi::Value result(Napi::Env env) { return env.Undefined(); }
 
  private:
@@ -93,9 +115,8 @@ class Detach : public OperationOn<Device> {
 
 // deviceIommufdId(device): its number in the iommufd that it is bound to; null for a device of a group.
 Napi::Value deviceIommufdId(const Napi::CallbackInfo& info) {
-  uint32_t id = 0;
-  if (take<Device>(info[0], "device")->iommufd(id) == nullptr) return info.Env().Null();
-  return Napi::Number::New(info.Env(), id);
+  const auto id = take<Device>(info[0], "device")->iommufdId();
+  return id ? Napi::Number::New(info.Env(), *id) : info.Env().Null();
 }
 
 // deviceInGroup(device, group): tells the IOMMU group of a device that is about to be attached.
@@ -120,7 +141,8 @@ void registerCdev(Napi::Env env, Napi::Object exports) {
   define<asynchronously<Bind>>(env, exports, "deviceBind");
   define<synchronously<AttachIoas>>(env, exports, "deviceAttachIoasSync");
   define<asynchronously<AttachIoas>>(env, exports, "deviceAttachIoas");
-  define<synchronously<Detach>>(env, exports, "deviceDetachSync");
+  define<synchronously<AttachHwpt>>(env, exports, "deviceAttachHwptSync");
+  define<asynchronously<AttachHwpt>>(env, exports, "deviceAttachHwpt");
   define<asynchronously<Detach>>(env, exports, "deviceDetach");
   define<deviceIommufdId>(env, exports, "deviceIommufdId");
   define<deviceInGroup>(env, exports, "deviceInGroup");

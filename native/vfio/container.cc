@@ -9,55 +9,50 @@
 
 namespace nodevfio {
 
-int Container::mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
+Result<> Container::mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) {
   uapi::Type1DmaMap request = {sizeof request, flags, address, iova, size};
-  return ioctl(fd(), uapi::kIommuMapDma, &request) != 0 ? errno : 0;
+  return answerOf(ioctl(fd(), uapi::kIommuMapDma, &request));
 }
 
-int Container::unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) {
+Result<uint64_t> Container::unmapPages(Forget& forget, uint64_t iova, uint64_t size) {
   uapi::Type1DmaUnmap request = {sizeof request, 0, iova, size};
-  if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return errno;
-  unmapped = request.size;
-  if (unmapped != 0) forget.range(iova, iova + (unmapped - 1));
-  return 0;
+  if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return refusedNow();
+  if (request.size != 0) forget.range(iova, iova + (request.size - 1));
+  return uint64_t{request.size};
 }
 
-int Container::unmapAll(uint64_t& unmapped) {
-  return forgetting([&](Forget& forget) {
+Result<uint64_t> Container::unmapAll() {
+  return forgetting([&](Forget& forget) -> Result<uint64_t> {
     uapi::Type1DmaUnmap request = {sizeof request, uapi::kDmaUnmapFlagAll, 0, 0};
-    const int error = ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0 ? errno : 0;
-    unmapped = error == 0 ? request.size : 0;
-    if (error == 0) forget.all();
-    return error;
+    if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return refusedNow();
+    forget.all();
+    return uint64_t{request.size};
   });
 }
 
-int Container::unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::span<uint64_t> bitmap,
-                          uint64_t& unmapped) {
+Result<> Container::unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::span<uint64_t> bitmap) {
   struct {
     uapi::Type1DmaUnmap head;
     uapi::Bitmap bitmap;
   } request = {{sizeof request, uapi::kDmaUnmapFlagGetDirtyBitmap, iova, size},
                {pageSize, bitmap.size_bytes(), reinterpret_cast<uint64_t>(bitmap.data())}};
-  return forgetting([&](Forget& forget) {
-    if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return errno;
-    unmapped = request.head.size;
+  return forgetting([&](Forget& forget) -> Result<> {
+    if (ioctl(fd(), uapi::kIommuUnmapDma, &request) != 0) return refusedNow();
+    const uint64_t unmapped = request.head.size;
     if (unmapped != 0) forget.range(iova, iova + (unmapped - 1));
-    return 0;
+    return {};
   });
 }
 
-int Container::join(int group, const Drivers& drivers, const char*& syscall) {
+Result<> Container::join(int group, const Drivers& drivers) {
   const std::lock_guard lock(joining_);
-  syscall = "VFIO_GROUP_SET_CONTAINER";
   int32_t own = fd();
-  if (ioctl(group, uapi::kGroupSetContainer, &own) != 0) return errno;
+  if (ioctl(group, uapi::kGroupSetContainer, &own) != 0) return refusedNow("VFIO_GROUP_SET_CONTAINER");
   changed();
-  if (iommu() != 0 || drivers.empty()) return 0;
-  syscall = "VFIO_SET_IOMMU";
-  const int error = setIommu(drivers);
-  if (error != 0 && ioctl(group, uapi::kGroupUnsetContainer) == 0) changed();
-  return error;
+  if (iommu() != 0 || drivers.empty()) return {};
+  const auto set = setIommu(drivers);
+  if (!set && ioctl(group, uapi::kGroupUnsetContainer) == 0) changed();
+  return set;
 }
 
 void Container::left() {
@@ -70,15 +65,16 @@ void Container::left() {
   forgetAll();
 }
 
-int Container::setIommu(const Drivers& drivers) {
+Result<> Container::setIommu(const Drivers& drivers) {
+  constexpr const char* kCall = "VFIO_SET_IOMMU";
   for (const uint32_t driver : drivers) {
     if (ioctl(fd(), uapi::kCheckExtension, driver) <= 0) continue;
-    if (ioctl(fd(), uapi::kSetIommu, driver) != 0) return errno;
+    if (ioctl(fd(), uapi::kSetIommu, driver) != 0) return refusedNow(kCall);
     iommu_.store(driver, std::memory_order_release);
     changed();
-    return 0;
+    return {};
   }
-  return EOPNOTSUPP;
+  return Refusal{EOPNOTSUPP, kCall};
 }
 
 }  // namespace nodevfio

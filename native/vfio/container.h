@@ -27,24 +27,23 @@ class Container : public File, public DmaSpace {
   const Interface& interface() const override { return kInterface; }
 
   // Everything at once: VFIO_DMA_UNMAP_FLAG_ALL.
-  int unmapAll(uint64_t& unmapped);
+  Result<uint64_t> unmapAll();
   // Unmaps whole mappings and has the marks of their pages: VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP.
-  int unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::span<uint64_t> bitmap, uint64_t& unmapped);
+  Result<> unmapDirty(uint64_t iova, uint64_t size, uint64_t pageSize, std::span<uint64_t> bitmap);
 
   // The IOMMU drivers that may be set, by their extension numbers, the best first.
   using Drivers = std::vector<uint32_t>;
   // VFIO_GROUP_SET_CONTAINER of a group's descriptor, and VFIO_SET_IOMMU for the first one: in one step for every other
   // thread, which must find no group that has no driver yet, nor set a second one. A group that gets none leaves again.
-  // Returns an errno, EOPNOTSUPP when the container knows none of the drivers; `syscall` names the call it is of.
-  int join(int group, const Drivers& drivers, const char*& syscall);
-  // A group goes, by a call that returns an errno. With its last group a container loses its IOMMU driver and all that
-  // is mapped, but in iommufd's compatibility mode.
+  // A refusal names its call; EOPNOTSUPP when the container knows none of the drivers.
+  Result<> join(int group, const Drivers& drivers);
+  // A group goes, by the call. With its last group a container loses its IOMMU driver and all that is mapped, but in
+  // iommufd's compatibility mode.
   template <class Call>
-  int leave(Call call) {
+  void leave(Call call) {
     const std::lock_guard lock(joining_);
-    const int error = call();
-    if (error == 0) left();
-    return error;
+    call();
+    left();
   }
 
   // The extension number of the IOMMU driver in use; 0 while there is none.
@@ -56,12 +55,12 @@ class Container : public File, public DmaSpace {
   void changed() { changes_.changed(); }
 
  protected:
-  int mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) override;
-  // `unmapped` may be less or more than asked, on type1.
-  int unmapPages(Forget& forget, uint64_t iova, uint64_t size, uint64_t& unmapped) override;
+  Result<> mapPages(uint64_t address, uint64_t size, uint64_t iova, uint32_t flags) override;
+  // It may be less or more than asked, on type1.
+  Result<uint64_t> unmapPages(Forget& forget, uint64_t iova, uint64_t size) override;
 
  private:
-  int setIommu(const Drivers& drivers);
+  Result<> setIommu(const Drivers& drivers);
   void left();
 
   // Held while groups come and go: who comes next must find the container as it is.

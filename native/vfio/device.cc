@@ -15,13 +15,12 @@ std::shared_ptr<Group> Device::group() const {
   return std::static_pointer_cast<Group>(owner_);
 }
 
-std::shared_ptr<RegionMapping> Device::mapping(uint64_t offset, uint64_t size, int protection, int& error) {
+Result<std::shared_ptr<RegionMapping>> Device::mapping(uint64_t offset, uint64_t size, int protection) {
   const std::lock_guard lock(mutex_);
-  error = 0;
   auto& slot = mappings_[{offset, size}];
   if (auto held = slot.lock(); held != nullptr && held->show()) return held;
-  auto made = RegionMapping::create(fd(), offset, size, protection, error);
-  slot = made;
+  auto made = RegionMapping::create(fd(), offset, size, protection);
+  if (made) slot = *made;
   return made;
 }
 

@@ -26,19 +26,19 @@ class Device : public File {
 
   // The group it came from; nullptr where it was opened without one.
   std::shared_ptr<Group> group() const;
-  // The cdev at `path`, not bound yet. nullptr and the errno otherwise.
-  static std::shared_ptr<Device> openCdev(const std::string& path, int& error);
+  // The cdev at `path`, not bound yet.
+  static Result<std::shared_ptr<Device>> openCdev(const std::string& path);
 
   // VFIO_DEVICE_BIND_IOMMUFD, which opens the device; `token` is a VF token's 16 bytes or nullptr.
-  int bind(std::shared_ptr<Iommufd> iommufd, const uint8_t* token);
+  Result<> bind(std::shared_ptr<Iommufd> iommufd, const uint8_t* token);
   // VFIO_DEVICE_ATTACH_IOMMUFD_PT: to an IOAS or a hardware page table over `ioas`, in place of what it was attached
-  // to. Without a PASID the device's own requests. `used` is the page table that the kernel uses.
-  int attach(std::shared_ptr<IommufdObject> pageTable, std::shared_ptr<Ioas> ioas, std::optional<uint32_t> pasid,
-             uint32_t& used);
+  // to. Without a PASID the device's own requests. The number of the page table that the kernel uses.
+  Result<uint32_t> attach(std::shared_ptr<IommufdObject> pageTable, std::shared_ptr<Ioas> ioas,
+                          std::optional<uint32_t> pasid);
   // VFIO_DEVICE_DETACH_IOMMUFD_PT. Nothing when it is not attached.
-  int detach(std::optional<uint32_t> pasid);
-  // What it is bound to, and its number there; nullptr for a device of a group.
-  std::shared_ptr<Iommufd> iommufd(uint32_t& id);
+  Result<> detach(std::optional<uint32_t> pasid);
+  // Its number in the iommufd that it is bound to; none for a device of a group.
+  std::optional<uint32_t> iommufdId();
 
   // Tells the IOMMU group of a device before it is attached: the kernel lets all of a group's devices be in one space
   // only.
@@ -48,7 +48,7 @@ class Device : public File {
 
   // The mapping of a range of the device's file, shared by every environment that asks for the same range, with one
   // more region to show it.
-  std::shared_ptr<RegionMapping> mapping(uint64_t offset, uint64_t size, int protection, int& error);
+  Result<std::shared_ptr<RegionMapping>> mapping(uint64_t offset, uint64_t size, int protection);
 
  private:
   void noteGroup(const std::shared_ptr<Ioas>& ioas);

@@ -1,11 +1,11 @@
 // What is the same for every address space, whichever kernel interface stands behind it: its records, and the mappings
 // that buffers own.
-#include "areas.h"
 #include "iommufd/ioas.h"
 #include "memory/dma_calls.h"
 #include "memory/dma_space.h"
 #include "support/arguments.h"
 #include "support/operation.h"
+#include "vfio/bindings.h"
 #include "vfio/container.h"
 
 namespace nodevfio {

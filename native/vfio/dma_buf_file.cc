@@ -14,12 +14,11 @@ bool DmaBufFile::is(int fd) {
   return fstatfs(fd, &fileSystem) == 0 && fileSystem.f_type == kDmaBufMagic;
 }
 
-int DmaBufFile::size(uint64_t& bytes) const {
+Result<uint64_t> DmaBufFile::size() const {
   const off_t end = lseek(fd(), 0, SEEK_END);
   // A dma-buf knows the two ends, and no place between.
-  if (end < 0 || lseek(fd(), 0, SEEK_SET) < 0) return errno;
-  bytes = static_cast<uint64_t>(end);
-  return 0;
+  if (end < 0 || lseek(fd(), 0, SEEK_SET) < 0) return refusedNow();
+  return static_cast<uint64_t>(end);
 }
 
 }  // namespace nodevfio

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "support/object.h"
+#include "support/result.h"
 
 namespace nodevfio {
 
@@ -16,8 +17,8 @@ class DmaBufFile : public File {
 
   explicit DmaBufFile(int fd) : File(kKind, fd) {}
 
-  // Bytes. 0 or an errno.
-  int size(uint64_t& bytes) const;
+  // In bytes.
+  Result<uint64_t> size() const;
 };
 
 }  // namespace nodevfio

@@ -15,23 +15,22 @@
 namespace nodevfio {
 
 // The call itself: the header with `flags`, then `data`, which is left as the kernel leaves it. Gives the kernel's
-// answer, or the negative errno.
-int featureCall(const Device& device, uint32_t flags, std::span<uint8_t> data);
+// answer.
+Result<int> featureCall(const Device& device, uint32_t flags, std::span<uint8_t> data);
 
-// Each returns 0 or an errno.
+// VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE. The session's data where the change began one, otherwise nullptr.
+Result<std::shared_ptr<MigrationStream>> setMigrationState(const Device& device, uint32_t state);
 
-// VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE. `stream` becomes the session's data where the change began one.
-int setMigrationState(const Device& device, uint32_t state, std::shared_ptr<MigrationStream>& stream);
-
-// VFIO_DEVICE_FEATURE_DMA_LOGGING_START. `pageSize` becomes the granularity that the device chose.
-int startDmaLogging(const Device& device, uint64_t& pageSize, const std::vector<uapi::FeatureDmaLoggingRange>& ranges);
+// VFIO_DEVICE_FEATURE_DMA_LOGGING_START. The granularity that the device chose, for the one that was asked for.
+Result<uint64_t> startDmaLogging(const Device& device, uint64_t pageSize,
+                                 const std::vector<uapi::FeatureDmaLoggingRange>& ranges);
 
 // VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT into `bitmap`, whose size the caller has made fit.
-int reportDmaLogging(const Device& device, uint64_t iova, uint64_t length, uint64_t pageSize,
-                     std::span<uint64_t> bitmap);
+Result<> reportDmaLogging(const Device& device, uint64_t iova, uint64_t length, uint64_t pageSize,
+                          std::span<uint64_t> bitmap);
 
 // VFIO_DEVICE_FEATURE_DMA_BUF of ranges of one region.
-int exportDmaBuf(const Device& device, uint32_t region, uint32_t openFlags,
-                 const std::vector<uapi::RegionDmaRange>& ranges, std::shared_ptr<DmaBufFile>& exported);
+Result<std::shared_ptr<DmaBufFile>> exportDmaBuf(const Device& device, uint32_t region, uint32_t openFlags,
+                                                 const std::vector<uapi::RegionDmaRange>& ranges);
 
 }  // namespace nodevfio

@@ -33,18 +33,14 @@ Group::~Group() {
   if (container_ == nullptr) {
     closeFile();
   } else {
-    container_->leave([this] {
-      closeFile();
-      return 0;
-    });
+    container_->leave([this] { closeFile(); });
   }
   groups().byPath.erase(path_);
   groups().closed.notify_all();
 }
 
-std::shared_ptr<Group> Group::open(const std::string& path, int& error) {
+Result<std::shared_ptr<Group>> Group::open(const std::string& path) {
   std::unique_lock lock(groups().mutex);
-  error = 0;
   auto& byPath = groups().byPath;
   for (auto found = byPath.find(path); found != byPath.end(); found = byPath.find(path)) {
     if (auto held = found->second.lock()) return held;
@@ -52,24 +48,19 @@ std::shared_ptr<Group> Group::open(const std::string& path, int& error) {
     groups().closed.wait(lock);
   }
   const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) {
-    error = errno;
-    return nullptr;
-  }
+  if (fd < 0) return refusedNow();
   auto group = std::make_shared<Group>(fd, path);
   byPath[path] = group;
   return group;
 }
 
-int Group::attach(const std::shared_ptr<Container>& container, const Container::Drivers& drivers,
-                  const char*& syscall) {
+Result<> Group::attach(const std::shared_ptr<Container>& container, const Container::Drivers& drivers) {
   const std::lock_guard lock(mutex_);
-  syscall = "VFIO_GROUP_SET_CONTAINER";
-  if (container_ == container) return 0;
-  if (container_ != nullptr) return EBUSY;
-  const int error = container->join(fd(), drivers, syscall);
-  if (error == 0) container_ = container;
-  return error;
+  if (container_ == container) return {};
+  if (container_ != nullptr) return Refusal{EBUSY, "VFIO_GROUP_SET_CONTAINER"};
+  const auto joined = container->join(fd(), drivers);
+  if (joined) container_ = container;
+  return joined;
 }
 
 std::shared_ptr<Container> Group::container() {

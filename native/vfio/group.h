@@ -18,12 +18,12 @@ class Group : public File {
   Group(int fd, std::string path) : File(kKind, fd), path_(std::move(path)) {}
   ~Group() override;
 
-  // The group at `path`: the one this process holds already, or a newly opened one. nullptr and the errno otherwise.
-  // Waits while another thread lets go of it.
-  static std::shared_ptr<Group> open(const std::string& path, int& error);
+  // The group at `path`: the one this process holds already, or a newly opened one. Waits while another thread lets go
+  // of it.
+  static Result<std::shared_ptr<Group>> open(const std::string& path);
 
   // See Container::join; a no-op when it is this container already, EBUSY when it is another.
-  int attach(const std::shared_ptr<Container>& container, const Container::Drivers& drivers, const char*& syscall);
+  Result<> attach(const std::shared_ptr<Container>& container, const Container::Drivers& drivers);
   // The one that it is in. Waits while another thread puts it in one.
   std::shared_ptr<Container> container();
 

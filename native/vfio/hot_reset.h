@@ -12,10 +12,14 @@
 
 namespace nodevfio {
 
-// VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: the flags and the devices. 0 or an errno.
-int hotResetInfo(const Device& device, uint32_t& flags, std::vector<uapi::PciDependentDevice>& devices);
+// VFIO_DEVICE_GET_PCI_HOT_RESET_INFO.
+struct HotResetInfo {
+  uint32_t flags;
+  std::vector<uapi::PciDependentDevice> devices;
+};
+Result<HotResetInfo> hotResetInfo(const Device& device);
 
 // VFIO_DEVICE_PCI_HOT_RESET, owning what it resets by groups; with none, by the iommufd that the device is bound to.
-int hotReset(const Device& device, const std::vector<std::shared_ptr<Group>>& groups);
+Result<> hotReset(const Device& device, const std::vector<std::shared_ptr<Group>>& groups);
 
 }  // namespace nodevfio

@@ -12,29 +12,25 @@ namespace nodevfio {
 namespace {
 
 // With fd -1 the kernel takes away what was set up with the same offset, width and data.
-int call(const Device& device, const IoeventfdWrite& write, int fd) {
+Result<> call(const Device& device, const IoeventfdWrite& write, int fd) {
   uapi::DeviceIoeventfd request = {};
   request.argsz = sizeof request;
   request.flags = write.width;
   request.offset = write.offset;
   request.data = write.data;
   request.fd = fd;
-  return ioctl(device.fd(), uapi::kDeviceIoeventfd, &request) != 0 ? errno : 0;
+  return answerOf(ioctl(device.fd(), uapi::kDeviceIoeventfd, &request));
 }
 
 }  // namespace
 
-std::shared_ptr<DeviceIoeventfd> DeviceIoeventfd::create(std::shared_ptr<Device> device,
-                                                         std::shared_ptr<EventFd> eventFd, const IoeventfdWrite& write,
-                                                         int& error) {
-  if (!eventFd->claimKernel()) {
-    error = EBUSY;
-    return nullptr;
-  }
-  error = call(*device, write, eventFd->fd());
-  if (error != 0) {
+Result<std::shared_ptr<DeviceIoeventfd>> DeviceIoeventfd::create(std::shared_ptr<Device> device,
+                                                                 std::shared_ptr<EventFd> eventFd,
+                                                                 const IoeventfdWrite& write) {
+  if (!eventFd->claimKernel()) return Refusal{EBUSY};
+  if (const auto made = call(*device, write, eventFd->fd()); !made) {
     eventFd->releaseKernel();
-    return nullptr;
+    return made.refusal();
   }
   return std::make_shared<DeviceIoeventfd>(std::move(device), std::move(eventFd), write);
 }
@@ -44,7 +40,7 @@ DeviceIoeventfd::DeviceIoeventfd(std::shared_ptr<Device> device, std::shared_ptr
     : Object(kKind), device_(std::move(device)), eventFd_(std::move(eventFd)), write_(write) {}
 
 DeviceIoeventfd::~DeviceIoeventfd() {
-  call(*device_, write_, -1);
+  static_cast<void>(call(*device_, write_, -1));
   eventFd_->releaseKernel();
 }
 

@@ -21,10 +21,9 @@ class DeviceIoeventfd : public Object {
  public:
   static constexpr Kind kKind = Kind::kDeviceIoeventfd;
 
-  // Claims the eventfd, since the kernel reads it from here on. nullptr and the errno otherwise; EBUSY when somebody
-  // else reads it.
-  static std::shared_ptr<DeviceIoeventfd> create(std::shared_ptr<Device> device, std::shared_ptr<EventFd> eventFd,
-                                                 const IoeventfdWrite& write, int& error);
+  // Claims the eventfd, since the kernel reads it from here on. EBUSY when somebody else reads it.
+  static Result<std::shared_ptr<DeviceIoeventfd>> create(std::shared_ptr<Device> device,
+                                                         std::shared_ptr<EventFd> eventFd, const IoeventfdWrite& write);
   DeviceIoeventfd(std::shared_ptr<Device> device, std::shared_ptr<EventFd> eventFd, const IoeventfdWrite& write);
   ~DeviceIoeventfd() override;
 

@@ -12,31 +12,31 @@ namespace nodevfio {
 namespace {
 
 // Drivers whose file cannot be polled are always ready, and do not wait long.
-int awaitReady(int fd, short event) {
+Result<> awaitReady(int fd, short event) {
   pollfd entry = {fd, event, 0};
   const int ready = poll(&entry, 1, MigrationStream::kSliceMilliseconds);
-  if (ready < 0) return errno == EINTR ? EAGAIN : errno;
-  return ready == 0 ? EAGAIN : 0;
+  if (ready < 0) return Refusal{errno == EINTR ? EAGAIN : errno};
+  if (ready == 0) return Refusal{EAGAIN};
+  return {};
 }
 
 }  // namespace
 
-ssize_t MigrationStream::read(std::span<uint8_t> bytes) const {
-  if (const int error = awaitReady(fd(), POLLIN); error != 0) return -error;
-  const ssize_t count = ::read(fd(), bytes.data(), bytes.size());
-  return count < 0 ? -errno : count;
+Result<size_t> MigrationStream::read(std::span<uint8_t> bytes) const {
+  if (const auto ready = awaitReady(fd(), POLLIN); !ready) return ready.refusal();
+  return countOf(::read(fd(), bytes.data(), bytes.size()));
 }
 
-ssize_t MigrationStream::write(std::span<const uint8_t> bytes) const {
-  if (const int error = awaitReady(fd(), POLLOUT); error != 0) return -error;
-  const ssize_t count = ::write(fd(), bytes.data(), bytes.size());
-  return count < 0 ? -errno : count;
+Result<size_t> MigrationStream::write(std::span<const uint8_t> bytes) const {
+  if (const auto ready = awaitReady(fd(), POLLOUT); !ready) return ready.refusal();
+  return countOf(::write(fd(), bytes.data(), bytes.size()));
 }
 
-int MigrationStream::precopyInfo(uapi::PrecopyInfo& info) const {
-  info = {};
+Result<uapi::PrecopyInfo> MigrationStream::precopyInfo() const {
+  uapi::PrecopyInfo info = {};
   info.argsz = sizeof info;
-  return ioctl(fd(), uapi::kMigGetPrecopyInfo, &info) < 0 ? errno : 0;
+  if (ioctl(fd(), uapi::kMigGetPrecopyInfo, &info) < 0) return refusedNow();
+  return info;
 }
 
 }  // namespace nodevfio

@@ -1,12 +1,11 @@
 // The data of one migration session: what a device's state is read from, or written into. Knows nothing of Node-API.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <span>
 
 #include "support/object.h"
+#include "support/result.h"
 #include "uapi/vfio.h"
 
 namespace nodevfio {
@@ -20,13 +19,13 @@ class MigrationStream : public File {
 
   explicit MigrationStream(int fd) : File(kKind, fd) {}
 
-  // The number of bytes, 0 at the end of the stream, or the negative errno: ENOMSG where the driver has no more for now
-  // (pre-copy), EAGAIN when nothing came.
-  ssize_t read(std::span<uint8_t> bytes) const;
-  // The number of bytes taken, or the negative errno.
-  ssize_t write(std::span<const uint8_t> bytes) const;
-  // VFIO_MIG_GET_PRECOPY_INFO. 0 or an errno.
-  int precopyInfo(uapi::PrecopyInfo& info) const;
+  // The number of bytes, 0 at the end of the stream. ENOMSG: the driver has no more for now (pre-copy). EAGAIN: nothing
+  // came.
+  Result<size_t> read(std::span<uint8_t> bytes) const;
+  // The number of bytes taken.
+  Result<size_t> write(std::span<const uint8_t> bytes) const;
+  // VFIO_MIG_GET_PRECOPY_INFO.
+  Result<uapi::PrecopyInfo> precopyInfo() const;
 };
 
 }  // namespace nodevfio

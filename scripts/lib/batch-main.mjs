@@ -11,7 +11,7 @@ const runJob = ({ cwd, file, titles = [], env = {} }, seconds) =>
   new Promise((resolve) => {
     const ava = join(cwd, 'node_modules', 'ava', 'entrypoints', 'cli.mjs')
     // A title may be part of one that a template makes.
-    const matches = titles.flatMap((title) => ['--match', `*${title}*`])
+    const matches = titles.flatMap((title) => ['--match', `*${title.replace(/\$\{[^}]*\}/g, '*')}*`])
     const child = spawn(
       process.execPath,
       [ava, '--tap', '--serial', '--concurrency', '1', '--timeout', `${seconds}s`, ...matches, file],

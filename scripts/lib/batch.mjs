@@ -22,13 +22,31 @@ const NO_TEST = /^(?:file:\/)?\/\S+:\d+$|^\S+\.test\.js exited |^No tests found 
 const PATIENCE = { host: 300, rig: 600 }
 const BOOT = 120
 
+/** Whether a title is of that text, in which a template has holes: `${mode}: closed twice`. */
+const madeBy = (title) =>
+  new RegExp(
+    title
+      .split(/\$\{[^}]*\}/)
+      .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+      .join('.+'),
+  )
+
 /** What became of one job. */
 class Outcome {
   titles = new Map()
   output = []
   problem
+  #planned = false
+  #died = false
+
+  /** Whether the runner came to its end, so that a title it did not tell is one that there is not. */
+  get #complete() {
+    return this.#planned && !this.#died
+  }
 
   line(line) {
+    if (/^1\.\.\d+$/.test(line)) this.#planned = true
+    if (/\.test\.js exited /.test(line)) this.#died = true
     const test = TEST.exec(line)
     if (test && NO_TEST.test(test[2])) this.output.push(line)
     else if (test) this.titles.set(test[2], test[3] ? 'skipped' : test[1] ? 'failed' : 'passed')
@@ -39,7 +57,8 @@ class Outcome {
   of(title) {
     const exact = this.titles.get(title)
     if (exact !== undefined) return exact
-    const close = [...this.titles].filter(([name]) => name.includes(title)).map(([, ending]) => ending)
+    const made = madeBy(title)
+    const close = [...this.titles].filter(([name]) => made.test(name)).map(([, ending]) => ending)
     return this.#worst(close)
   }
 
@@ -53,7 +72,7 @@ class Outcome {
   #worst(endings) {
     for (const ending of ['failed', 'passed', 'skipped']) if (endings.includes(ending)) return ending
     if (this.output.some((line) => UNLOADED.test(line))) return 'could not load'
-    return this.problem === undefined || this.output.includes('1..0') ? 'not found' : 'did not end'
+    return this.problem === undefined || this.#complete ? 'not found' : 'did not end'
   }
 }
 

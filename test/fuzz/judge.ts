@@ -23,7 +23,7 @@ function isAbort(error: unknown): boolean {
 
 /** V8's own words instead of a check's: allowed, but worth a look. */
 const UNTIDY =
-  /Cannot (read|mix|destructure|convert|set|perform)|is not a function|is not iterable|not an object|Receiver|detached/
+  /Cannot (read|mix|destructure|convert|set|perform)|is not a function|is not iterable|not an object|Receiver|a detached/
 
 export class Judge {
   readonly outcomes = { returned: 0, refused: 0, vfio: 0, changes: 0 }
@@ -47,7 +47,8 @@ export class Judge {
     const { message } = error as Error
     if (error instanceof VfioError) this.outcomes.vfio++
     else this.outcomes.refused++
-    if (!UNTIDY.test(message)) return
+    // Of an object whose constructor never ran, there is nothing better to say.
+    if (!UNTIDY.test(message) || /private member|Receiver must be an instance/.test(message)) return
     // Only now: a stack is text once it is asked for, and that takes longer than the call.
     const place = /\n\s+at (.*)\n?/.exec((error as Error).stack ?? '')?.[1] ?? ''
     // The fuzzer's own values, which throw such words themselves.

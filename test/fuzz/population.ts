@@ -31,8 +31,12 @@ const CLOSED_FIRST = [
 ]
 
 export function isClosed(value: object): boolean {
-  const { closed } = value as { closed?: unknown }
-  return closed === true
+  try {
+    return (value as { closed?: unknown }).closed === true
+  } catch {
+    // A stand-in without an inside.
+    return false
+  }
 }
 
 function nameOf(device: VfioDevice): string {

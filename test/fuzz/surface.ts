@@ -28,14 +28,14 @@ function hidden(): { members: Set<string>; constructors: Set<string> } {
     const text = readFileSync(join(SOURCES, file), 'utf8')
     const modifiers = '(?:(?:static|async|override|readonly|declare|get|set|abstract) +)*'
     for (const pattern of [
-      `@internal[^\\n]*\\*/\\s*(?:protected +|private +)?${modifiers}(\\w+)`,
+      `@internal[^\\n]*?\\s*\\*/\\s*(?:protected +|private +)?${modifiers}(\\w+)`,
       `^ +protected +${modifiers}(\\w+)`,
     ]) {
       for (const [, name = ''] of text.matchAll(new RegExp(pattern, 'gm')))
         if (name !== 'constructor') members.add(name)
     }
     for (const [whole, name = ''] of text.matchAll(/^export (?:abstract )?class (\w+)[\s\S]*?^}/gm)) {
-      if (/(?:private|protected) constructor|@internal[^\n]*\*\/\s*constructor/.test(whole))
+      if (/(?:private|protected) constructor|@internal[^\n]*?\s*\*\/\s*constructor/.test(whole))
         constructors.add(name)
     }
   }

@@ -11,6 +11,7 @@ import {
 } from '../../ts/index.js'
 import { type DeviceBackend, IRQ_ACTION } from '../../ts/device/backend.js'
 import type { VmVfio } from '../../ts/kvm/index.js'
+import { coreOf } from '../fakes/device-core.js'
 import { BufferConfig, parseDump } from '../unit/pci/dump.js'
 
 const PAGE = 4096
@@ -128,7 +129,7 @@ export class FakeDevice {
       }
       ;(data as (EventFd | null)[]).forEach((eventfd, i) => (this.eventfds[start + i] = eventfd))
     }
-    const owner = { backend: { setIrqs } as DeviceBackend, label: 'the fake', exclusive: undefined }
+    const owner = coreOf({ setIrqs })
     const flags = { eventfd: true, maskable: false, automasked: false, noresize: false, raw: 0 }
     const irqs = new Map(
       [0, options.msi ?? 0, options.msix ?? 0].map((count, index) => [

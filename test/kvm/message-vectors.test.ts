@@ -3,9 +3,9 @@
 import { InterruptIndex, VfioError } from '../../ts/index.js'
 import { type DeviceBackend, IRQ_ACTION, type IrqData } from '../../ts/device/backend.js'
 import type { EventFd } from '../../ts/index.js'
-import type { InterruptOwner } from '../../ts/device/interrupts.js'
 import { Kvm, type Vm } from '../../ts/kvm/index.js'
 import { MessageVectors } from '../../ts/signalling/passthrough/message-vectors.js'
+import { coreOf } from '../fakes/device-core.js'
 import { kvmTest } from './support.js'
 
 const ENOSPC = 28
@@ -34,13 +34,8 @@ function device(
       throw new VfioError(ENOSPC, 'VFIO_DEVICE_SET_IRQS')
     told.push({ start, count: asked, data })
   }
-  const owner: InterruptOwner = {
-    backend: { setIrqs } as DeviceBackend,
-    label: 'the fake',
-    exclusive: undefined,
-  }
   const flags = { eventfd: true, maskable: false, automasked: false, noresize, raw: 0 }
-  return { irq: new InterruptIndex({ index, count, flags }, owner), told }
+  return { irq: new InterruptIndex({ index, count, flags }, coreOf({ setIrqs })), told }
 }
 
 function withVm(use: (vm: Vm) => void): void {

@@ -70,6 +70,10 @@ kvmTest('a batch that cannot be done whole changes nothing', (t) => {
     )
     t.regex(full.remedy ?? '', /4096/)
     t.is(vm.routing.size, size)
+    t.throws(() => vm.routing.batch({ update: [5 as never] }), {
+      instanceOf: TypeError,
+      message: /changes\.update must be an array/,
+    })
     withVm((other) => {
       t.throws(() => other.routing.batch({ close: [free] }), { instanceOf: TypeError })
     })

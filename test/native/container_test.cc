@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fake_kernel.h"
+#include "granted.h"
 #include "memory/region_mapping.h"
 
 using nodevfio::Container;
@@ -24,9 +25,7 @@ constexpr uint64_t kPage = 4096;
 constexpr uint64_t kTop = UINT64_MAX;
 
 // No memory stands behind these: the fake kernel does not look.
-void record(Container& container, uint64_t iova, uint64_t size) {
-  REQUIRE(container.map(nullptr, 0, size, iova, 3) == 0);
-}
+void record(Container& container, uint64_t iova, uint64_t size) { granted(container.map(nullptr, 0, size, iova, 3)); }
 
 }  // namespace
 
@@ -59,9 +58,7 @@ TEST_CASE("gap: between mappings, below them and after them") {
   CHECK_FALSE(container.gap(0x1000, 0x5fff, 3 * kPage, kPage));
   SUBCASE("a start inside a mapping moves behind it") { CHECK(container.gap(0x5000, kTop, kPage, kPage) == 0x6000); }
   SUBCASE("what was unmapped is free again") {
-    uint64_t unmapped = 0;
-    CHECK(container.unmapRange(0x4000, 0x2000, unmapped) == 0);
-    CHECK(unmapped == 0x2000);
+    CHECK(granted(container.unmapRange(0x4000, 0x2000)) == 0x2000);
     CHECK(container.gap(0x1000, kTop, 3 * kPage, kPage) == 0x2000);
   }
 }
@@ -91,7 +88,7 @@ TEST_CASE("gap: equal to a search of every address, over random layouts") {
     for (uint64_t i = below(8); i > 0; --i) {
       const uint64_t iova = below(kSpace);
       const uint64_t size = 1 + below(kSpace - iova > 9 ? 9 : kSpace - iova);
-      if (container.map(nullptr, 0, size, iova, 3) != 0) continue;
+      if (!container.map(nullptr, 0, size, iova, 3)) continue;
       for (uint64_t at = iova; at < iova + size; ++at) used[at] = true;
     }
     const uint64_t start = below(kSpace);
@@ -112,9 +109,9 @@ TEST_CASE("map: a refusal is passed on and leaves no record") {
   FakeKernel kernel;
   Container container(FakeKernel::kContainerFd);
   record(container, 0, kPage);
-  CHECK(container.map(nullptr, 0, kPage, 0, 3) == EEXIST);
+  CHECK(container.map(nullptr, 0, kPage, 0, 3).error() == EEXIST);
   kernel.nextError = ENOMEM;
-  CHECK(container.map(nullptr, 0, kPage, kPage, 3) == ENOMEM);
+  CHECK(container.map(nullptr, 0, kPage, kPage, 3).error() == ENOMEM);
   CHECK(container.mappingCount() == 1);
 }
 
@@ -123,13 +120,10 @@ TEST_CASE("unmap: a refusal keeps the record, unmap-all forgets every one") {
   Container container(FakeKernel::kContainerFd);
   record(container, 0, kPage);
   record(container, kPage, kPage);
-  uint64_t unmapped = 1;
   kernel.nextError = EINVAL;
-  CHECK(container.unmapRange(0, kPage, unmapped) == EINVAL);
-  CHECK(unmapped == 0);
+  CHECK(container.unmapRange(0, kPage).error() == EINVAL);
   CHECK(container.mappingCount() == 2);
-  CHECK(container.unmapAll(unmapped) == 0);
-  CHECK(unmapped == 2 * kPage);
+  CHECK(granted(container.unmapAll()) == 2 * kPage);
   CHECK(container.mappingCount() == 0);
 }
 
@@ -137,9 +131,7 @@ TEST_CASE("unmap: a range forgets every record inside it, and no other") {
   const FakeKernel kernel;
   Container container(FakeKernel::kContainerFd);
   for (uint64_t page = 0; page < 6; ++page) record(container, page * kPage, kPage);
-  uint64_t unmapped = 0;
-  CHECK(container.unmapRange(kPage, 3 * kPage, unmapped) == 0);
-  CHECK(unmapped == 3 * kPage);
+  CHECK(granted(container.unmapRange(kPage, 3 * kPage)) == 3 * kPage);
   CHECK(container.mappingCount() == 3);
   CHECK(container.gap(0, kTop, 3 * kPage, kPage) == kPage);
 }
@@ -150,21 +142,20 @@ TEST_CASE("unmap: a kernel that cuts mappings leaves records of what is left on 
   Container container(FakeKernel::kContainerFd);
   record(container, 0x1000, 4 * kPage);
   record(container, 0x8000, kPage);
-  uint64_t unmapped = 0;
   SUBCASE("the middle") {
-    CHECK(container.unmapRange(0x2000, 2 * kPage, unmapped) == 0);
+    granted(container.unmapRange(0x2000, 2 * kPage));
     CHECK(container.mappingCount() == 3);
     CHECK(container.gap(0x1000, kTop, kPage, kPage) == 0x2000);
     CHECK(container.gap(0x1000, kTop, 3 * kPage, kPage) == 0x5000);
   }
   SUBCASE("the start") {
-    CHECK(container.unmapRange(0, 0x2000, unmapped) == 0);
+    granted(container.unmapRange(0, 0x2000));
     CHECK(container.mappingCount() == 2);
     CHECK(container.gap(0, kTop, 2 * kPage, kPage) == 0);
     CHECK(container.gap(0x1000, kTop, 2 * kPage, kPage) == 0x5000);
   }
   SUBCASE("the end, up to the next mapping") {
-    CHECK(container.unmapRange(0x4000, 4 * kPage, unmapped) == 0);
+    granted(container.unmapRange(0x4000, 4 * kPage));
     CHECK(container.mappingCount() == 2);
     CHECK(container.gap(0x1000, kTop, 4 * kPage, kPage) == 0x4000);
   }
@@ -175,14 +166,11 @@ TEST_CASE("a record keeps its memory mapped until it is unmapped") {
   Container container(FakeKernel::kContainerFd);
   const int fd = memfd_create("test", MFD_CLOEXEC);
   REQUIRE(ftruncate(fd, kPage) == 0);
-  int error = 0;
-  auto mapping = Mapping::create(fd, 0, kPage, PROT_READ | PROT_WRITE, error);
-  REQUIRE(mapping != nullptr);
+  auto mapping = granted(Mapping::create(fd, 0, kPage, PROT_READ | PROT_WRITE));
   const std::weak_ptr<Mapping> watched = mapping;
-  REQUIRE(container.map(std::move(mapping), 0x7000, kPage, 0, 3) == 0);
+  granted(container.map(std::move(mapping), 0x7000, kPage, 0, 3));
   CHECK_FALSE(watched.expired());
-  uint64_t unmapped = 0;
-  CHECK(container.unmapRange(0, kPage, unmapped) == 0);
+  granted(container.unmapRange(0, kPage));
   CHECK(watched.expired());
   close(fd);
 }
@@ -195,11 +183,8 @@ TEST_CASE("DmaMapping: unmapped once, by unmap or by its end") {
   {
     DmaMapping first(container, 0, kPage);
     const DmaMapping second(container, kPage, kPage);
-    uint64_t unmapped = 0;
-    CHECK(first.unmap(unmapped) == 0);
-    CHECK(unmapped == kPage);
-    CHECK(first.unmap(unmapped) == 0);
-    CHECK(unmapped == 0);
+    CHECK(granted(first.unmap()) == kPage);
+    CHECK(granted(first.unmap()) == 0);
     CHECK(kernel.unmaps == 1);
   }
   CHECK(kernel.unmaps == 2);
@@ -219,7 +204,7 @@ TEST_CASE("gap and map from several threads: nobody gets another's range") {
       for (int done = 0; done < kEach;) {
         const auto iova = container.gap(0, kTop, kPage, kPage);
         // Two threads may be told the same gap; the kernel decides, and the loser asks again.
-        if (iova && container.map(nullptr, 0, kPage, *iova, 3) == 0) ++done;
+        if (iova && container.map(nullptr, 0, kPage, *iova, 3)) ++done;
       }
     });
   }
@@ -243,9 +228,9 @@ TEST_CASE("withdrawn: a mapping goes from wherever it is, and nothing else does"
   Container container(FakeKernel::kContainerFd);
   const auto going = onePage();
   const auto staying = onePage();
-  REQUIRE(container.map(going, 0, kPage, 0x1000, 3) == 0);
-  REQUIRE(container.map(staying, 0, kPage, 0x2000, 3) == 0);
-  REQUIRE(container.map(going, 0, kPage, 0x4000, 3) == 0);
+  granted(container.map(going, 0, kPage, 0x1000, 3));
+  granted(container.map(staying, 0, kPage, 0x2000, 3));
+  granted(container.map(going, 0, kPage, 0x4000, 3));
   going->withdraw();
   container.unmapWithdrawn(*going);
   CHECK(kernel.mappings == std::map<uint64_t, uint64_t>{{0x2000, kPage}});
@@ -262,7 +247,7 @@ TEST_CASE("withdrawn: what was being mapped meanwhile is unmapped again") {
   // Its owner looked for it before the kernel had it.
   going->withdraw();
   container.unmapWithdrawn(*going);
-  CHECK(container.map(going, 0, kPage, 0x1000, 3) == EBADF);
+  CHECK(container.map(going, 0, kPage, 0x1000, 3).error() == EBADF);
   CHECK(kernel.mappings.empty());
   CHECK(container.mappingCount() == 0);
   CHECK(going.use_count() == 1);
@@ -278,7 +263,7 @@ TEST_CASE("DmaMapping: one of a generation that has gone unmaps nothing of the n
     // The last group goes: its driver with all that was mapped. The container knows by what its info is then.
     kernel.mappings.clear();
     kernel.nextError = EINVAL;
-    CHECK(container->leave([] { return 0; }) == 0);
+    container->leave([] {});
     CHECK(container->mappingCount() == 0);
     record(*container, 0, kPage);
   }
@@ -304,16 +289,14 @@ TEST_CASE("RegionMapping: taken from a space with the last region that shows it,
   const auto container = std::make_shared<Container>(FakeKernel::kContainerFd);
   const int fd = memfd_create("bar", MFD_CLOEXEC);
   REQUIRE(ftruncate(fd, kPage) == 0);
-  int error = 0;
-  const auto shared = RegionMapping::create(fd, 0, kPage, PROT_READ | PROT_WRITE, error);
-  REQUIRE(shared != nullptr);
+  const auto shared = granted(RegionMapping::create(fd, 0, kPage, PROT_READ | PROT_WRITE));
   REQUIRE(shared->show());
   shared->mappedInto(container);
-  REQUIRE(container->map(shared, 0, kPage, 0x1000, 3) == 0);
+  granted(container->map(shared, 0, kPage, 0x1000, 3));
   shared->hide();
   CHECK(kernel.mappings.size() == 1);
   CHECK_FALSE(shared->withdrawn());
-  REQUIRE(container->map(shared, 0, kPage, 0x3000, 3) == 0);
+  granted(container->map(shared, 0, kPage, 0x3000, 3));
   shared->hide();
   CHECK(kernel.mappings.empty());
   CHECK(container->mappingCount() == 0);

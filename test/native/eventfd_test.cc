@@ -10,31 +10,25 @@
 #include <thread>
 #include <vector>
 
+#include "granted.h"
+
 using nodevfio::EventFd;
 
 namespace {
 
 std::shared_ptr<EventFd> make(uint32_t initial = 0, bool semaphore = false) {
-  int error = -1;
-  auto eventFd = EventFd::create(initial, semaphore, error);
-  REQUIRE(eventFd != nullptr);
-  CHECK(error == 0);
-  return eventFd;
+  return granted(EventFd::create(initial, semaphore));
 }
 
-uint64_t drained(const EventFd& eventFd) {
-  uint64_t value = UINT64_MAX;
-  CHECK(eventFd.drain(value) == 0);
-  return value;
-}
+uint64_t drained(const EventFd& eventFd) { return granted(eventFd.drain()); }
 
 }  // namespace
 
 TEST_CASE("EventFd: signals add up, a drain takes them all, an empty one is 0 and no error") {
   const auto eventFd = make();
   CHECK(drained(*eventFd) == 0);
-  CHECK(eventFd->signal(1) == 0);
-  CHECK(eventFd->signal(41) == 0);
+  CHECK(eventFd->signal(1).error() == 0);
+  CHECK(eventFd->signal(41).error() == 0);
   CHECK(drained(*eventFd) == 42);
   CHECK(drained(*eventFd) == 0);
 }
@@ -50,10 +44,10 @@ TEST_CASE("EventFd: a semaphore gives one at a time") {
 
 TEST_CASE("EventFd: a full counter is EAGAIN, and loses nothing") {
   const auto eventFd = make();
-  CHECK(eventFd->signal(UINT64_MAX - 1) == 0);
-  CHECK(eventFd->signal(1) == EAGAIN);
+  CHECK(eventFd->signal(UINT64_MAX - 1).error() == 0);
+  CHECK(eventFd->signal(1).error() == EAGAIN);
   CHECK(drained(*eventFd) == UINT64_MAX - 1);
-  CHECK(eventFd->signal(UINT64_MAX) == EINVAL);
+  CHECK(eventFd->signal(UINT64_MAX).error() == EINVAL);
 }
 
 TEST_CASE("EventFd: never blocks, is not inherited") {
@@ -63,12 +57,12 @@ TEST_CASE("EventFd: never blocks, is not inherited") {
 }
 
 TEST_CASE("EventFd::check: only an eventfd is one") {
-  CHECK(EventFd::check(make()->fd()) == 0);
+  CHECK(EventFd::check(make()->fd()).error() == 0);
   const int other = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  CHECK(EventFd::check(other) == EINVAL);
+  CHECK(EventFd::check(other).error() == EINVAL);
   close(other);
-  CHECK(EventFd::check(other) == EBADF);
-  CHECK(EventFd::check(-1) == EBADF);
+  CHECK(EventFd::check(other).error() == EBADF);
+  CHECK(EventFd::check(-1).error() == EBADF);
 }
 
 TEST_CASE("EventFd: one reader at a time") {
@@ -125,9 +119,7 @@ TEST_CASE("EventFd: nothing is lost between threads that signal and one that dra
   });
   uint64_t total = 0;
   while (total < 2 * kEach) {
-    uint64_t value = 0;
-    REQUIRE(eventFd->drain(value) == 0);
-    total += value;
+    total += granted(eventFd->drain());
   }
   first.join();
   second.join();

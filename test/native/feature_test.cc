@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "fake_kernel.h"
+#include "granted.h"
 
 namespace uapi = nodevfio::uapi;
 using nodevfio::Device;
@@ -53,14 +54,14 @@ TEST_CASE("featureCall: header and data in one piece, and the data as the kernel
     seen.data[0] = 9;
     return 7;
   };
-  CHECK(nodevfio::featureCall(device, 0x10007, data) == 7);
+  CHECK(granted(nodevfio::featureCall(device, 0x10007, data)) == 7);
   CHECK(data == std::array<uint8_t, 4>{9, 2, 3, 4});
   SUBCASE("a refusal leaves it alone") {
     kernel.device = [](unsigned long, void* argument) {
       Seen::at(argument).data[0] = 77;
       return -EOPNOTSUPP;
     };
-    CHECK(nodevfio::featureCall(device, 1, data) == -EOPNOTSUPP);
+    CHECK(nodevfio::featureCall(device, 1, data).error() == EOPNOTSUPP);
     CHECK(data[0] == 9);
   }
   SUBCASE("no data") {
@@ -68,7 +69,7 @@ TEST_CASE("featureCall: header and data in one piece, and the data as the kernel
       CHECK(Seen::at(argument).argsz == sizeof(uapi::DeviceFeature));
       return 0;
     };
-    CHECK(nodevfio::featureCall(device, 1, {}) == 0);
+    CHECK(granted(nodevfio::featureCall(device, 1, {})) == 0);
   }
 }
 
@@ -86,14 +87,11 @@ TEST_CASE("setMigrationState: the descriptor of a session is the stream's") {
     memcpy(seen.data, &state, sizeof state);
     return answer;
   };
-  std::shared_ptr<nodevfio::MigrationStream> stream;
-  CHECK(nodevfio::setMigrationState(device, 1, stream) == 0);
-  CHECK(stream == nullptr);
+  CHECK(granted(nodevfio::setMigrationState(device, 1)) == nullptr);
   answer = -EINVAL;
-  CHECK(nodevfio::setMigrationState(device, 3, stream) == EINVAL);
-  CHECK(stream == nullptr);
+  CHECK(nodevfio::setMigrationState(device, 3).error() == EINVAL);
   answer = 0;
-  CHECK(nodevfio::setMigrationState(device, 3, stream) == 0);
+  auto stream = granted(nodevfio::setMigrationState(device, 3));
   REQUIRE(stream != nullptr);
   CHECK(stream->fd() == fd);
   stream.reset();
@@ -116,13 +114,10 @@ TEST_CASE("startDmaLogging: ranges by address, and the page size that the device
     memcpy(seen.data, &control, sizeof control);
     return 0;
   };
-  uint64_t pageSize = 4096;
   const std::vector<uapi::FeatureDmaLoggingRange> ranges = {{0, 0x1000}, {0x10000, 0x2000}};
-  CHECK(nodevfio::startDmaLogging(device, pageSize, ranges) == 0);
-  CHECK(pageSize == 0x20'0000);
+  CHECK(granted(nodevfio::startDmaLogging(device, 4096, ranges)) == 0x20'0000);
   kernel.device = [](unsigned long, void*) { return -E2BIG; };
-  CHECK(nodevfio::startDmaLogging(device, pageSize, ranges) == E2BIG);
-  CHECK(pageSize == 0x20'0000);
+  CHECK(nodevfio::startDmaLogging(device, 4096, ranges).error() == E2BIG);
 }
 
 TEST_CASE("reportDmaLogging: the kernel sets bits in the bitmap") {
@@ -139,11 +134,11 @@ TEST_CASE("reportDmaLogging: the kernel sets bits in the bitmap") {
     return 0;
   };
   std::vector<uint64_t> bitmap(2);
-  CHECK(nodevfio::reportDmaLogging(device, 0x1000, 0x80000, 0x1000, bitmap) == 0);
+  granted(nodevfio::reportDmaLogging(device, 0x1000, 0x80000, 0x1000, bitmap));
   CHECK(bitmap[0] == 0);
   CHECK(bitmap[1] == 5);
   kernel.device = nullptr;
-  CHECK(nodevfio::reportDmaLogging(device, 0, 0x1000, 0x1000, bitmap) == ENOTTY);
+  CHECK(nodevfio::reportDmaLogging(device, 0, 0x1000, 0x1000, bitmap).error() == ENOTTY);
 }
 
 TEST_CASE("exportDmaBuf: the answer is a descriptor, which the file owns") {
@@ -167,27 +162,21 @@ TEST_CASE("exportDmaBuf: the answer is a descriptor, which the file owns") {
     return fd;
   };
   const std::vector<uapi::RegionDmaRange> ranges = {{0, 0x2000}, {0x4000, 0x1000}};
-  std::shared_ptr<nodevfio::DmaBufFile> exported;
-  CHECK(nodevfio::exportDmaBuf(device, 2, O_RDWR | O_CLOEXEC, ranges, exported) == 0);
+  auto exported = granted(nodevfio::exportDmaBuf(device, 2, O_RDWR | O_CLOEXEC, ranges));
   REQUIRE(exported != nullptr);
-  uint64_t size = 0;
-  CHECK(exported->size(size) == 0);
-  CHECK(size == 0x3000);
+  CHECK(granted(exported->size()) == 0x3000);
   CHECK_FALSE(nodevfio::DmaBufFile::is(fd));
   exported.reset();
   CHECK_FALSE(isOpen(fd));
   CHECK_FALSE(nodevfio::DmaBufFile::is(fd));
   kernel.device = [](unsigned long, void*) { return -ENODEV; };
-  CHECK(nodevfio::exportDmaBuf(device, 2, O_RDWR, {}, exported) == ENODEV);
-  CHECK(exported == nullptr);
+  CHECK(nodevfio::exportDmaBuf(device, 2, O_RDWR, {}).error() == ENODEV);
 }
 
 TEST_CASE("DmaBufFile: a file without an end has no size") {
   std::array<int, 2> ends = {};
   REQUIRE(pipe2(ends.data(), O_CLOEXEC) == 0);
   const nodevfio::DmaBufFile file(ends[0]);
-  uint64_t size = 5;
-  CHECK(file.size(size) == ESPIPE);
-  CHECK(size == 5);
+  CHECK(file.size().error() == ESPIPE);
   close(ends[1]);
 }

@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "granted.h"
+
 using nodevfio::GuardedMapping;
 using nodevfio::guardIntact;
 
@@ -40,13 +42,7 @@ class FakeBar {
   void decode(bool on) const { REQUIRE(ftruncate(fd_, on ? static_cast<off_t>(size_) : 0) == 0); }
   int fd() const { return fd_; }
   size_t size() const { return size_; }
-  std::shared_ptr<GuardedMapping> map() const {
-    int error = -1;
-    auto mapping = GuardedMapping::create(fd_, 0, size_, kReadWrite, error);
-    REQUIRE(mapping != nullptr);
-    CHECK(error == 0);
-    return mapping;
-  }
+  std::shared_ptr<GuardedMapping> map() const { return granted(GuardedMapping::create(fd_, 0, size_, kReadWrite)); }
 
  private:
   const int fd_;
@@ -176,7 +172,7 @@ TEST_CASE("guard: remap brings the device's pages back") {
   bar.decode(false);
   for (size_t page = 0; page < 3; ++page) CHECK(registerAt(*mapping, page * pageSize()) == kOnes);
   bar.decode(true);
-  CHECK(mapping->remap(bar.fd()) == 0);
+  CHECK(mapping->remap(bar.fd()).error() == 0);
   CHECK_FALSE(mapping->mark().faulted());
   registerAt(*mapping, 4) = kPattern;
   uint32_t behind = 0;
@@ -194,7 +190,7 @@ TEST_CASE("guard: a remap of a device that still does not answer faults again") 
   const auto mapping = bar.map();
   bar.decode(false);
   CHECK(registerAt(*mapping, 0) == kOnes);
-  CHECK(mapping->remap(bar.fd()) == 0);
+  CHECK(mapping->remap(bar.fd()).error() == 0);
   CHECK_FALSE(mapping->mark().faulted());
   CHECK(registerAt(*mapping, 0) == kOnes);
   CHECK(mapping->mark().faulted());
@@ -205,7 +201,7 @@ TEST_CASE("guard: a refused remap is an errno and keeps the mark") {
   const auto mapping = bar.map();
   bar.decode(false);
   CHECK(registerAt(*mapping, 0) == kOnes);
-  CHECK(mapping->remap(-1) == EBADF);
+  CHECK(mapping->remap(-1).error() == EBADF);
   CHECK(mapping->mark().faulted());
   CHECK(registerAt(*mapping, 0) == kOnes);
 }
@@ -215,7 +211,7 @@ TEST_CASE("guard: two threads see the device or all ones, never anything between
   const auto mapping = bar.map();
   for (int round = 0; round < 50; ++round) {
     bar.decode(true);
-    REQUIRE(mapping->remap(bar.fd()) == 0);
+    REQUIRE(mapping->remap(bar.fd()).error() == 0);
     registerAt(*mapping, 0) = kPattern;
     std::atomic<int> wrong{0};
     std::atomic<int> unmarked{0};
@@ -256,13 +252,13 @@ TEST_CASE("guard: a stand-in that arrives after a remap is not forgotten") {
   while (!heldUp) std::this_thread::yield();
   CHECK(mapping->mark().faulted());
   bar.decode(true);
-  REQUIRE(mapping->remap(bar.fd()) == 0);
+  REQUIRE(mapping->remap(bar.fd()).error() == 0);
   CHECK(registerAt(*mapping, 0) == 0);
   holdStandIns = false;
   late.join();
   CHECK(registerAt(*mapping, 0) == kOnes);
   CHECK(mapping->mark().faulted());
-  REQUIRE(mapping->remap(bar.fd()) == 0);
+  REQUIRE(mapping->remap(bar.fd()).error() == 0);
   CHECK(registerAt(*mapping, 0) == 0);
   CHECK_FALSE(mapping->mark().faulted());
 }
@@ -278,7 +274,7 @@ TEST_CASE("guard: a remap acknowledges no fault that came after it began") {
     readAt(*mapping, 0);
     bar.decode(true);
   };
-  REQUIRE(mapping->remap(bar.fd()) == 0);
+  REQUIRE(mapping->remap(bar.fd()).error() == 0);
   const bool ran = afterRemap == nullptr;
   CHECK(ran);
   // A stand-in is there, and is known to be.
@@ -322,7 +318,7 @@ TEST_CASE("guard: is put back over a handler that knows of none before it, and a
     raise(SIGBUS);
     CHECK(otherHandlerCalls == 1);
     bar.decode(true);
-    REQUIRE(mapping->remap(bar.fd()) == 0);
+    REQUIRE(mapping->remap(bar.fd()).error() == 0);
   }
   signal(SIGBUS, SIG_DFL);
   CHECK_FALSE(guardIntact());
@@ -360,7 +356,7 @@ TEST_CASE("guard: mappings come and go while another thread faults") {
     bar.decode(false);
     REQUIRE(registerAt(*mapping, 0) == kOnes);
     bar.decode(true);
-    REQUIRE(mapping->remap(bar.fd()) == 0);
+    REQUIRE(mapping->remap(bar.fd()).error() == 0);
   }
   done = true;
   churn.join();
@@ -371,9 +367,7 @@ TEST_CASE("guard: a fault elsewhere goes to the handler that was there before") 
   const FakeBar bar(1);
   const auto guarded = bar.map();
   const FakeBar elsewhere(1);
-  int error = 0;
-  const auto plain = nodevfio::Mapping::create(elsewhere.fd(), 0, elsewhere.size(), kReadWrite, error);
-  REQUIRE(plain != nullptr);
+  const auto plain = granted(nodevfio::Mapping::create(elsewhere.fd(), 0, elsewhere.size(), kReadWrite));
   elsewhere.decode(false);
   CHECK(registerAt(*plain, 12) == 0);
   CHECK(otherHandlerCalls == 1);
@@ -437,8 +431,6 @@ TEST_CASE("guard: a handler put over it is noticed, and left alone") {
 
 TEST_CASE("guard: a range that cannot be mapped installs nothing") {
   const Handler other(otherHandler);
-  int error = 0;
-  CHECK(GuardedMapping::create(-1, 0, pageSize(), kReadWrite, error) == nullptr);
-  CHECK(error == EBADF);
+  CHECK(GuardedMapping::create(-1, 0, pageSize(), kReadWrite).error() == EBADF);
   CHECK(handledBy(otherHandler));
 }

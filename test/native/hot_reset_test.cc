@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fake_kernel.h"
+#include "granted.h"
 #include "vfio/dma_buf_file.h"
 
 namespace uapi = nodevfio::uapi;
@@ -40,9 +41,7 @@ TEST_CASE("hotResetInfo: asks again with the room that it takes") {
     // A device joins the bus after the first question.
     return answerInfo(argument, ++calls == 1 ? 2 : 3);
   };
-  uint32_t flags = 0;
-  std::vector<uapi::PciDependentDevice> devices;
-  CHECK(nodevfio::hotResetInfo(device, flags, devices) == 0);
+  const auto [flags, devices] = granted(nodevfio::hotResetInfo(device));
   CHECK(calls == 3);
   CHECK(flags == 1);
   REQUIRE(devices.size() == 3);
@@ -53,14 +52,10 @@ TEST_CASE("hotResetInfo: asks again with the room that it takes") {
 TEST_CASE("hotResetInfo: a refusal, and one that would go on for ever") {
   FakeKernel kernel;
   const Device device(FakeKernel::kDeviceFd, nullptr);
-  uint32_t flags = 9;
-  std::vector<uapi::PciDependentDevice> devices;
   kernel.device = [](unsigned long, void*) { return -ENODEV; };
-  CHECK(nodevfio::hotResetInfo(device, flags, devices) == ENODEV);
+  CHECK(nodevfio::hotResetInfo(device).error() == ENODEV);
   kernel.device = [](unsigned long, void*) { return -ENOSPC; };
-  CHECK(nodevfio::hotResetInfo(device, flags, devices) == ENOSPC);
-  CHECK(flags == 9);
-  CHECK(devices.empty());
+  CHECK(nodevfio::hotResetInfo(device).error() == ENOSPC);
 }
 
 TEST_CASE("hotReset: by the descriptors of groups, or by none") {
@@ -80,9 +75,9 @@ TEST_CASE("hotReset: by the descriptors of groups, or by none") {
   };
   const auto first = std::make_shared<Group>(memfd_create("first", MFD_CLOEXEC), "");
   const auto second = std::make_shared<Group>(memfd_create("second", MFD_CLOEXEC), "");
-  CHECK(nodevfio::hotReset(device, {first, second}) == 0);
+  granted(nodevfio::hotReset(device, {first, second}));
   CHECK(fds == std::vector<int32_t>{first->fd(), second->fd()});
-  CHECK(nodevfio::hotReset(device, {}) == EINVAL);
+  CHECK(nodevfio::hotReset(device, {}).error() == EINVAL);
   CHECK(fds.empty());
 }
 

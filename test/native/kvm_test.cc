@@ -14,6 +14,7 @@
 
 #include "event/eventfd.h"
 #include "fake_kernel.h"
+#include "granted.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
 #include "kvm/wires.h"
@@ -59,10 +60,7 @@ size_t entriesOf(const FakeKernel& kernel, uint32_t gsi) {
       std::ranges::count_if(kernel.routes, [gsi](const auto& entry) { return entry.gsi == gsi; }));
 }
 
-std::shared_ptr<EventFd> eventFd() {
-  int error = 0;
-  return EventFd::create(0, false, error);
-}
+std::shared_ptr<EventFd> eventFd() { return granted(EventFd::create(0, false)); }
 
 }  // namespace
 
@@ -165,10 +163,8 @@ TEST_CASE("MemorySlots: the lowest free number, from the first that is ours, up 
 
 TEST_CASE("MemorySlots: a slot that the kernel keeps stays ours, with the memory behind it") {
   FakeKernel kernel;
-  int error = 0;
-  const auto memory = Memory::create(kPage, 0, error);
-  REQUIRE(memory != nullptr);
-  auto mapping = memory->home(true, error);
+  const auto memory = granted(Memory::create(kPage, 0));
+  auto mapping = granted(memory->home(true));
   const std::weak_ptr<nodevfio::Mapping> watched = mapping;
   MemorySlots slots(0);
   uint32_t number = 0;
@@ -314,8 +310,8 @@ struct Spinning {
     REQUIRE(fd >= 0);
     vm = std::make_shared<Vm>(fd, nullptr, Irqchip::kNone, 0);
     int error = 0;
-    const auto memory = Memory::create(kPage, 0, error);
-    auto mapping = memory->home(true, error);
+    const auto memory = granted(Memory::create(kPage, 0));
+    auto mapping = granted(memory->home(true));
     mapping->address()[0] = 0xeb;  // jmp $
     mapping->address()[1] = 0xfe;
     const auto address = reinterpret_cast<uint64_t>(mapping->address());

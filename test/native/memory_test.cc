@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "granted.h"
 #include "vfio/device.h"
 #include "vfio/group.h"
 
@@ -31,25 +32,19 @@ uint64_t pageSize() { return static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
 }  // namespace
 
 TEST_CASE("Memory::create: of the size asked for, zeroed, not inherited by children") {
-  int error = -1;
-  const auto memory = Memory::create(3 * pageSize(), 0, error);
-  REQUIRE(memory != nullptr);
-  CHECK(error == 0);
+  const auto memory = granted(Memory::create(3 * pageSize(), 0));
   CHECK(memory->size() == 3 * pageSize());
   CHECK(memory->pageSize() == pageSize());
   struct stat status = {};
   REQUIRE(fstat(memory->fd(), &status) == 0);
   CHECK(static_cast<uint64_t>(status.st_size) == memory->size());
   CHECK((fcntl(memory->fd(), F_GETFD) & FD_CLOEXEC) != 0);
-  const auto home = memory->home(true, error);
-  REQUIRE(home != nullptr);
+  const auto home = granted(memory->home(true));
   for (size_t i = 0; i < home->size(); i += 512) CHECK(home->address()[i] == 0);
 }
 
 TEST_CASE("Memory::create: whoever has the descriptor can neither shorten nor lengthen it") {
-  int error = 0;
-  const auto memory = Memory::create(2 * pageSize(), 0, error);
-  REQUIRE(memory != nullptr);
+  const auto memory = granted(Memory::create(2 * pageSize(), 0));
   CHECK(ftruncate(memory->fd(), 0) == -1);
   CHECK(errno == EPERM);
   CHECK(ftruncate(memory->fd(), static_cast<off_t>(4 * pageSize())) == -1);
@@ -60,30 +55,24 @@ TEST_CASE("Memory::create: whoever has the descriptor can neither shorten nor le
 }
 
 TEST_CASE("Memory::create: the kernel's refusals arrive as errnos") {
-  int error = 0;
-  CHECK(Memory::create(UINT64_MAX / 2 + 1, 0, error) == nullptr);
-  CHECK(error == EINVAL);
+  CHECK(Memory::create(UINT64_MAX / 2 + 1, 0).error() == EINVAL);
   // No kernel has huge pages of 2^15 bytes.
-  CHECK(Memory::create(1U << 15, 15, error) == nullptr);
-  CHECK(error != 0);
+  CHECK(Memory::create(1U << 15, 15).error() != 0);
+  const auto nowhere = Memory::create(pageSize(), 0, 4096);
+  CHECK(nowhere.error() == EINVAL);
+  CHECK(std::string(nowhere.refusal().syscall) == "mbind");
 }
 
 TEST_CASE("Memory::create: a hugetlb pool that is too small is an error at once, not at the first touch") {
-  int error = 0;
-  const auto memory = Memory::create(uint64_t{1} << 40, 21, error);
-  CHECK(memory == nullptr);
-  CHECK(error != 0);
+  CHECK(Memory::create(uint64_t{1} << 40, 21).error() != 0);
 }
 
 TEST_CASE("Memory::home: one mapping per process") {
-  int error = -1;
-  const auto memory = Memory::create(pageSize(), 0, error);
-  REQUIRE(memory != nullptr);
-  const auto home = memory->home(true, error);
-  REQUIRE(home != nullptr);
+  const auto memory = granted(Memory::create(pageSize(), 0));
+  const auto home = granted(memory->home(true));
   CHECK(home->size() == pageSize());
-  CHECK(memory->home(true, error) == home);
-  CHECK(memory->home(false, error) == home);
+  CHECK(granted(memory->home(true)) == home);
+  CHECK(granted(memory->home(false)) == home);
   home->address()[7] = 42;
   uint8_t byte = 0;
   CHECK(pread(memory->fd(), &byte, 1, 7) == 1);
@@ -91,46 +80,34 @@ TEST_CASE("Memory::home: one mapping per process") {
 }
 
 TEST_CASE("Memory::home: read-only first, writable when somebody needs it") {
-  int error = -1;
-  const auto memory = Memory::create(pageSize(), 0, error);
-  REQUIRE(memory != nullptr);
-  const auto readOnly = memory->home(false, error);
-  REQUIRE(readOnly != nullptr);
-  const auto writable = memory->home(true, error);
-  REQUIRE(writable != nullptr);
+  const auto memory = granted(Memory::create(pageSize(), 0));
+  const auto readOnly = granted(memory->home(false));
+  const auto writable = granted(memory->home(true));
   CHECK(writable != readOnly);
   writable->address()[0] = 9;
   CHECK(readOnly->address()[0] == 9);
-  CHECK(memory->home(false, error) == writable);
+  CHECK(granted(memory->home(false)) == writable);
 }
 
 TEST_CASE("Memory::home: a descriptor that cannot be written gives EACCES for a writable mapping") {
-  int error = 0;
-  const auto source = Memory::create(pageSize(), 0, error);
-  REQUIRE(source != nullptr);
+  const auto source = granted(Memory::create(pageSize(), 0));
   const int fd = open(("/proc/self/fd/" + std::to_string(source->fd())).c_str(), O_RDONLY | O_CLOEXEC);
   REQUIRE(fd >= 0);
   const auto memory = std::make_shared<Memory>(fd, pageSize(), pageSize());
-  CHECK(memory->home(true, error) == nullptr);
-  CHECK(error == EACCES);
-  CHECK(memory->home(false, error) != nullptr);
-  CHECK(error == 0);
+  CHECK(memory->home(true).error() == EACCES);
+  CHECK(granted(memory->home(false)) != nullptr);
 }
 
 TEST_CASE("Device::mapping: one for all who ask for the same range, made anew after the last let go") {
   const int fd = memfd_create("device", MFD_CLOEXEC);
   REQUIRE(ftruncate(fd, static_cast<off_t>(2 * pageSize())) == 0);
   Device device(fd, nullptr);
-  int error = -1;
-  auto first = device.mapping(0, pageSize(), kReadWrite, error);
-  REQUIRE(first != nullptr);
-  CHECK(error == 0);
-  CHECK(device.mapping(0, pageSize(), kReadWrite, error) == first);
-  CHECK(device.mapping(pageSize(), pageSize(), kReadWrite, error) != first);
+  auto first = granted(device.mapping(0, pageSize(), kReadWrite));
+  CHECK(granted(device.mapping(0, pageSize(), kReadWrite)) == first);
+  CHECK(granted(device.mapping(pageSize(), pageSize(), kReadWrite)) != first);
   first->address()[0] = 5;
   first.reset();
-  const auto again = device.mapping(0, pageSize(), kRead, error);
-  REQUIRE(again != nullptr);
+  const auto again = granted(device.mapping(0, pageSize(), kRead));
   CHECK(again->address()[0] == 5);
 }
 
@@ -138,11 +115,8 @@ TEST_CASE("Device::mapping: a refusal is an errno, and does not stay") {
   const int fd = memfd_create("device", MFD_CLOEXEC);
   REQUIRE(ftruncate(fd, static_cast<off_t>(pageSize())) == 0);
   Device device(fd, nullptr);
-  int error = 0;
-  CHECK(device.mapping(1, pageSize(), kReadWrite, error) == nullptr);
-  CHECK(error == EINVAL);
-  CHECK(device.mapping(0, pageSize(), kReadWrite, error) != nullptr);
-  CHECK(error == 0);
+  CHECK(device.mapping(1, pageSize(), kReadWrite).error() == EINVAL);
+  CHECK(granted(device.mapping(0, pageSize(), kReadWrite)) != nullptr);
 }
 
 TEST_CASE("Device: its owner is held until its file is closed") {
@@ -154,15 +128,12 @@ TEST_CASE("Device: its owner is held until its file is closed") {
 }
 
 TEST_CASE("Group::open: one object per path while somebody holds it") {
-  int error = -1;
-  auto group = Group::open("/dev/null", error);
-  REQUIRE(group != nullptr);
-  CHECK(error == 0);
-  CHECK(Group::open("/dev/null", error) == group);
+  auto group = granted(Group::open("/dev/null"));
+  CHECK(granted(Group::open("/dev/null")) == group);
   const std::weak_ptr<Group> watched = group;
   group.reset();
   CHECK(watched.expired());
-  CHECK(Group::open("/dev/null", error) != nullptr);
+  CHECK(granted(Group::open("/dev/null")) != nullptr);
 }
 
 TEST_CASE("Group::open: threads that open and let go of one group share it, and none of them waits for ever") {
@@ -173,38 +144,31 @@ TEST_CASE("Group::open: threads that open and let go of one group share it, and 
   for (size_t i = 0; i < kThreads; ++i) {
     threads.emplace_back([&wrong] {
       for (int round = 0; round < 2000; ++round) {
-        int error = 0;
-        const auto group = Group::open("/dev/zero", error);
-        if (group == nullptr) {
+        const auto group = Group::open("/dev/zero");
+        if (!group) {
           ++wrong;
           continue;
         }
-        const auto again = Group::open("/dev/zero", error);
-        if (again != group) ++wrong;
+        const auto again = Group::open("/dev/zero");
+        if (*again != *group) ++wrong;
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
   CHECK(wrong == 0);
-  int error = 0;
-  CHECK(Group::open("/dev/zero", error) != nullptr);
+  CHECK(granted(Group::open("/dev/zero")) != nullptr);
 }
 
 TEST_CASE("Group::open: what cannot be opened is an errno, and leaves nothing behind") {
-  int error = 0;
-  CHECK(Group::open("/dev/vfio/no-such-group", error) == nullptr);
-  CHECK(error == ENOENT);
-  CHECK(Group::open("/dev/vfio/no-such-group", error) == nullptr);
-  CHECK(error == ENOENT);
+  CHECK(Group::open("/dev/vfio/no-such-group").error() == ENOENT);
+  CHECK(Group::open("/dev/vfio/no-such-group").error() == ENOENT);
 }
 
 TEST_CASE("Group::attach: a file that is no group says ENOTTY and stays without a container") {
-  int error = 0;
-  const auto group = Group::open("/dev/null", error);
-  REQUIRE(group != nullptr);
+  const auto group = granted(Group::open("/dev/null"));
   const auto container = std::make_shared<Container>(-1);
-  const char* failed = nullptr;
-  CHECK(group->attach(container, {3, 1}, failed) == ENOTTY);
-  CHECK(std::string(failed) == "VFIO_GROUP_SET_CONTAINER");
+  const auto attached = group->attach(container, {3, 1});
+  CHECK(attached.error() == ENOTTY);
+  CHECK(std::string(attached.refusal().syscall) == "VFIO_GROUP_SET_CONTAINER");
   CHECK(group->container() == nullptr);
 }

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "granted.h"
 #include "support/clock.h"
 
 using nodevfio::EventFd;
@@ -20,19 +21,11 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
 
-std::shared_ptr<Waiter> make() {
-  int error = -1;
-  auto waiter = Waiter::create(0, error);
-  REQUIRE(waiter != nullptr);
-  CHECK(error == 0);
-  return waiter;
-}
+std::shared_ptr<Waiter> make() { return granted(Waiter::create(0)); }
 
 std::shared_ptr<EventFd> signalled(uint64_t value) {
-  int error = -1;
-  auto eventFd = EventFd::create(0, false, error);
-  REQUIRE(eventFd != nullptr);
-  if (value != 0) CHECK(eventFd->signal(value) == 0);
+  auto eventFd = granted(EventFd::create(0, false));
+  if (value != 0) granted(eventFd->signal(value));
   return eventFd;
 }
 
@@ -41,16 +34,12 @@ std::shared_ptr<EventFd> signalled(uint64_t value) {
 TEST_CASE("the last holder's end gives the eventfds back") {
   const auto eventFd = signalled(3);
   auto waiter = make();
-  uint32_t index = 7;
-  REQUIRE(waiter->add(eventFd, index) == 0);
-  CHECK(index == 0);
-  CHECK(waiter->add(eventFd, index) == EBUSY);
+  CHECK(granted(waiter->add(eventFd)) == 0);
+  CHECK(waiter->add(eventFd).error() == EBUSY);
   CHECK(eventFd->claimed());
   waiter.reset();
   CHECK_FALSE(eventFd->claimed());
-  uint64_t value = 0;
-  CHECK(eventFd->drain(value) == 0);
-  CHECK(value == 3);
+  CHECK(granted(eventFd->drain()) == 3);
 }
 
 TEST_CASE("one thread waits at a time") {
@@ -64,12 +53,11 @@ TEST_CASE("one thread waits at a time") {
 TEST_CASE("wakes of other threads are never lost, asleep or spinning") {
   const auto waiter = make();
   const auto eventFd = signalled(0);
-  uint32_t index = 0;
-  REQUIRE(waiter->add(eventFd, index) == 0);
+  granted(waiter->add(eventFd));
   auto results = std::make_unique<Waiter::Results>();
   for (const bool spinning : {false, true}) {
     for (int i = 0; i < 2000; ++i) {
-      std::thread waker([&] { CHECK(waiter->wake() == 0); });
+      std::thread waker([&] { CHECK(waiter->wake().error() == 0); });
       results->found = results->wokenNow = 0;
       const bool ended =
           spinning ? waiter->spin(monotonicNanoseconds() + 10 * kSecond, *results) : waiter->sleep(10'000, *results);
@@ -87,23 +75,19 @@ TEST_CASE("wakes of other threads are never lost, asleep or spinning") {
 TEST_CASE("eventfds come and go while a thread waits: every signal is counted once, by the waiter or by hand") {
   const auto waiter = make();
   const auto steady = signalled(0);
-  uint32_t index = 0;
-  REQUIRE(waiter->add(steady, index) == 0);
+  granted(waiter->add(steady));
   constexpr int kRounds = 3000;
   uint64_t byHand = 0;
   std::thread changer([&] {
     for (int i = 0; i < kRounds; ++i) {
       const auto passing = signalled(0);
-      uint32_t given = 0;
-      CHECK(waiter->add(passing, given) == 0);
-      CHECK(passing->signal(2) == 0);
-      CHECK(steady->signal(1) == 0);
+      const uint32_t given = granted(waiter->add(passing));
+      granted(passing->signal(2));
+      granted(steady->signal(1));
       waiter->remove(given);
-      uint64_t value = 0;
-      CHECK(passing->drain(value) == 0);
-      byHand += value;
+      byHand += granted(passing->drain());
     }
-    CHECK(waiter->wake() == 0);
+    CHECK(waiter->wake().error() == 0);
   });
   auto results = std::make_unique<Waiter::Results>();
   bool spinning = false;

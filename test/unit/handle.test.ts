@@ -1,7 +1,8 @@
 // What every object with a native part does when it closes.
 import test from 'ava'
 
-import { EventFd } from '../../ts/index.js'
+import { DmaBuffer, EventFd, GuestMemory, Iommufd, type ShareToken, SignalWaiter } from '../../ts/index.js'
+import { addon } from '../../ts/native/index.js'
 import { held } from './support.js'
 
 test('an undo that throws keeps neither the others nor the object from going; close() tells of it', (t) => {
@@ -25,4 +26,51 @@ test('an undo that throws keeps neither the others nor the object from going; cl
   t.true(eventfd.closed)
   t.is(held().descriptors.length, before)
   eventfd.close()
+})
+
+test('a token is claimed by its own class, and a claim that fails holds nothing', (t) => {
+  using eventfd = new EventFd()
+  const token = eventfd.share()
+  t.deepEqual(Object.keys(token), ['vfio', 'id'])
+  t.throws(() => GuestMemory.claim(token), {
+    instanceOf: TypeError,
+    message: 'token must be one of GuestMemory.share(), not of EventFd',
+  })
+  const forged = (vfio: string, details: object = {}): ShareToken => ({ ...token, ...details, vfio })
+  t.throws(() => GuestMemory.claim(forged('GuestMemory')), {
+    instanceOf: TypeError,
+    message: 'token names a EventFd, not a memory',
+  })
+  t.throws(() => SignalWaiter.claim(forged('SignalWaiter')), { message: /EventFd, not a SignalWaiter/ })
+  t.throws(() => Iommufd.claim(forged('Iommufd')), { message: /EventFd, not a Iommufd/ })
+  t.throws(() => DmaBuffer.claim(forged('DmaBuffer', { iova: 0n, size: 1 })), { message: /not a DmaBuffer/ })
+  for (const id of [0, 1.5, '1', undefined])
+    t.throws(() => EventFd.claim({ ...token, id } as ShareToken), { message: 'token.id must be a number' })
+  for (const other of [null, undefined, 1, 'token'])
+    t.throws(() => EventFd.claim(other as unknown as ShareToken), {
+      message: 'token must be what share() returned',
+    })
+  t.is(addon().handleHolders(eventfd.native), 1)
+  {
+    // Not bound to its class.
+    const { claim } = EventFd
+    using other = claim(token)
+    t.is(addon().handleHolders(eventfd.native), 2)
+    other.signal(5)
+  }
+  t.is(addon().handleHolders(eventfd.native), 1)
+  t.is(eventfd.read(), 5)
+})
+
+test('a token names its object for as long as somebody holds it', (t) => {
+  const memory = GuestMemory.create(4096)
+  const token = memory.share()
+  const other = GuestMemory.claim(token)
+  memory.close()
+  t.throws(() => memory.share(), { code: 'EBADF' })
+  using third = GuestMemory.claim(token)
+  other.close()
+  t.is(third.size, 4096)
+  third.close()
+  t.throws(() => GuestMemory.claim(token), { code: 'ENOENT' })
 })

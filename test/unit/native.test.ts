@@ -3,7 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import test from 'ava'
 
 import { EventFd, GuestMemory } from '../../ts/index.js'
-import type { CallMessage } from '../../ts/native.js'
+import type { CallMessage } from '../../ts/native/index.js'
 import { inChild, packageUrl } from './support.js'
 
 const USE = `const { EventFd } = await import(${JSON.stringify(packageUrl)})

@@ -16,8 +16,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 
 import { type RegionInfo } from '../../ts/device/info.js'
+import { KernelRegisters } from '../../ts/device/kernel/registers.js'
 import { Region } from '../../ts/device/region.js'
-import { GuestMemory } from '../../ts/iommu/guest-memory.js'
+import { GuestMemory } from '../../ts/memory/guest-memory.js'
 
 /**
  * Runs under AddressSanitizer or ThreadSanitizer, whose code is slower, whose freed memory stays, and whose look for leaks at
@@ -28,7 +29,7 @@ export const SANITIZED = process.env.ASAN_OPTIONS !== undefined || process.env.T
 /** The compiled modules by name, for code that runs elsewhere. */
 const MODULES = {
   vfio: new URL('../../ts/index.js', import.meta.url).href,
-  native: new URL('../../ts/native.js', import.meta.url).href,
+  native: new URL('../../ts/native/index.js', import.meta.url).href,
   support: new URL('./support.js', import.meta.url).href,
 }
 
@@ -180,7 +181,7 @@ export function memoryRegion(
   return new Region(info, {
     label: 'bar0 of the test',
     name: 'bar0',
-    file: memory.native,
+    backend: { openRegion: (of, areas) => new KernelRegisters(() => memory.native, of, areas) },
     msixTable: null,
     memoryLike,
     guard,

@@ -53,4 +53,11 @@ test('bytes gives the part that a view shows', (t) => {
   const view = new DataView(Uint8Array.of(1, 2, 3, 4).buffer, 1, 2)
   t.deepEqual([...validate.bytes(view, 'x')], [2, 3])
   t.throws(() => validate.bytes(new ArrayBuffer(1), 'x'), type)
+  t.is(validate.bytes(new Uint8Array(0), 'x').length, 0)
+  const moved = Uint8Array.of(1)
+  structuredClone(moved.buffer, { transfer: [moved.buffer] })
+  t.throws(() => validate.bytes(moved, 'x'), {
+    ...type,
+    message: /x is a view of an ArrayBuffer that was detached/,
+  })
 })

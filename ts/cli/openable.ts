@@ -2,8 +2,11 @@
 // again. That resets nothing: the kernel touches the device only when it is asked for by its group, or bound to an iommufd.
 import { closeSync, constants, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { checkFound, checkOptions, type FoundDevice, nodeToOpen } from '../device/open.js'
-import { groupContext, namesOf, notViable } from '../device/open-group.js'
+import { checkFound, type FoundDevice } from '../device/open/find.js'
+import { checkOptions } from '../device/open/options.js'
+import { groupContext } from '../device/open/refusals.js'
+import { nodeToOpen } from '../device/open/start.js'
+import { namesOf, notViable } from '../device/open/viability.js'
 import { VfioError } from '../errors.js'
 import { readDriver } from '../host/device.js'
 import { keptByFirmware } from '../host/groups.js'

@@ -1,5 +1,5 @@
 // Reads the capabilities behind vfio_device_info and vfio_region_info. Pure.
-import type { ChainedCapability } from '../iommu/type1-info.js'
+import type { ChainedCapability } from '../uapi/vfio/chain.js'
 
 /** A capability that this version does not know: its bytes as the kernel gave them, behind the header. */
 export interface UnknownCapability {

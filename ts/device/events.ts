@@ -3,21 +3,9 @@
 import { VfioError } from '../errors.js'
 import { EventFd } from '../event/eventfd.js'
 import { environmentPollers } from '../event/poller.js'
-import type { DeviceInfo } from './info.js'
+import type { DeviceCore } from './core.js'
 import type { InterruptIndex } from './interrupts.js'
 import { hasIrq } from './names.js'
-
-/** What is needed of a device here. */
-export interface WatchedDevice {
-  readonly name: string
-  readonly info: DeviceInfo
-  readonly closed: boolean
-  /** Whether something of a guest hangs on it. */
-  readonly wired: boolean
-  irq(id: 'req' | 'err'): InterruptIndex
-  stopDma(): boolean
-  close(): Promise<void>
-}
 
 type Event = 'req' | 'err'
 type Handler<Device> = (device: Device) => unknown
@@ -27,10 +15,10 @@ const orphans = new FinalizationRegistry<EventFd>((eventfd) => {
   eventfd.close()
 })
 
-const ANSWERS: Record<Event, (device: WatchedDevice) => unknown> = { req: giveBack, err: silence }
+const ANSWERS: Record<Event, (device: DeviceCore) => unknown> = { req: giveBack, err: silence }
 
 /** Answers the request and error interrupts in the background: they do not keep the process alive. */
-export class DeviceEvents<Device extends WatchedDevice> {
+export class DeviceEvents<Device extends DeviceCore> {
   readonly #handlers: Record<Event, Handler<Device> | null> = { req: null, err: null }
   readonly #watched: EventFd[] = []
 
@@ -48,9 +36,10 @@ export class DeviceEvents<Device extends WatchedDevice> {
     this.#handlers.err = checked(handler, 'onError')
   }
 
-  watch(device: Device): void {
+  /** @param irqOf gives the device's own index for an event */
+  watch(device: Device, irqOf: (event: Event) => InterruptIndex): void {
     for (const event of ['req', 'err'] as const) {
-      if (hasIrq(event, device.info.bus)) this.#watchOne(device, event)
+      if (hasIrq(event, device.info.bus)) this.#watchOne(device, irqOf, event)
     }
   }
 
@@ -58,11 +47,11 @@ export class DeviceEvents<Device extends WatchedDevice> {
     for (const eventfd of this.#watched) eventfd.close()
   }
 
-  #watchOne(device: Device, event: Event): void {
+  #watchOne(device: Device, irqOf: (event: Event) => InterruptIndex, event: Event): void {
     // Not made by enable(): such an eventfd would hold the device, and the poller holds the eventfd.
     const eventfd = new EventFd()
     try {
-      const irq = device.irq(event)
+      const irq = irqOf(event)
       if (irq.count === 0 || !irq.info.flags.eventfd) {
         eventfd.close()
         return
@@ -97,23 +86,23 @@ function checked<Device>(handler: unknown, name: string): Handler<Device> | null
   throw new TypeError(`${name} must be a function or null`)
 }
 
-async function giveBack(device: WatchedDevice): Promise<void> {
+async function giveBack(device: DeviceCore): Promise<void> {
   if (device.wired) {
-    process.emitWarning(`the kernel asks for ${device.name} back, which a guest has`, {
+    process.emitWarning(`the kernel asks for ${device.label} back, which a guest has`, {
       type: 'VfioRequestWarning',
       detail: 'Set device.onRequest to take it from the guest and close it; until then the other side waits.',
     })
     return
   }
-  process.emitWarning(`the kernel asks for ${device.name} back; it is closed`, {
+  process.emitWarning(`the kernel asks for ${device.label} back; it is closed`, {
     type: 'VfioRequestWarning',
     detail: 'Set device.onRequest to answer otherwise.',
   })
   await device.close()
 }
 
-function silence(device: WatchedDevice): void {
-  process.emitWarning(`${device.name} reports an uncorrectable error; its bus mastering is turned off`, {
+function silence(device: DeviceCore): void {
+  process.emitWarning(`${device.label} reports an uncorrectable error; its bus mastering is turned off`, {
     type: 'VfioErrorWarning',
     detail: 'Set device.onError to answer otherwise.',
   })

@@ -1,9 +1,9 @@
 // HotReset: the reset of a whole PCI bus or slot (VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, VFIO_DEVICE_PCI_HOT_RESET).
 import { type VfioError, type VfioErrorContext, attempt, attemptAsync } from '../errors.js'
-import { addon, type NativeHandle } from '../native.js'
 import { array } from '../validate.js'
-import type { VfioDevice } from './device.js'
-import { type ResettableDevice, finishReset, refused } from './reset.js'
+import type { KernelDevice } from './backend.js'
+import { type DeviceCore, kernelOf } from './core.js'
+import { finishReset, refused } from './reset.js'
 
 /** A device that is reset along, where VFIO knows devices by their groups. */
 export interface GroupDependent {
@@ -41,6 +41,7 @@ const FLAG = { devId: 1, devIdOwned: 2 } as const
 const DEVID_OWNED = 0 // VFIO_PCI_DEVID_OWNED
 const DEVID_NOT_OWNED = -1 // VFIO_PCI_DEVID_NOT_OWNED
 const ENTRY_SIZE = 8
+const RESET = 'VFIO_DEVICE_PCI_HOT_RESET'
 
 function addressOf(view: DataView, at: number): string {
   const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')
@@ -69,18 +70,26 @@ export function decodeHotResetInfo(flags: number, bytes: Uint8Array): HotResetIn
   return { by: 'iommufd', owned: (flags & FLAG.devIdOwned) !== 0, devices }
 }
 
+/** Groups allow the reset where there are any; with none given, the kernel looks at the iommufd. */
+function owners(devices: readonly DeviceCore[]): KernelDevice[] {
+  return devices.map((device) => kernelOf(device, RESET)).filter(({ hasGroup }) => hasGroup)
+}
+
 /**
  * The hot reset of the bus or slot that a PCI device is on: for a device without a reset of its own, or for several at
  * once. Everything on the bus is reset, so all of it must be this process's. Devices on a root bus have none.
  */
 export class HotReset {
-  readonly #device: ResettableDevice
-  readonly #claim: (device: unknown, name: string) => ResettableDevice
+  readonly #device: DeviceCore
+  readonly #check: (device: unknown, name: string) => DeviceCore
 
-  /** @internal */
-  constructor(device: ResettableDevice, claim: (device: unknown, name: string) => ResettableDevice) {
+  /**
+   * @param check throws what is no device
+   * @internal
+   */
+  constructor(device: DeviceCore, check: (device: unknown, name: string) => DeviceCore) {
     this.#device = device
-    this.#claim = claim
+    this.#check = check
   }
 
   /**
@@ -91,7 +100,7 @@ export class HotReset {
   info(): HotResetInfo {
     const { flags, devices } = attempt(
       (error) => this.#context(error),
-      () => addon().deviceHotResetInfo(this.#device.native),
+      () => kernelOf(this.#device, 'VFIO_DEVICE_GET_PCI_HOT_RESET_INFO').hotResetInfo(),
     )
     return decodeHotResetInfo(flags, devices)
   }
@@ -105,47 +114,42 @@ export class HotReset {
    * @throws VfioError EINVAL when a group in `info()` is not among them, ENODEV as `info`; `device-lost` (EIO where the kernel
    *   says that all went well), `powered-down`
    */
-  async run(others: readonly VfioDevice[] = []): Promise<void> {
-    const devices = this.#check(others)
-    await this.#device.inFlight(() =>
+  async run(others: readonly DeviceCore[] = []): Promise<void> {
+    const devices = this.#together(others)
+    await this.#device.running(() =>
       attemptAsync(
         (error) => this.#context(error),
-        () => addon().deviceHotReset(this.#device.native, this.#owners(devices)),
+        () => kernelOf(this.#device, RESET).hotReset(owners(devices)),
       ),
     )
-    finishReset('VFIO_DEVICE_PCI_HOT_RESET', ...devices)
+    finishReset(RESET, ...devices)
   }
 
   /** `run`, blocking. */
-  runSync(others: readonly VfioDevice[] = []): void {
-    const devices = this.#check(others)
+  runSync(others: readonly DeviceCore[] = []): void {
+    const devices = this.#together(others)
     attempt(
       (error) => this.#context(error),
       () => {
-        addon().deviceHotResetSync(this.#device.native, this.#owners(devices))
+        kernelOf(this.#device, RESET).hotResetSync(owners(devices))
       },
     )
-    finishReset('VFIO_DEVICE_PCI_HOT_RESET', ...devices)
+    finishReset(RESET, ...devices)
   }
 
-  #check(others: readonly VfioDevice[]): ResettableDevice[] {
-    const claimed = array(others, 'others').map((each, i) => this.#claim(each, `others[${String(i)}]`))
-    return [this.#device, ...claimed]
-  }
-
-  /** Groups allow the reset where there are any; with none given, the kernel looks at the iommufd. */
-  #owners(devices: readonly ResettableDevice[]): NativeHandle[] {
-    return devices.map(({ native }) => native).filter((native) => addon().deviceHasGroup(native))
+  #together(others: readonly DeviceCore[]): DeviceCore[] {
+    const checked = array(others, 'others').map((each, i) => this.#check(each, `others[${String(i)}]`))
+    return [this.#device, ...checked]
   }
 
   #context({ code, syscall }: VfioError): VfioErrorContext {
     const known = refused(this.#device)
     if (known.reason !== undefined) return known
-    const subject = this.#device.name
+    const subject = this.#device.label
     if (code === 'ENODEV') return { subject, remedy: 'The device is on a root bus, which has no reset.' }
     if (code === 'EPERM')
       return { subject, remedy: 'A device on the bus is on a host driver: bind all of them to vfio-pci.' }
-    if (code === 'EINVAL' && syscall === 'VFIO_DEVICE_PCI_HOT_RESET')
+    if (code === 'EINVAL' && syscall === RESET)
       return { subject, remedy: `All of these must be this process's: ${this.#dependents()}.` }
     return { subject }
   }

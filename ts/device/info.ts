@@ -1,5 +1,5 @@
 // Reads the bytes of vfio_device_info, vfio_region_info and vfio_irq_info, capabilities included. Pure.
-import { capabilityChain } from '../iommu/type1-info.js'
+import { capabilityChain } from '../uapi/vfio/chain.js'
 import {
   type DeviceCapability,
   type RegionCapability,

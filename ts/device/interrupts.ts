@@ -3,7 +3,8 @@ import { attempt, VfioError, type VfioErrorContext } from '../errors.js'
 import { EventFd } from '../event/eventfd.js'
 import { SignalPoller, environmentPollers } from '../event/poller.js'
 import { array, callable, instance, integer, options as optionsOf } from '../validate.js'
-import { type DeviceBackend, IRQ_ACTION, type IrqData } from './backend.js'
+import { IRQ_ACTION, type IrqData } from './backend.js'
+import type { DeviceCore } from './core.js'
 import type { DeviceBus, IrqInfo } from './info.js'
 import { irqName } from './names.js'
 
@@ -36,14 +37,6 @@ export interface InterruptListener {
   [Symbol.dispose](): void
 }
 
-/** What an index needs of its device. Not part of the public surface. */
-export interface InterruptOwner {
-  readonly backend: DeviceBackend
-  readonly label: string
-  /** The index of PCI_IRQS among INTx, MSI and MSI-X that is enabled, if one is. */
-  exclusive: InterruptIndex | undefined
-}
-
 interface Vector {
   eventfd: EventFd
   /** Made by enable(), hence closed by disable(). */
@@ -64,7 +57,7 @@ export class InterruptIndex {
   readonly index: number
   /** VFIO_DEVICE_GET_IRQ_INFO. */
   readonly info: IrqInfo
-  readonly #owner: InterruptOwner
+  readonly #device: DeviceCore
   readonly #exclusive: boolean
   readonly #vectors = new Map<number, Vector>()
   readonly #listeners = new Set<InterruptListener>()
@@ -72,12 +65,12 @@ export class InterruptIndex {
   #enabled = false
 
   /** @internal */
-  constructor(info: IrqInfo, owner: InterruptOwner, bus: DeviceBus = 'pci') {
+  constructor(info: IrqInfo, device: DeviceCore, bus: DeviceBus = 'pci') {
     this.info = info
     this.index = info.index
     this.name = irqName(info.index, bus)
     this.#exclusive = bus === 'pci' && info.index <= LAST_EXCLUSIVE
-    this.#owner = owner
+    this.#device = device
   }
 
   /** How many vectors the device has here. */
@@ -233,7 +226,7 @@ export class InterruptIndex {
       // Count 0 means "off" only to an index that is on: elsewhere it is EINVAL.
       this.#set(IRQ_ACTION.trigger, 0, 0, null)
       this.#enabled = false
-      if (this.#owner.exclusive === this) this.#owner.exclusive = undefined
+      if (this.#device.exclusive === this) this.#device.exclusive = undefined
     }
     this.#drop()
   }
@@ -306,7 +299,7 @@ export class InterruptIndex {
 
   #markEnabled(): void {
     this.#enabled = true
-    if (this.#exclusive) this.#owner.exclusive = this
+    if (this.#exclusive) this.#device.exclusive = this
   }
 
   /**
@@ -337,7 +330,7 @@ export class InterruptIndex {
     attempt(
       (error) => this.#context(error, start, count),
       () => {
-        this.#owner.backend.setIrqs(action, this.index, start, count, data)
+        this.#device.backend.setIrqs(action, this.index, start, count, data)
       },
     )
   }
@@ -345,8 +338,8 @@ export class InterruptIndex {
   #context(error: VfioError, start: number, count: number): VfioErrorContext {
     const vectors =
       count === 1 ? `vector ${String(start)}` : `vectors ${String(start)}-${String(start + count - 1)}`
-    const subject = `${this.name} ${vectors} of ${this.#owner.label}`
-    const other = this.#owner.exclusive
+    const subject = `${this.name} ${vectors} of ${this.#device.label}`
+    const other = this.#device.exclusive
     if (error.available !== undefined)
       return { subject, remedy: `The host can spare ${String(error.available)}: enable no more.` }
     if (error.code === 'EINVAL' && other !== undefined && other !== this && this.index <= 2) {

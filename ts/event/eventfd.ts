@@ -1,9 +1,13 @@
 // EventFd: a kernel counter that one side adds to and the other takes. Knows how to signal and read; who waits for it is
 // SignalPoller's business.
-import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { type ShareToken, SharedHandle } from '../handle.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { boolean, integer, options as optionsOf } from '../validate.js'
 import { eventsOf } from './iterator.js'
+import type { HandlerOf } from './poller.js'
+
+/** What a poller calls for an eventfd that it watches. */
+export type SignalHandler = HandlerOf<EventFd>
 
 export interface EventFdOptions {
   /** The counter's first value, 0 to 4294967295 (default 0). */
@@ -16,7 +20,7 @@ export interface EventFdOptions {
  * An eventfd(2), non-blocking and close-on-exec. VFIO signals one for an interrupt, KVM for a doorbell, and either takes
  * one as input; two Workers may signal each other with it.
  */
-export class EventFd extends Handle {
+export class EventFd extends SharedHandle<'EventFd'> {
   #signal: ((value?: number) => void) | undefined
   #read: (() => number) | undefined
 
@@ -34,7 +38,7 @@ export class EventFd extends Handle {
 
   /** The object behind a token, in this environment. */
   static claim(token: ShareToken): EventFd {
-    return EventFd.#adopt(claimNative(readToken(token, 'EventFd').id, 'EventFd'))
+    return SharedHandle.claimed(token, 'EventFd', (native) => EventFd.#adopt(native))
   }
 
   static #adopt(native: NativeHandle): EventFd {
@@ -44,11 +48,6 @@ export class EventFd extends Handle {
     } finally {
       pending = undefined
     }
-  }
-
-  /** A token for `EventFd.claim` in another Worker of this process. Keep this object open until it was claimed. */
-  share(): ShareToken<'EventFd'> {
-    return { vfio: 'EventFd', id: addon().handleShare(this.native) }
   }
 
   /** The descriptor's number, for interfaces that take one. It stays this object's. */

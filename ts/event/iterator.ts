@@ -1,9 +1,8 @@
 // The asynchronous iteration of an EventFd: counts that arrive while the consumer is busy are added up, never dropped.
-import type { EventFd } from './eventfd.js'
-import { environmentPollers } from './poller.js'
+import { type SignalSource, environmentPollers } from './poller.js'
 
 /** Iterates the counts of an eventfd until the loop is left or the eventfd is closed. */
-export function eventsOf(eventfd: EventFd): AsyncIterableIterator<number> {
+export function eventsOf(eventfd: SignalSource): AsyncIterableIterator<number> {
   const poller = environmentPollers().waiting
   let waiting: ((result: IteratorResult<number>) => void)[] = []
   let collected = 0

@@ -1,12 +1,24 @@
 // SignalPoller: many eventfds watched by libuv, one call into JavaScript per wake. Owns the slots and the order of
 // delivery; the draining is native.
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { EBADF, VfioError } from '../errors.js'
 import { callable, instance, integer, options as optionsOf } from '../validate.js'
 import { Handle } from '../handle.js'
-import type { EventFd } from './eventfd.js'
 
-export type SignalHandler = (count: number, eventfd: EventFd) => unknown
+/** What can be watched: an EventFd, or another object whose descriptor says when there is something to take. */
+export interface SignalSource {
+  readonly closed: boolean
+  readonly fd: number
+  /** @internal */
+  readonly native: NativeHandle
+  /** @internal */
+  beforeClose(undo: () => void): () => void
+  /** Returns a count that was taken and not delivered. @internal */
+  giveBack(count: number): void
+}
+
+/** Called with the count that was taken, and with where it came from. */
+export type HandlerOf<Source> = (count: number, source: Source) => unknown
 
 export interface PollerOptions {
   /**
@@ -29,8 +41,8 @@ export interface PollerCounters {
 }
 
 interface Watch {
-  eventfd: EventFd
-  handler: SignalHandler
+  source: SignalSource
+  handler: HandlerOf<SignalSource>
   slot: number
   forget: () => void
 }
@@ -54,7 +66,7 @@ export class SignalPoller {
   readonly #slots: Uint32Array
   readonly #counts: Float64Array
   readonly #watches: (Watch | undefined)[] = []
-  readonly #bySource = new Map<EventFd, Watch>()
+  readonly #bySource = new Map<SignalSource, Watch>()
   #free: number[] = []
   // Slots given up during a dispatch: the rest of the batch may still name them.
   #freedInDispatch: number[] = []
@@ -101,7 +113,7 @@ export class SignalPoller {
    * Watches an eventfd. May be called inside a handler.
    * @throws VfioError EBUSY when something else reads it already
    */
-  add(eventfd: EventFd, handler: SignalHandler): void {
+  add<Source extends SignalSource>(eventfd: Source, handler: HandlerOf<Source>): void {
     this.#checkOpen()
     instance(eventfd, Handle, 'eventfd')
     callable(handler, 'handler')
@@ -114,7 +126,8 @@ export class SignalPoller {
       throw error
     }
     const forget = eventfd.beforeClose(() => this.remove(eventfd))
-    const watch = { eventfd, handler, slot, forget }
+    // It is called with this source and no other.
+    const watch = { source: eventfd, handler: handler as HandlerOf<SignalSource>, slot, forget }
     this.#watches[slot] = watch
     this.#bySource.set(eventfd, watch)
     this.#applyReference()
@@ -124,7 +137,7 @@ export class SignalPoller {
    * Stops watching; false when it was not watched. A count that was taken but not delivered yet, because this is called
    * from a handler of the same wake, goes back into the eventfd.
    */
-  remove(eventfd: EventFd): boolean {
+  remove(eventfd: SignalSource): boolean {
     instance(eventfd, Handle, 'eventfd')
     const watch = this.#bySource.get(eventfd)
     if (watch === undefined) return false
@@ -192,7 +205,7 @@ export class SignalPoller {
       counters.events++
       counters.signals += count
       try {
-        watch.handler(count, watch.eventfd)
+        watch.handler(count, watch.source)
       } catch (error) {
         // To the process as an uncaught exception, without costing the events behind it their delivery.
         queueMicrotask(() => {

@@ -1,7 +1,7 @@
 // SignalWaiter: blocks its thread until an eventfd is signalled. Owns the indices and the results' memory; the waiting is
 // native.
-import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { Handle, type ShareToken, SharedHandle } from '../handle.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { array, instance, integer, options as optionsOf } from '../validate.js'
 import type { EventFd } from './eventfd.js'
 
@@ -39,7 +39,7 @@ const MOST_MILLISECONDS = 2 ** 31 - 1
  * wait takes the counters of up to 1024 eventfds that are ready, without allocating; those that are left come first at
  * the next. Terminating the Worker or ending the process ends a wait within 50 milliseconds.
  */
-export class SignalWaiter extends Handle {
+export class SignalWaiter extends SharedHandle<'SignalWaiter'> {
   /** The indices of the eventfds that the last wait() found, in its first entries: the order of the constructor's list. */
   readonly ready: Uint32Array
   /** What their counters were: `counts[i]` is that of `ready[i]`. Exact to 2^53. */
@@ -77,17 +77,14 @@ export class SignalWaiter extends Handle {
 
   /** The waiter behind a token, in this environment: to wake() it, or to add to it, while another Worker waits. */
   static claim(token: ShareToken): SignalWaiter {
-    pending = claimNative(readToken(token, 'SignalWaiter').id, 'SignalWaiter')
-    try {
-      return new SignalWaiter()
-    } finally {
-      pending = undefined
-    }
-  }
-
-  /** A token for `SignalWaiter.claim` in another Worker of this process. Keep this object open until it was claimed. */
-  share(): ShareToken<'SignalWaiter'> {
-    return { vfio: 'SignalWaiter', id: addon().handleShare(this.native) }
+    return SharedHandle.claimed(token, 'SignalWaiter', (native) => {
+      pending = native
+      try {
+        return new SignalWaiter()
+      } finally {
+        pending = undefined
+      }
+    })
   }
 
   /** How many eventfds this object added. */

@@ -18,9 +18,8 @@ const LARGEST: PciAddress = { domain: 0xffff_ffff, bus: 0xff, device: 0x1f, func
 
 function checkAddress(value: PciAddress, name: string): PciAddress {
   const address = object(value, name)
-  for (const part of ['domain', 'bus', 'device', 'function'] as const)
-    integer(address[part], `${name}.${part}`, 0, LARGEST[part])
-  return address
+  const part = (key: keyof PciAddress): number => integer(address[key], `${name}.${key}`, 0, LARGEST[key])
+  return { domain: part('domain'), bus: part('bus'), device: part('device'), function: part('function') }
 }
 
 const PATTERN = /^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.([0-9a-f])$/i
@@ -69,7 +68,12 @@ export function formatBdf(address: PciAddress): string {
 
 /** Orders addresses as the kernel does: by domain, bus, device, function. */
 export function compareBdf(a: PciAddress, b: PciAddress): number {
-  checkAddress(a, 'a')
-  checkAddress(b, 'b')
-  return a.domain - b.domain || a.bus - b.bus || a.device - b.device || a.function - b.function
+  const first = checkAddress(a, 'a')
+  const second = checkAddress(b, 'b')
+  return (
+    first.domain - second.domain ||
+    first.bus - second.bus ||
+    first.device - second.device ||
+    first.function - second.function
+  )
 }

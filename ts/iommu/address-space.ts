@@ -1,49 +1,30 @@
 // AddressSpace: what devices see as memory, whichever kernel interface stands behind it (see backend.ts). Ties together its
 // mappings, buffers and devices; the list of what is mapped is native, because Workers share it.
-import { EBADF, EOPNOTSUPP, VfioError, explained } from '../errors.js'
-import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
-import { MAX_U64, bigint, boolean, instance, integer, oneOf, options as optionsOf } from '../validate.js'
-import type { IommuType, SpaceBackend } from './backend.js'
-import { DmaBuffer } from './dma-buffer.js'
+import { EBADF, VfioError } from '../errors.js'
+import { type Handle, type ShareToken, SharedHandle, releaseNative } from '../handle.js'
+import { GuestMemory, type MemoryOptions } from '../memory/guest-memory.js'
+import type { NativeHandle } from '../native/index.js'
+import type { IovaRange } from '../uapi/iova-range.js'
+import { boolean, instance } from '../validate.js'
+import type { IommuType, OpenedSpace, SpaceBackend } from './backend.js'
+import { Buffers } from './buffers.js'
 import type { DirtyTracking } from './dirty-tracking.js'
-import { GuestMemory, type MemoryOptions } from './guest-memory.js'
-import { IoasBackend } from './ioas.js'
-import type { Iommufd } from './iommufd.js'
-import {
-  type Extent,
-  type MapOptions,
-  type Mappable,
-  type MemoryPiece,
-  type PlaceOptions,
-  type Placement,
-  checkPlacement,
-  filePieceOf,
-  granuleOf,
-  pieceOf,
-  rangesOf,
-  span,
-} from './placement.js'
-import { LONG, type Placed, handOver } from './placed.js'
-import { Placer } from './placer.js'
-import { containerBackend } from './noiommu.js'
-import { type AddressSpaceOptions, CONTAINER_IOMMUS, openSpace } from './open-space.js'
-import { ContainerBackend, type ContainerIommu, adoptContainer } from './type1.js'
-import type { IovaRange } from './type1-info.js'
-
-export type { IommuType } from './backend.js'
-export type { AddressSpaceOptions } from './open-space.js'
-export type { ContainerKind } from './type1.js'
-export type { MapAccess, MapOptions, Mappable, PlaceOptions } from './placement.js'
+import { DmaBuffer } from './dma-buffer.js'
+import { copyMapping, fileMapping } from './file-mapping.js'
+import type { Iommufd } from './iommufd/iommufd.js'
+import { containerSpace, ioasSpace } from './kernel/open.js'
+import type { ContainerIommu } from './kernel/type1.js'
+import { Mapper } from './mapper.js'
+import { Members, type SpaceMember } from './members.js'
+import { attachGroup, filesOf, ioasOf } from './needs.js'
+import { type AddressSpaceOptions, adoptSpace, openSpace } from './open-space.js'
+import { type MapOptions, type Mappable, pieceOf } from './pieces.js'
+import { type PlaceOptions, type Placement, checkPlacement, rangesOf } from './placement.js'
+import type { Placed } from './placer.js'
+import { claimedSpace, spaceKindOf } from './space-kinds.js'
+import { unmap, unmapSync } from './unmapping.js'
 
 export interface AllocateOptions extends PlaceOptions, MemoryOptions {}
-
-/** What a device of the space lets the space do. Not part of the public surface. */
-export interface SpaceMember {
-  /** Clears bus master; true when it was set. */
-  stopDma(): boolean
-  resumeDma(): void
-}
 
 /**
  * An IOMMU address space: what devices see as memory, and which of it they may touch. One is made for a device that is
@@ -51,23 +32,20 @@ export interface SpaceMember {
  * first device is opened. What is mapped stays without a device in a space of iommufd (its compatibility mode too); a
  * container of VFIO's own loses it with its last device, for the kernel takes the IOMMU driver away: map it anew.
  */
-export class AddressSpace extends Handle {
-  readonly #members = new Set<SpaceMember>()
-  readonly #buffers = new Set<WeakRef<DmaBuffer>>()
-  readonly #refs = new WeakMap<DmaBuffer, WeakRef<DmaBuffer>>()
+export class AddressSpace extends SharedHandle<'AddressSpace'> {
   readonly #backend: SpaceBackend
-  readonly #placer: Placer
+  readonly #mapper: Mapper
+  readonly #members = new Members()
+  readonly #buffers = new Buffers()
   #automatic = false
-  #expected = 0
-  #pruneAt = 64
 
-  private constructor(native: NativeHandle, backendOf: (native: () => NativeHandle) => SpaceBackend) {
+  private constructor({ native, backend }: OpenedSpace) {
     super(native, 'AddressSpace')
-    this.#backend = backendOf(() => this.native)
-    this.#placer = new Placer(
+    this.#backend = backend(() => this.native)
+    this.#mapper = new Mapper(
       this.#backend,
-      (start, last, size, alignment) => addon().dmaGap(this.native, start, last, size, alignment),
       () => this.closed,
+      (call) => this.running(call),
     )
   }
 
@@ -76,42 +54,42 @@ export class AddressSpace extends Handle {
    * @throws VfioError `no-vfio-module`, `no-iommufd`, `permission`
    */
   static open(options?: AddressSpaceOptions): AddressSpace {
-    const { native, backend } = openSpace(options)
-    return new AddressSpace(native, backend)
+    return new AddressSpace(openSpace(options))
   }
 
   /** Takes ownership of a container's descriptor. `type` says what IOMMU driver was set on it, if one was. */
   static fromFd(fd: number, options?: { type?: ContainerIommu }): AddressSpace {
-    integer(fd, 'fd', 0, 0x7fff_ffff)
-    const { type } = optionsOf(options, 'options')
-    if (type !== undefined) oneOf(type, 'type', CONTAINER_IOMMUS)
-    return AddressSpace.over(adoptContainer(fd, type), type)
+    return new AddressSpace(adoptSpace(fd, options))
   }
 
   /** The space behind a token, in this environment. */
   static claim(token: ShareToken): AddressSpace {
-    const { id, wanted, backend } = readToken(token, 'AddressSpace')
-    if (backend === 'iommufd') return AddressSpace.overIoas(claimNative(id, 'Ioas'))
-    const known = CONTAINER_IOMMUS.find((type) => type === wanted)
-    return AddressSpace.over(claimNative(id, 'AddressSpace'), known)
+    return SharedHandle.claimed(
+      token,
+      'AddressSpace',
+      (native, tag) => new AddressSpace(claimedSpace(native, tag)),
+      (tag) => spaceKindOf(tag).native,
+    )
+  }
+
+  /** A space over whatever stands behind it. @internal */
+  static of(opened: OpenedSpace): AddressSpace {
+    return new AddressSpace(opened)
   }
 
   /** A space over a container that is there already. @internal */
-  static over(native: NativeHandle, wanted?: ContainerIommu): AddressSpace {
-    return new AddressSpace(native, (own) => containerBackend(own, wanted ?? 'auto'))
+  static over(native: NativeHandle): AddressSpace {
+    return new AddressSpace(containerSpace(native))
   }
 
   /** A space over an IOAS. @internal */
   static overIoas(native: NativeHandle): AddressSpace {
-    return new AddressSpace(native, (own) => new IoasBackend(own))
+    return new AddressSpace(ioasSpace(native))
   }
 
-  /** A token for `AddressSpace.claim` in another Worker of this process. */
-  share(): ShareToken<'AddressSpace'> {
-    const id = addon().handleShare(this.native)
-    if (this.#backend instanceof ContainerBackend)
-      return { vfio: 'AddressSpace', id, wanted: this.#backend.type }
-    return { vfio: 'AddressSpace', id, backend: 'iommufd' }
+  /** @internal */
+  protected override tokenDetails(): Readonly<Record<string, unknown>> {
+    return this.#backend.tag
   }
 
   /** The descriptor number of the container, or of the iommufd that the space is in. It stays this object's. */
@@ -126,12 +104,12 @@ export class AddressSpace extends Handle {
 
   /** The iommufd that the space is in; null for a container. Closes with the space. */
   get iommufd(): Iommufd | null {
-    return this.#ioas?.iommufd ?? null
+    return this.#backend.ioas?.iommufd ?? null
   }
 
   /** The number of the IOAS in its iommufd, for programs that share the descriptor; null for a container. */
   get ioasId(): number | null {
-    return this.#ioas?.id ?? null
+    return this.#backend.ioas?.id ?? null
   }
 
   /** The usable IOVAs, ascending, without what the IOMMU reserves. One range of everything before Linux 5.4. */
@@ -153,7 +131,7 @@ export class AddressSpace extends Handle {
 
   /** How many mappings this process made here. */
   get mappingCount(): number {
-    return addon().dmaMappingCount(this.native)
+    return this.#backend.mappingCount
   }
 
   /**
@@ -185,7 +163,7 @@ export class AddressSpace extends Handle {
     try {
       const piece = pieceOf(memory)
       // One call in flight until the buffer owns the mapping: a close in between must find it.
-      return await this.running(async () => this.#own(memory, await this.#placeAsync(piece, place)))
+      return await this.running(async () => this.#own(memory, await this.#mapper.owned(piece, place)))
     } catch (error) {
       memory.close()
       throw error
@@ -197,7 +175,7 @@ export class AddressSpace extends Handle {
     const place = this.#placement(options)
     const memory = GuestMemory.create(size, options)
     try {
-      return this.#own(memory, this.#placeOwnedSync(pieceOf(memory), place))
+      return this.#own(memory, this.#mapper.ownedSync(pieceOf(memory), place))
     } catch (error) {
       memory.close()
       throw error
@@ -216,14 +194,12 @@ export class AddressSpace extends Handle {
    *   accesses; EIO for a region that stopped answering
    */
   async map(memory: Mappable, options?: MapOptions): Promise<bigint> {
-    const piece = pieceOf(memory, options)
-    return handOver(await this.#placeAsync(piece, this.#placement(options)))
+    return this.#mapper.map(pieceOf(memory, options), this.#placement(options))
   }
 
   /** `map`, blocking. */
   mapSync(memory: Mappable, options?: MapOptions): bigint {
-    const piece = pieceOf(memory, options)
-    return this.#placeSync(piece, this.#placement(options))
+    return this.#mapper.mapSync(pieceOf(memory, options), this.#placement(options))
   }
 
   /**
@@ -235,20 +211,12 @@ export class AddressSpace extends Handle {
    * @throws VfioError EOPNOTSUPP for a container: only iommufd has it
    */
   async mapFile(file: Handle | number, options?: MapOptions): Promise<bigint> {
-    const { native, piece, place } = this.#filePiece(file, options)
-    const placed = await this.#place(piece, place, (iova) =>
-      addon().ioasMapFile(this.native, native, piece.offset, piece.size, iova, place.flags),
-    )
-    return handOver(placed)
+    return this.#mapper.other(fileMapping(this.#backend, file, options))
   }
 
   /** `mapFile`, blocking. */
   mapFileSync(file: Handle | number, options?: MapOptions): bigint {
-    const { native, piece, place } = this.#filePiece(file, options)
-    const placed = this.#placer.ownedSync(piece, place, (iova) =>
-      addon().ioasMapFileSync(this.native, native, piece.offset, piece.size, iova, place.flags),
-    )
-    return handOver(placed)
+    return this.#mapper.otherSync(fileMapping(this.#backend, file, options))
   }
 
   /**
@@ -259,20 +227,14 @@ export class AddressSpace extends Handle {
    * @throws VfioError ENOENT when nothing is mapped there; EOPNOTSUPP for containers
    */
   async copy(source: AddressSpace, iova: bigint, size: number, options?: PlaceOptions): Promise<bigint> {
-    const { extent, place, from } = this.#copyPiece(source, iova, size, options)
-    const placed = await this.#place(extent, place, (target) =>
-      addon().ioasCopy(this.native, from, iova, BigInt(size), target, place.flags),
-    )
-    return handOver(placed)
+    const from = (): AddressSpace => instance(source, AddressSpace, 'source')
+    return this.#mapper.other(copyMapping(this.#backend, from, iova, size, options))
   }
 
   /** `copy`, blocking. */
   copySync(source: AddressSpace, iova: bigint, size: number, options?: PlaceOptions): bigint {
-    const { extent, place, from } = this.#copyPiece(source, iova, size, options)
-    const placed = this.#placer.ownedSync(extent, place, (target) =>
-      addon().ioasCopySync(this.native, from, iova, BigInt(size), target, place.flags),
-    )
-    return handOver(placed)
+    const from = (): AddressSpace => instance(source, AddressSpace, 'source')
+    return this.#mapper.otherSync(copyMapping(this.#backend, from, iova, size, options))
   }
 
   /**
@@ -282,12 +244,7 @@ export class AddressSpace extends Handle {
    * @throws VfioError EADDRINUSE when a device has part of them already; EOPNOTSUPP for a container
    */
   allowIovas(ranges: readonly IovaRange[]): void {
-    this.#needIoas('IOMMU_IOAS_ALLOW_IOVAS')
-    const flat = ranges.flatMap(({ start, last }) => {
-      bigint(start, 'start', 0n, MAX_U64)
-      return [start, bigint(last, 'last', start, MAX_U64)]
-    })
-    addon().ioasAllowIovas(this.native, flat)
+    filesOf(this.#backend, 'IOMMU_IOAS_ALLOW_IOVAS').allow(ranges)
   }
 
   /**
@@ -295,10 +252,10 @@ export class AddressSpace extends Handle {
    * @throws VfioError EOPNOTSUPP for a container
    */
   get hugePages(): boolean {
-    return this.#needIoas('IOMMU_OPTION').hugePages
+    return ioasOf(this.#backend, 'IOMMU_OPTION').hugePages
   }
   set hugePages(combine: boolean) {
-    this.#needIoas('IOMMU_OPTION').hugePages = boolean(combine, 'hugePages')
+    ioasOf(this.#backend, 'IOMMU_OPTION').hugePages = boolean(combine, 'hugePages')
   }
 
   /**
@@ -307,25 +264,12 @@ export class AddressSpace extends Handle {
    *   than asked.
    */
   async unmap(iova: bigint, size: number | bigint): Promise<bigint> {
-    return this.running(async () => {
-      try {
-        const unmapped = await this.#backend.unmap(iova, size)
-        return unmapped === 0n ? this.#nothing(iova, size) : unmapped
-      } catch (error) {
-        throw explained(error, { subject: span(iova, this.#range(iova, size)) })
-      }
-    })
+    return this.running(() => unmap(this.#backend, iova, size))
   }
 
   /** `unmap`, blocking. */
   unmapSync(iova: bigint, size: number | bigint): bigint {
-    try {
-      const unmapped = this.#backend.unmapSync(iova, size)
-      // Comparing with 0n would be a call of the runtime.
-      return unmapped ? unmapped : this.#nothing(iova, size)
-    } catch (error) {
-      throw explained(error, { subject: span(iova, this.#range(iova, size)) })
-    }
+    return unmapSync(this.#backend, iova, size)
   }
 
   /** Takes every mapping back, those of DmaBuffers too. Returns the bytes unmapped. */
@@ -350,27 +294,26 @@ export class AddressSpace extends Handle {
 
   protected override beforeRelease(): void {
     // Behind an IOMMU its memory is out of their reach once it is unmapped, and their interrupts are not the space's.
-    if (!this.#backend.confines && this.lastHolder) for (const member of this.#members) member.stopDma()
-    for (const ref of this.#buffers) ref.deref()?.[Symbol.dispose]()
-    this.#buffers.clear()
+    if (!this.#backend.confines && this.lastHolder) this.#members.stopDma()
+    this.#buffers.closeAll()
     this.#backend.close()
   }
 
-  // -- for devices --
+  // -- for devices and other spaces --
+
+  /** What stands behind it. @internal */
+  get backend(): SpaceBackend {
+    return this.#backend
+  }
 
   /** Puts a group in and sets the IOMMU driver if it is the first. @internal */
   attachGroup(group: NativeHandle): void {
-    if (!(this.#backend instanceof ContainerBackend)) {
-      throw new VfioError(EOPNOTSUPP, 'VFIO_GROUP_SET_CONTAINER', {
-        remedy: 'A group needs a container, and this space is an IOAS: open the device by its own node.',
-      })
-    }
-    this.#backend.attachGroup(group)
+    attachGroup(this.#backend, group)
   }
 
   /** Whether devices come in by their own nodes, not by their groups. @internal */
   get takesNodes(): boolean {
-    return this.#ioas !== undefined
+    return this.#backend.ioas !== undefined
   }
 
   /** @internal */
@@ -383,9 +326,9 @@ export class AddressSpace extends Handle {
    * is there, or will not come. @internal
    */
   expectMember(): () => void {
-    this.#expected++
+    const arrived = this.#members.expect()
     return () => {
-      this.#expected--
+      arrived()
       if (this.unused) this[Symbol.dispose]()
     }
   }
@@ -398,7 +341,7 @@ export class AddressSpace extends Handle {
 
   /** True for a space that was made for devices, has none, and is to get none. @internal */
   get unused(): boolean {
-    return this.#automatic && this.#members.size === 0 && this.#expected === 0 && !this.closed
+    return this.#automatic && this.#members.none && !this.closed
   }
 
   /** True when the space is to be closed now. @internal */
@@ -413,140 +356,29 @@ export class AddressSpace extends Handle {
    * @internal
    */
   withoutDma(giveBack: () => void): void {
-    if (this.#backend.confines) {
-      giveBack()
-      return
-    }
-    const stopped: SpaceMember[] = []
-    try {
-      for (const member of this.#members) if (member.stopDma()) stopped.push(member)
-    } finally {
-      try {
-        giveBack()
-      } finally {
-        for (const member of stopped) member.resumeDma()
-      }
-    }
+    if (this.#backend.confines) giveBack()
+    else this.#members.withoutDma(giveBack)
   }
 
   /** @internal */
   forget(buffer: DmaBuffer): void {
-    const ref = this.#refs.get(buffer)
-    if (ref !== undefined) this.#buffers.delete(ref)
-  }
-
-  get #ioas(): IoasBackend | undefined {
-    return this.#backend instanceof IoasBackend ? this.#backend : undefined
+    this.#buffers.delete(buffer)
   }
 
   #placement(options: PlaceOptions | undefined): Placement {
     return checkPlacement(options, this.#backend)
   }
 
-  /** The range that was to be unmapped, in bytes. As with a given place, what is wrong with it is said when it failed. */
-  #range(iova: bigint, size: number | bigint): bigint {
-    bigint(iova, 'iova', 0n, MAX_U64)
-    if (typeof size === 'number') integer(size, 'size', 1, Number.MAX_SAFE_INTEGER)
-    const bytes = bigint(typeof size === 'number' ? BigInt(size) : size, 'size', 1n, MAX_U64)
-    const granule = granuleOf(this.#backend.info())
-    if (iova % granule !== 0n || bytes % granule !== 0n) {
-      throw new RangeError(`iova and size must be multiples of ${String(granule)}`)
-    }
-    if (iova + bytes - 1n > MAX_U64)
-      throw new RangeError(`iova + size must be at most 2^64; ${span(iova, bytes)} reaches past it`)
-    return bytes
-  }
-
-  /** The end of an unmapping that found nothing: nothing is where nothing can be, too. */
-  #nothing(iova: bigint, size: number | bigint): bigint {
-    this.#range(iova, size)
-    return 0n
-  }
-
-  #needIoas(call: string): IoasBackend {
-    const ioas = this.#ioas
-    if (ioas !== undefined) return ioas
-    throw new VfioError(EOPNOTSUPP, call, {
-      remedy: "Only an address space of iommufd has it: AddressSpace.open({ iommu: 'iommufd' }).",
-    })
-  }
-
-  #filePiece(
-    file: Handle | number,
-    options: MapOptions | undefined,
-  ): { native: NativeHandle | number; piece: Extent & { offset: number }; place: Placement } {
-    this.#needIoas('IOMMU_IOAS_MAP_FILE')
-    if (typeof file === 'number') integer(file, 'file', 0, 0x7fff_ffff)
-    else instance(file, Handle, 'file')
-    const place = this.#placement(options)
-    const piece = filePieceOf(file, options)
-    return { native: typeof file === 'number' ? file : file.native, piece, place }
-  }
-
-  #copyPiece(
-    source: AddressSpace,
-    iova: bigint,
-    size: number,
-    options: PlaceOptions | undefined,
-  ): { extent: Extent; place: Placement; from: NativeHandle } {
-    this.#needIoas('IOMMU_IOAS_COPY')
-    instance(source, AddressSpace, 'source').#needIoas('IOMMU_IOAS_COPY')
-    bigint(iova, 'iova', 0n, MAX_U64)
-    integer(size, 'size', 1, Number.MAX_SAFE_INTEGER)
-    return {
-      extent: { size, alignment: 1, peer: false },
-      place: this.#placement(options),
-      from: source.native,
-    }
-  }
-
-  #placeSync(piece: MemoryPiece, place: Placement): bigint {
-    const found = this.#found(piece, place)
-    if (found !== undefined) return found
-    if (piece.size >= LONG) return handOver(this.#placeOwnedSync(piece, place))
-    return this.#placer.placeSync(piece, place, (iova) => {
-      this.#backend.mapSync(piece, iova, place.flags)
-    })
-  }
-
-  #placeOwnedSync(piece: MemoryPiece, place: Placement): Placed {
-    const found = this.#found(piece, place)
-    if (found !== undefined) return { iova: found, mapping: undefined }
-    return this.#placer.ownedSync(piece, place, (iova) =>
-      this.#backend.mapOwnedSync(piece, iova, place.flags),
-    )
-  }
-
-  async #placeAsync(piece: MemoryPiece, place: Placement): Promise<Placed> {
-    const found = this.#found(piece, place)
-    if (found !== undefined) return { iova: found, mapping: undefined }
-    return this.#place(piece, place, (iova) => this.#backend.mapOwned(piece, iova, place.flags))
-  }
-
-  /** Where the memory is already, for a space in which nothing is mapped. */
-  #found(piece: MemoryPiece, place: Placement): bigint | undefined {
-    return this.#backend.locate?.(piece, place.iova, place.below)
-  }
-
-  #place(piece: Extent, place: Placement, call: (iova: bigint) => Promise<NativeHandle>): Promise<Placed> {
-    return this.running(() => this.#placer.owned(piece, place, call))
-  }
-
-  #own(memory: GuestMemory, placed: Placed): DmaBuffer {
-    const { iova } = placed
-    const mapping = placed.mapping ?? addon().dmaMappingOwn(this.nativeInFlight, iova, BigInt(memory.size))
+  #own(
+    memory: GuestMemory,
+    { iova, mapping = this.#backend.own(iova, BigInt(memory.size)) }: Placed,
+  ): DmaBuffer {
     if (this.closed) {
-      addon().handleRelease(mapping, false)
+      releaseNative(mapping)
       throw new VfioError(EBADF, 'closed', { subject: this.label })
     }
     const buffer = new DmaBuffer(mapping, memory, iova, memory.size, this)
-    const ref = new WeakRef(buffer)
-    this.#refs.set(buffer, ref)
-    this.#buffers.add(ref)
-    if (this.#buffers.size > this.#pruneAt) {
-      for (const each of this.#buffers) if (each.deref() === undefined) this.#buffers.delete(each)
-      this.#pruneAt = this.#buffers.size * 2
-    }
+    this.#buffers.add(buffer)
     return buffer
   }
 }

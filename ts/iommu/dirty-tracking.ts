@@ -1,10 +1,6 @@
-// Dirty tracking of a type1 container (VFIO_IOMMU_DIRTY_PAGES).
-import { attempt } from '../errors.js'
-import { addon, type NativeHandle } from '../native.js'
+// Dirty tracking of an address space, whoever counts: what can be asked for, and what is checked before.
+import type { DirtyBitmap } from '../memory/dirty-bitmap.js'
 import { MAX_U64, bigint, integer } from '../validate.js'
-
-const START = 1
-const STOP = 2
 
 /** Which pages devices may have written to since tracking began or since the last bitmap. */
 export interface DirtyTracking {
@@ -28,34 +24,6 @@ export interface DirtyTracking {
   unmap(iova: bigint, size: number, pageSize: number): DirtyBitmap
 }
 
-/** One bit per page. */
-export class DirtyBitmap {
-  /** @internal */
-  constructor(
-    /** The bits, least significant first. */
-    readonly bytes: Uint8Array,
-    readonly iova: bigint,
-    /** How many pages the bitmap covers. */
-    readonly pages: number,
-    /** Bytes per page. */
-    readonly pageSize: number,
-  ) {}
-
-  /** Whether page `index` (0 to pages - 1) is dirty. */
-  has(index: number): boolean {
-    integer(index, 'index', 0, this.pages - 1)
-    return (((this.bytes[index >> 3] ?? 0) >> (index & 7)) & 1) === 1
-  }
-
-  /** How many pages are dirty. */
-  get count(): number {
-    let total = 0
-    const pages = Math.min(this.pages, this.bytes.length * 8)
-    for (let index = 0; index < pages; index++) if (this.has(index)) total++
-    return total
-  }
-}
-
 /** Checks the arguments of a bitmap; gives its subject. @internal */
 export function checkBitmapRange(iova: bigint, size: number, pageSize: number): string {
   bigint(iova, 'iova', 0n, MAX_U64)
@@ -68,37 +36,4 @@ export function checkBitmapRange(iova: bigint, size: number, pageSize: number): 
     throw new RangeError('iova and size must be multiples of pageSize')
   }
   return `IOVA 0x${iova.toString(16)}, ${String(size)} bytes`
-}
-
-/** @internal */
-export class Type1DirtyTracking implements DirtyTracking {
-  readonly #container: () => NativeHandle
-
-  constructor(container: () => NativeHandle) {
-    this.#container = container
-  }
-
-  start(): void {
-    addon().containerDirtyPages(this.#container(), START)
-  }
-
-  stop(): void {
-    addon().containerDirtyPages(this.#container(), STOP)
-  }
-
-  bitmap(iova: bigint, size: number, pageSize: number): DirtyBitmap {
-    const subject = checkBitmapRange(iova, size, pageSize)
-    const bytes = attempt({ subject }, () =>
-      addon().containerDirtyBitmap(this.#container(), iova, BigInt(size), BigInt(pageSize)),
-    )
-    return new DirtyBitmap(bytes, iova, size / pageSize, pageSize)
-  }
-
-  unmap(iova: bigint, size: number, pageSize: number): DirtyBitmap {
-    const subject = checkBitmapRange(iova, size, pageSize)
-    const bytes = attempt({ subject }, () =>
-      addon().containerUnmapDirty(this.#container(), iova, BigInt(size), BigInt(pageSize)),
-    )
-    return new DirtyBitmap(bytes, iova, size / pageSize, pageSize)
-  }
 }

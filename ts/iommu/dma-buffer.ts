@@ -1,8 +1,8 @@
 // DmaBuffer: memory together with its one mapping. The address space makes it; closing it undoes both.
-import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { type ShareToken, SharedHandle } from '../handle.js'
+import type { NativeHandle } from '../native/index.js'
 import { integer } from '../validate.js'
-import { GuestMemory } from './guest-memory.js'
+import { GuestMemory } from '../memory/guest-memory.js'
 
 /** What a DmaBuffer needs of the space it lives in. Not part of the public surface. */
 export interface DmaOwner {
@@ -17,7 +17,7 @@ export interface DmaOwner {
  * (`noiommu`), where nothing keeps a device from memory that is no longer its own, bus mastering is off for that moment on every
  * device of the space that had it on: a transfer or a message that a device begins just then is lost.
  */
-export class DmaBuffer extends Handle {
+export class DmaBuffer extends SharedHandle<'DmaBuffer'> {
   /** Where the device sees it. */
   readonly iova: bigint
   /** Bytes, a multiple of the page size. */
@@ -34,31 +34,28 @@ export class DmaBuffer extends Handle {
     size: number,
     owner: DmaOwner | undefined,
   ) {
-    super(mapping, `DmaBuffer at 0x${iova.toString(16)}`)
+    super(mapping, 'DmaBuffer', `DmaBuffer at 0x${iova.toString(16)}`)
     this.memory = memory
     this.iova = iova
     this.size = size
     this.#owner = owner
   }
 
-  /** The buffer behind a token, in this environment: the same mapping, with an ArrayBuffer of its own. */
+  /**
+   * The buffer behind a token, in this environment: the same mapping, which ends with its last holder, and an ArrayBuffer of
+   * its own.
+   */
   static claim(token: ShareToken): DmaBuffer {
-    const { id, memory, iova, size } = readToken(token, 'DmaBuffer')
-    if (typeof iova !== 'bigint' || typeof size !== 'number')
-      throw new TypeError('token must be what share() returned')
-    const shared = GuestMemory.claim(memory as ShareToken)
-    try {
-      return new DmaBuffer(claimNative(id, 'DmaBuffer'), shared, iova, size, undefined)
-    } catch (error) {
-      shared.close()
-      throw error
-    }
+    return SharedHandle.claimed(token, 'DmaBuffer', (mapping, { memory, iova, size }) => {
+      if (typeof iova !== 'bigint' || typeof size !== 'number')
+        throw new TypeError('token must be what share() returned')
+      return new DmaBuffer(mapping, GuestMemory.claim(memory as ShareToken), iova, size, undefined)
+    })
   }
 
-  /** A token for `DmaBuffer.claim` in another Worker of this process. The mapping ends with its last holder. */
-  share(): ShareToken<'DmaBuffer'> {
-    const id = addon().handleShare(this.native)
-    return { vfio: 'DmaBuffer', id, memory: this.memory.share(), iova: this.iova, size: this.size }
+  /** @internal */
+  protected override tokenDetails(): Readonly<Record<string, unknown>> {
+    return { memory: this.memory.share(), iova: this.iova, size: this.size }
   }
 
   /**

@@ -1,14 +1,11 @@
-// Opening an address space: what may be asked for, what goes together, and which kernel interface it is then.
+// Opening an address space: what may be asked for, what goes together, and what stands behind it then.
 import { existsSync } from 'node:fs'
 
-import { addon, type NativeHandle } from '../native.js'
 import { boolean, instance, integer, oneOf, options as optionsOf, string } from '../validate.js'
-import type { IommuType, SpaceBackend } from './backend.js'
-import { IoasBackend } from './ioas.js'
-import { prepareTracking } from './ioas-dirty-tracking.js'
-import { Iommufd } from './iommufd.js'
-import { containerBackend } from './noiommu.js'
-import { type ContainerIommu, type ContainerKind, openContainer } from './type1.js'
+import type { IommuType, OpenedSpace } from './backend.js'
+import { Iommufd } from './iommufd/iommufd.js'
+import { adoptContainer, openContainer, openIoas } from './kernel/open.js'
+import { CONTAINER_IOMMUS, type ContainerIommu, type ContainerKind } from './kernel/type1.js'
 
 export interface AddressSpaceOptions {
   /**
@@ -35,14 +32,7 @@ export interface AddressSpaceOptions {
   devRoot?: string
 }
 
-export const CONTAINER_IOMMUS = ['type1v2', 'type1', 'noiommu'] as const satisfies readonly ContainerIommu[]
 const IOMMU_TYPES: readonly IommuType[] = ['iommufd', ...CONTAINER_IOMMUS]
-
-export interface OpenedSpace {
-  readonly native: NativeHandle
-  /** Over the native object that the space then gives. */
-  readonly backend: (native: () => NativeHandle) => SpaceBackend
-}
 
 /** Opens an empty one. */
 export function openSpace(options: AddressSpaceOptions | undefined): OpenedSpace {
@@ -67,29 +57,18 @@ export function openSpace(options: AddressSpaceOptions | undefined): OpenedSpace
   const newest = iommu === 'iommufd' || iommufd !== undefined
   if (newest || (!inContainer && hasDeviceNodes(devRoot)))
     return openIoas(iommufd, { ioasId, devRoot, dirtyTracking })
-  return {
-    native: openContainer(container ?? 'vfio', devRoot),
-    backend: (native) => containerBackend(native, iommu),
-  }
+  return openContainer(container ?? 'vfio', iommu, devRoot)
+}
+
+/** Takes over a container; `type` says what IOMMU driver was set on it. */
+export function adoptSpace(fd: number, options: { type?: ContainerIommu } | undefined): OpenedSpace {
+  integer(fd, 'fd', 0, 0x7fff_ffff)
+  const { type } = optionsOf(options, 'options')
+  if (type !== undefined) oneOf(type, 'type', CONTAINER_IOMMUS)
+  return adoptContainer(fd, type)
 }
 
 /** Whether devices can be opened by their own nodes: iommufd is there, and so is a node. */
 function hasDeviceNodes(devRoot: string): boolean {
   return existsSync(`${devRoot}/iommu`) && existsSync(`${devRoot}/vfio/devices`)
-}
-
-function openIoas(
-  given: Iommufd | undefined,
-  options: { ioasId: number | undefined; devRoot: string; dirtyTracking: boolean },
-): OpenedSpace {
-  const { ioasId, devRoot, dirtyTracking } = options
-  const iommufd = given ?? Iommufd.open({ devRoot, shared: true })
-  try {
-    const native = iommufd.native
-    const ioas = ioasId === undefined ? addon().ioasAlloc(native) : addon().ioasFromId(native, ioasId)
-    if (dirtyTracking) prepareTracking(ioas)
-    return { native: ioas, backend: (own) => new IoasBackend(own) }
-  } finally {
-    if (given === undefined) iommufd.close()
-  }
 }

@@ -1,53 +1,100 @@
 // Placing a mapping: tries the addresses that placement.ts allows until the kernel, which is the arbiter between all who map
 // into a space, takes one.
 import { EEXIST, EINVAL, VfioError, explained } from '../errors.js'
-import type { NativeHandle } from '../native.js'
+import type { NativeHandle } from '../native/index.js'
 import type { SpaceBackend } from './backend.js'
-import type { Placed } from './placed.js'
-import {
-  type Extent,
-  type Gap,
-  type Placement,
-  candidates,
-  checkFixed,
-  givenOf,
-  isUsable,
-  mapContext,
-} from './placement.js'
+import { type Extent, type Placement, candidates, checkFixed, givenOf, isUsable } from './placement.js'
+import { mapContext } from './refusals.js'
 
-export class Placer {
-  readonly #backend: SpaceBackend
-  readonly #gap: Gap
-  readonly #closed: () => boolean
-  /** How often the usable ranges were found to be others than they were known to be. */
-  #moves = 0
+/**
+ * A mapping on its way to who asked for it. It has an owner all that time: a Worker that is terminated before it hears of the
+ * mapping leaves none behind in a space that others hold.
+ */
+export interface Placed {
+  readonly iova: bigint
+  /** Undefined where nothing is mapped (no IOMMU). */
+  readonly mapping: NativeHandle | undefined
+}
 
-  /** @param closed whether there is a space left to ask what was wrong with a given address */
-  constructor(backend: SpaceBackend, gap: Gap, closed: () => boolean) {
-    this.#backend = backend
-    this.#gap = gap
-    this.#closed = closed
+/** A space, as far as looking for a place in it needs it. */
+interface Site {
+  readonly backend: SpaceBackend
+  /** Whether there is no space left to ask what was wrong with an address. */
+  readonly closed: () => boolean
+}
+
+/** Addresses in the order to try. It is told with each whether the one before was found to be unusable meanwhile. */
+type Addresses = Generator<bigint, never, boolean>
+
+/** The addresses for one mapping: one to try, and after each refusal the next. */
+class Search {
+  /** The one to try. */
+  iova: bigint
+  readonly #site: Site
+  readonly #extent: Extent
+  /** Undefined for an address that was asked for, which is tried alone. */
+  readonly #others?: Addresses
+
+  constructor(site: Site, extent: Extent, place: Placement) {
+    this.#site = site
+    this.#extent = extent
+    const given = givenOf(place, extent)
+    if (given === undefined) {
+      this.#others = addresses(site.backend, extent, place)
+      this.iova = this.#others.next(false).value
+    } else {
+      this.iova = given
+    }
   }
 
-  /** Maps by `call` and returns where. */
-  placeSync(extent: Extent, place: Placement, call: (iova: bigint) => void): bigint {
-    const given = givenOf(place, extent)
-    if (given !== undefined) {
-      try {
-        call(given)
-        return given
-      } catch (error) {
-        throw this.#refused(error, extent, given)
+  /** Goes on to the next address; throws what the refusal means when there is none to try after it. */
+  refused(error: unknown): void {
+    const { backend, closed } = this.#site
+    if (this.#others === undefined) {
+      if (!closed()) checkFixed(backend.info(), this.iova, BigInt(this.#extent.size))
+    } else if (error instanceof VfioError && !closed()) {
+      const moved = error.errno === EINVAL && this.#hasMoved(backend)
+      // When another owner of the space has the address, or has put a device there, which takes away what it cannot reach.
+      if (moved || error.errno === EEXIST) {
+        this.iova = this.#others.next(moved).value
+        return
       }
     }
-    const places = this.#candidates(extent, place)
-    for (;;) {
-      const iova = places.next().value
+    throw explained(error, (refusal) => mapContext(backend, this.#extent, this.iova, refusal))
+  }
+
+  /** Whether the address was taken from ranges that are others by now. */
+  #hasMoved(backend: SpaceBackend): boolean {
+    backend.forgetGeometry()
+    return !isUsable(backend.geometry(), this.iova, BigInt(this.#extent.size))
+  }
+}
+
+/** Where it may go; anew when the ranges are others. Ends with the error of candidates(). */
+function* addresses(backend: SpaceBackend, extent: Extent, place: Placement): Addresses {
+  for (;;) {
+    for (const iova of candidates(backend, extent, place)) {
+      const moved = yield iova
+      if (moved) break
+    }
+  }
+}
+
+export class Placer {
+  readonly #site: Site
+
+  constructor(backend: SpaceBackend, closed: () => boolean) {
+    this.#site = { backend, closed }
+  }
+
+  /** Maps by `call`, which blocks; where. */
+  placeSync(extent: Extent, place: Placement, call: (iova: bigint) => void): bigint {
+    for (const search = new Search(this.#site, extent, place); ;) {
       try {
-        call(iova)
-        return iova
+        call(search.iova)
+        return search.iova
       } catch (error) {
-        this.#passOver(error, extent, iova)
+        search.refused(error)
       }
     }
   }
@@ -61,68 +108,18 @@ export class Placer {
     return { iova, mapping }
   }
 
+  /** `ownedSync`, for a call that does not block. */
   async owned(
     extent: Extent,
     place: Placement,
     call: (iova: bigint) => Promise<NativeHandle>,
   ): Promise<Placed> {
-    const given = givenOf(place, extent)
-    if (given !== undefined) {
+    for (const search = new Search(this.#site, extent, place); ;) {
       try {
-        return { iova: given, mapping: await call(given) }
+        return { mapping: await call(search.iova), iova: search.iova }
       } catch (error) {
-        throw this.#refused(error, extent, given)
+        search.refused(error)
       }
     }
-    const places = this.#candidates(extent, place)
-    for (;;) {
-      const iova = places.next().value
-      try {
-        return { iova, mapping: await call(iova) }
-      } catch (error) {
-        this.#passOver(error, extent, iova)
-      }
-    }
-  }
-
-  /** Where it may go, in the order to try; ends with the error of candidates(). */
-  *#candidates(extent: Extent, place: Placement): Generator<bigint, never> {
-    for (;;) {
-      const moves = this.#moves
-      for (const iova of candidates(this.#backend, extent, place, this.#gap)) {
-        yield iova
-        if (this.#moves !== moves) break
-      }
-    }
-  }
-
-  /** What the refusal of a given address means. */
-  #refused(error: unknown, extent: Extent, iova: bigint): unknown {
-    if (!this.#closed()) checkFixed(this.#backend.info(), iova, BigInt(extent.size))
-    return this.#explained(error, extent, iova)
-  }
-
-  /**
-   * Throws what the refusal means, unless the next address may be tried: when another owner of the space has this one, or
-   * has put a device there, which takes away what it cannot reach.
-   */
-  #passOver(error: unknown, extent: Extent, iova: bigint): void {
-    if (error instanceof VfioError && !this.#closed()) {
-      if (error.errno === EEXIST) return
-      if (error.errno === EINVAL && this.#hasMoved(iova, extent)) return
-    }
-    throw this.#explained(error, extent, iova)
-  }
-
-  /** Whether the address was taken from ranges that are others by now; then placing begins anew. */
-  #hasMoved(iova: bigint, extent: Extent): boolean {
-    this.#backend.forgetGeometry()
-    if (isUsable(this.#backend.geometry(), iova, BigInt(extent.size))) return false
-    this.#moves++
-    return true
-  }
-
-  #explained(error: unknown, extent: Extent, iova: bigint): unknown {
-    return explained(error, (refusal) => mapContext(this.#backend, extent, iova, refusal))
   }
 }

@@ -1,10 +1,10 @@
 // Kvm: /dev/kvm, what this kernel's KVM can do, and where machines come from.
 import { ENOSYS, VfioError, attempt, type VfioErrorContext } from '../errors.js'
 import { Handle } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { integer, string } from '../validate.js'
-import { CAPABILITIES, type Capability, capabilityNumber } from './capabilities.js'
-import { type CpuidEntry, decodeCpuid } from './cpuid.js'
+import { CAPABILITIES, type Capability, capabilityNumber } from '../uapi/kvm/capabilities.js'
+import { type CpuidEntry, decodeCpuid } from '../uapi/kvm/cpuid.js'
 import { type Vm, type VmOptions, createVm } from './vm.js'
 
 // Stable since Linux 2.6.22; the kernel asks programs to refuse any other.

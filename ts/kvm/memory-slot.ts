@@ -1,16 +1,17 @@
 // MemorySlot: a piece of a guest's physical memory, and what it shows.
-import type { Region } from '../device/region.js'
 import { attempt } from '../errors.js'
-import { DirtyBitmap } from '../iommu/dirty-tracking.js'
-import type { GuestMemory } from '../iommu/guest-memory.js'
-import { addon, type NativeHandle } from '../native.js'
+import { DirtyBitmap } from '../memory/dirty-bitmap.js'
+import type { GuestMemory } from '../memory/guest-memory.js'
+import { pageSize } from '../memory/page.js'
+import type { PeerMemory } from '../memory/peer-memory.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { boolean } from '../validate.js'
 
 export interface AddMemoryOptions {
   /** Where the guest sees it: a multiple of the page size. */
   guestAddress: bigint
-  /** Memory, or a mapped region (a BAR): its pages then reach the device itself. */
-  memory: GuestMemory | Region
+  /** Memory, or a mapped `Region` (a BAR): its pages then reach the device itself. */
+  memory: GuestMemory | PeerMemory
   /** Bytes from the start of `memory`, a multiple of the page size (default 0). */
   offset?: number
   /** Bytes, a multiple of the page size (default: up to the end of `memory`). */
@@ -38,7 +39,7 @@ export class MemorySlot {
   readonly guestAddress: bigint
   /** Bytes. */
   readonly size: number
-  readonly memory: GuestMemory | Region
+  readonly memory: GuestMemory | PeerMemory
   /** Bytes from the start of `memory`. */
   readonly offset: number
   readonly readOnly: boolean
@@ -81,11 +82,11 @@ export class MemorySlot {
    * @throws VfioError ENOENT unless `logDirty` is set
    */
   dirtyBitmap(): DirtyBitmap {
-    const pageSize = addon().pageSize()
+    const page = pageSize()
     const bytes = attempt({ subject: this.#subject, remedy: 'Set logDirty on the slot first.' }, () =>
       addon().vmDirtyLog(this.#parts.vm(), this.#parts.number),
     )
-    return new DirtyBitmap(bytes, this.guestAddress, this.size / pageSize, pageSize)
+    return new DirtyBitmap(bytes, this.guestAddress, this.size / page, page)
   }
 
   /**

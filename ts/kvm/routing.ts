@@ -1,7 +1,7 @@
 // GsiRouting: which interrupt lines (GSIs) of a machine lead where. KVM_SET_GSI_ROUTING replaces the whole table, so the
 // addon keeps the one table of a machine, for every Worker; this is the way to it.
 import { ENOENT, ENOSPC, VfioError, attempt } from '../errors.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import {
   MAX_U64,
   array,
@@ -78,10 +78,10 @@ class Route implements MsiRoute {
   close(): void {
     this.owner.batch({ close: [this] })
   }
+}
 
-  leadsTo([address, data]: Target): boolean {
-    return this.target !== null && address === this.target[0] && data === this.target[1]
-  }
+function leadsTo({ target }: Route, [address, data]: Target): boolean {
+  return target !== null && address === target[0] && data === target[1]
 }
 
 const SET_ROUTING = 'KVM_SET_GSI_ROUTING'
@@ -141,8 +141,11 @@ export class GsiRouting {
     const { add = [], update = [], close = [] } = object(changes, 'changes')
     const added = array(add, 'changes.add').map((message) => messageTarget(message))
     const updated = array(update, 'changes.update')
-      .map(([route, message]) => ({ route: this.#own(route), target: messageTarget(message) }))
-      .filter(({ route, target }) => !route.leadsTo(target))
+      .map((pair) => {
+        const [route, message] = array(pair, 'an entry of changes.update') as readonly [MsiRoute, MsiMessage]
+        return { route: this.#own(route), target: messageTarget(message) }
+      })
+      .filter(({ route, target }) => !leadsTo(route, target))
     const closed = array(close, 'changes.close')
       .map((route) => this.#own(route))
       .filter(({ target }) => target !== null)

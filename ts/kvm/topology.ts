@@ -1,6 +1,6 @@
 // Which processor of how many a vCPU is, in the CPUID that its guest reads. Pure: what else a guest is told stays as it was.
 import { array, integer, object } from '../validate.js'
-import type { CpuidEntry } from './cpuid.js'
+import type { CpuidEntry } from '../uapi/kvm/cpuid.js'
 
 /** A vCPU's place: cores of one package, each with one thread. */
 export interface Topology {

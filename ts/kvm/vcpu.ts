@@ -1,10 +1,10 @@
 // Vcpu: a virtual processor. run() blocks its thread, so it belongs in a Worker; kick() reaches it from any other.
 import { VfioError } from '../errors.js'
-import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
-import { addon, type NativeHandle } from '../native.js'
+import { type ShareToken, SharedHandle } from '../handle.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { boolean, integer } from '../validate.js'
-import { type CpuidEntry, decodeCpuid, encodeCpuid } from './cpuid.js'
-import { type VcpuExit, decodeExit } from './exits.js'
+import { type CpuidEntry, decodeCpuid, encodeCpuid } from '../uapi/kvm/cpuid.js'
+import { type VcpuExit, decodeExit, faultAddress } from '../uapi/kvm/exits.js'
 import {
   type Registers,
   type SpecialRegisters,
@@ -12,18 +12,14 @@ import {
   decodeSpecialRegisters,
   encodeRegisters,
   encodeSpecialRegisters,
-} from './registers.js'
-import { type Statistics, decodeStatistics } from './statistics.js'
-
-const MEMORY_FAULT = 39
-const REASON_AT = 8
-const FAULT_ADDRESS_AT = 40
+} from '../uapi/kvm/registers.js'
+import { type Statistics, decodeStatistics } from '../uapi/kvm/statistics.js'
 
 /**
  * A virtual processor (x86). One thread runs it at a time: what needs it to stand still throws EBUSY meanwhile. A Worker
  * that is terminated, or a process that exits, leaves run() within 200 ms.
  */
-export class Vcpu extends Handle {
+export class Vcpu extends SharedHandle<'Vcpu'> {
   readonly #run: () => number | undefined
   readonly #window: DataView
   #exit: VcpuExit | undefined
@@ -41,12 +37,7 @@ export class Vcpu extends Handle {
 
   /** The vCPU behind a token, in this environment. */
   static claim(token: ShareToken): Vcpu {
-    return new Vcpu(claimNative(readToken(token, 'Vcpu').id, 'Vcpu'))
-  }
-
-  /** A token for `Vcpu.claim` in another Worker of this process. */
-  share(): ShareToken<'Vcpu'> {
-    return { vfio: 'Vcpu', id: addon().handleShare(this.native) }
+    return SharedHandle.claimed(token, 'Vcpu', Vcpu.over)
   }
 
   get id(): number {
@@ -166,12 +157,10 @@ export class Vcpu extends Handle {
 
   #explained(error: VfioError): VfioError {
     if (error.code !== 'EFAULT') return error
-    const told = this.#window.getUint32(REASON_AT, true) === MEMORY_FAULT
-    const address = told
-      ? ` at guest address 0x${this.#window.getBigUint64(FAULT_ADDRESS_AT, true).toString(16)}`
-      : ''
+    const address = faultAddress(this.#window)
+    const place = address === null ? '' : ` at guest address 0x${address.toString(16)}`
     return error.with({
-      subject: `${this.label} ${String(this.id)}${address}`,
+      subject: `${this.label} ${String(this.id)}${place}`,
       remedy:
         'The guest reached a page that its slot has and the process cannot give: a BAR whose device does not decode (close its slots before decoding goes off), or a file that was truncated.',
     })

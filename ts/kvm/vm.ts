@@ -1,11 +1,11 @@
 // Vm: a virtual machine, its memory, its interrupts and its wires. vCPUs are Vcpu's business.
-import { Region } from '../device/region.js'
-import type { VfioDevice } from '../device/device.js'
 import { attempt, type VfioError, type VfioErrorContext } from '../errors.js'
 import type { EventFd } from '../event/eventfd.js'
-import { Handle, type ShareToken, claimNative, readToken } from '../handle.js'
-import { GuestMemory } from '../iommu/guest-memory.js'
-import { addon, type NativeHandle } from '../native.js'
+import { type ShareToken, SharedHandle } from '../handle.js'
+import { GuestMemory } from '../memory/guest-memory.js'
+import { pageSize } from '../memory/page.js'
+import { PeerMemory } from '../memory/peer-memory.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import {
   MAX_U64,
   bigint,
@@ -17,12 +17,13 @@ import {
   oneOf,
   options as optionsOf,
 } from '../validate.js'
-import { type Capability, capabilityNumber } from './capabilities.js'
+import { type Capability, capabilityNumber } from '../uapi/kvm/capabilities.js'
 import { type MemoryChange, MemoryMap } from './memory-map.js'
 import { type AddMemoryOptions, MemorySlot, SLOT_FLAG } from './memory-slot.js'
 import { GsiRouting, type MsiMessage, messageTarget } from './routing.js'
-import { type Statistics, decodeStatistics } from './statistics.js'
+import { type Statistics, decodeStatistics } from '../uapi/kvm/statistics.js'
 import { Vcpu } from './vcpu.js'
+import { type VmVfio, vfioFilesOf } from './vfio-files.js'
 import { type IoeventfdOptions, type Irqfd, type IrqfdOptions, makeIoeventfd, makeIrqfd } from './wires.js'
 
 export type { MemoryChange } from './memory-map.js'
@@ -30,23 +31,11 @@ export type { MemoryChange } from './memory-map.js'
 /** Where a machine's interrupt controllers are: all in the kernel, the APICs only, or none. */
 export type IrqchipKind = 'full' | 'split' | 'none'
 
-/** The KVM-VFIO device: which VFIO devices KVM knows (KVM_DEV_VFIO_FILE). Drivers such as GVT-g demand it. */
-export interface VmVfio {
-  /** A device, or the descriptor of a group or of a device's cdev. Counted: two devices may share a group. */
-  add(device: VfioDevice | number): void
-  remove(device: VfioDevice | number): void
-}
-
-function fileOf(device: VfioDevice | number): number {
-  if (typeof device === 'number') return integer(device, 'device', 0, 0x7fff_ffff)
-  return integer(object(device, 'device').vfioFileFd, 'device', 0, 0x7fff_ffff)
-}
-
 /**
  * A virtual machine. Closing it takes its wires away from the last to the first, then its memory. Workers share one
  * machine by `share()` and `claim()`; each has its own list of what it added.
  */
-export class Vm extends Handle {
+export class Vm extends SharedHandle<'Vm'> {
   readonly irqchip: IrqchipKind
   /** Interrupt lines and messages. */
   readonly routing: GsiRouting
@@ -60,20 +49,7 @@ export class Vm extends Handle {
       () => this.native,
       () => this.irqchip === 'full',
     )
-    this.vfio = {
-      add: (device) => {
-        const fd = fileOf(device)
-        attempt({ subject: `descriptor ${String(fd)}` }, () => {
-          addon().vmAddVfioFile(this.native, fd)
-        })
-      },
-      remove: (device) => {
-        const fd = fileOf(device)
-        attempt({ subject: `descriptor ${String(fd)}` }, () => {
-          addon().vmRemoveVfioFile(this.native, fd)
-        })
-      },
-    }
+    this.vfio = vfioFilesOf(() => this.native)
   }
 
   /** @internal */
@@ -96,12 +72,7 @@ export class Vm extends Handle {
 
   /** The machine behind a token, in this environment. */
   static claim(token: ShareToken): Vm {
-    return new Vm(claimNative(readToken(token, 'Vm').id, 'Vm'))
-  }
-
-  /** A token for `Vm.claim` in another Worker of this process. */
-  share(): ShareToken<'Vm'> {
-    return { vfio: 'Vm', id: addon().handleShare(this.native) }
+    return SharedHandle.claimed(token, 'Vm', Vm.over)
   }
 
   /** The descriptor's number. It stays this object's. */
@@ -126,8 +97,8 @@ export class Vm extends Handle {
       readOnly = false,
       logDirty = false,
     } = object(options, 'options')
-    if (!(memory instanceof GuestMemory)) instance(memory, Region, 'memory')
-    const page = addon().pageSize()
+    if (!(memory instanceof GuestMemory)) instance(memory, PeerMemory, 'memory', 'Region')
+    const page = pageSize()
     bigint(guestAddress, 'guestAddress', 0n, MAX_U64)
     integer(offset, 'offset', 0, memory.size - 1)
     const { size = memory.size - offset } = options

@@ -2,7 +2,7 @@
 // each is taken away before its eventfd or its machine goes.
 import { EINVAL, VfioError, attempt, type VfioErrorContext } from '../errors.js'
 import { EventFd } from '../event/eventfd.js'
-import { addon, type NativeHandle } from '../native.js'
+import { addon, type NativeHandle } from '../native/index.js'
 import { MAX_U64, bigint, instance, integer, object } from '../validate.js'
 
 export interface IrqfdOptions {

@@ -1,6 +1,7 @@
 // A Region on a machine without VFIO: a memfd stands behind it as a device's file would.
+import { KernelRegisters } from '../device/kernel/registers.js'
 import { Region } from '../device/region.js'
-import { GuestMemory } from '../iommu/guest-memory.js'
+import { GuestMemory } from '../memory/guest-memory.js'
 
 const SIZE = 4096
 
@@ -13,7 +14,7 @@ export function memfdRegion(): { region: Region; memory: GuestMemory } {
     {
       label: 'memfd',
       name: 'bar0',
-      file: memory.native,
+      backend: { openRegion: (info, areas) => new KernelRegisters(() => memory.native, info, areas) },
       msixTable: null,
       memoryLike: true,
       guard: true,

@@ -1,26 +1,9 @@
-// The addon's functions for /dev/iommu, its objects, and devices that are opened by their own nodes.
-import type { NativeHandle } from '../native.js'
+// What native/iommufd gives to JavaScript: /dev/iommu and the objects in it. A part of NativeAddon.
+import type { NativeHandle } from './handle.js'
 
+/** The functions of native/iommufd. */
 export interface IommufdFunctions {
-  // -- every address space --
-  /** The lowest free, aligned range of `size` bytes within [start, last], among what this process mapped. */
-  dmaGap(space: NativeHandle, start: bigint, last: bigint, size: bigint, alignment: bigint): bigint | null
-  dmaMappingCount(space: NativeHandle): number
-  /**
-   * What maps and unmaps on the spot: `map` takes the offset, the size and the flags from the exchange, `unmap` its size
-   * unless it is given one, and leaves there how much it was. The memory is memory or a region's registers.
-   */
-  dmaFunctions(space: NativeHandle): {
-    map: (memory: NativeHandle, iova: bigint) => void
-    unmap: (iova: bigint, size?: number | bigint) => void
-    exchange: ArrayBuffer
-  }
-  /** A handle that unmaps the range when its last holder lets go. */
-  dmaMappingOwn(space: NativeHandle, iova: bigint, size: bigint): NativeHandle
-  /** Releases a mapping's owner and leaves it mapped, for who has its address. */
-  dmaMappingLeave(mapping: NativeHandle): void
-
-  // -- iommufd --
+  // -- /dev/iommu --
   /** With `shared` the one that the process has at that path, if it has one. */
   iommufdOpen(path: string, shared: boolean): NativeHandle
   iommufdFromFd(fd: number): NativeHandle
@@ -32,7 +15,7 @@ export interface IommufdFunctions {
   /** A command that has no function here; the kernel writes its answer into `bytes`. */
   iommufdCall(iommufd: NativeHandle, command: number, bytes: Uint8Array): number
 
-  // -- IOAS --
+  // -- IO address spaces --
   ioasAlloc(iommufd: NativeHandle): NativeHandle
   /** Takes over an IOAS that is in the iommufd already. */
   ioasFromId(iommufd: NativeHandle, id: number): NativeHandle
@@ -99,7 +82,6 @@ export interface IommufdFunctions {
   ): Promise<NativeHandle>
   ioasUnmap(ioas: NativeHandle, iova: bigint, size: number | bigint): Promise<bigint>
   ioasUnmapAll(ioas: NativeHandle): bigint
-
   /** 0 no dirty tracking, 1 its page tables are able to, 2 they do. */
   ioasTracking(ioas: NativeHandle): number
   /** Sets that; the page tables that are to follow. */
@@ -145,25 +127,4 @@ export interface IommufdFunctions {
   /** Whole records, as many as there are and fit; none when the queue is empty. */
   queueRead(queue: NativeHandle): Uint8Array
   queueWrite(queue: NativeHandle, bytes: Uint8Array): number
-  deviceAttachHwptSync(device: NativeHandle, hwpt: NativeHandle, pasid: number | null): void
-  deviceAttachHwpt(device: NativeHandle, hwpt: NativeHandle, pasid: number | null): Promise<void>
-
-  // -- a device's own node --
-  /** The device's file, of which nothing can be asked before it is bound. */
-  cdevOpen(path: string): NativeHandle
-  cdevFromFd(fd: number): NativeHandle
-  /** Opens the device; `token` is the 16 bytes of a VF token. */
-  deviceBindSync(device: NativeHandle, iommufd: NativeHandle, token: Uint8Array | null): void
-  deviceBind(device: NativeHandle, iommufd: NativeHandle, token: Uint8Array | null): Promise<void>
-  /** The number of the hardware page table that is used. */
-  deviceAttachIoasSync(device: NativeHandle, ioas: NativeHandle, pasid: number | null): number
-  deviceAttachIoas(device: NativeHandle, ioas: NativeHandle, pasid: number | null): Promise<number>
-  deviceDetachSync(device: NativeHandle, pasid: number | null): void
-  deviceDetach(device: NativeHandle, pasid: number | null): Promise<void>
-  /** Its number in the iommufd that it is bound to; null for a device of a group. */
-  deviceIommufdId(device: NativeHandle): number | null
-  /** Notes the IOMMU group of an attached device. */
-  deviceInGroup(device: NativeHandle, group: number): void
-  /** The space that this process has attached a device of the group to. */
-  ioasOfGroup(group: number): NativeHandle | null
 }

@@ -2,8 +2,8 @@
 // the eventfd in between.
 import { type DeviceIoeventfd } from '../device/ioeventfd.js'
 import { Region } from '../device/region.js'
-import type { EventFd } from '../event/eventfd.js'
-import { type SignalHandler, SignalPoller, environmentPollers } from '../event/poller.js'
+import type { EventFd, SignalHandler } from '../event/eventfd.js'
+import { SignalPoller, environmentPollers } from '../event/poller.js'
 import { Vm } from '../kvm/index.js'
 import { callable, instance, object } from '../validate.js'
 import { Wire } from './wire.js'

@@ -10,7 +10,7 @@ import { makeDevices } from './devices.js'
 import { makeIommufd } from './iommufd.js'
 import { WITH_KVM, makeMachines } from './machines.js'
 import { makeSignals } from './signals.js'
-import { makeStandIns, makeWithoutDevices } from './stand-ins.js'
+import { HOLLOW, makeStandIns, makeWithoutDevices } from './stand-ins.js'
 import { tendTree } from './tree.js'
 
 const KEEP_OPEN = 3
@@ -20,12 +20,16 @@ const LOST_AFTER = 300
 
 const IOMMUFD = existsSync('/dev/iommu')
 
+/** What only the mock devices of the rig's own kernel have. */
+const HOLLOWS = IOMMUFD && !ON_HOST ? [] : HOLLOW
+
 /** Why a class has no instance of its own here, and objects over a strange handle take its place. */
 export const STAND_INS: Readonly<Record<string, string>> = {
   ...without('only mediated devices and some drivers have it', [
     ...['DmaBufFile', 'MigrationStream', 'GfxEdid', 'DeviceGfx', 'DeviceMigration'],
   ]),
   ...(IOMMUFD ? {} : without('this kernel has no iommufd', ['Iommufd', 'HwptDirtyTracking'])),
+  ...without('without a kernel that has iommufd and its mock devices', HOLLOWS),
 }
 
 const MACHINE_KINDS = [
@@ -39,8 +43,6 @@ const DEVICE_KINDS = [
 
 /** Classes of which there can be no object at all here, with the reason. */
 export const WITHOUT_INSTANCE: Readonly<Record<string, string>> = {
-  ...without('no IOMMU of QEMU has a vIOMMU', ['Viommu', 'Vdevice', 'HwQueue', 'EventQueue']),
-  ...(IOMMUFD ? {} : without('this kernel has no iommufd', ['FaultQueue', 'Hwpt'])),
   ...(WITH_KVM ? {} : without('no /dev/kvm here', MACHINE_KINDS)),
   ...(ON_HOST ? without('no devices here', DEVICE_KINDS) : {}),
 }
@@ -64,7 +66,7 @@ export class Makers {
     population.prune()
     const missing = (kind: string): boolean => population.count(kind) < KEEP_OPEN
     await makeSignals(population, missing)
-    await makeStandIns(population, this.#random, missing)
+    await makeStandIns(population, this.#random, missing, HOLLOWS)
     tendTree()
     if (ON_HOST) {
       await makeWithoutDevices(population, this.#random, missing)

@@ -5,6 +5,7 @@ import * as vfio from '../../../ts/index.js'
 import { DEVICES, ON_HOST } from '../options.js'
 import type { Population } from '../population.js'
 import { deviceOf } from './devices.js'
+import { makeMocked } from './mock.js'
 
 const IOMMUFD = existsSync('/dev/iommu')
 
@@ -16,7 +17,8 @@ export async function makeIommufd(population: Population, missing: (kind: string
     await population.admit(vfio.FaultQueue.allocate(iommufd), null)
     iommufd.close()
   }
-  if (ON_HOST || !missing('Hwpt') || population.count('VfioDevice') === 0) return
+  if (!ON_HOST) await makeMocked(population, missing)
+  if (ON_HOST || !missing('HwptDirtyTracking') || population.count('VfioDevice') === 0) return
   const bound = deviceOf(population, DEVICES[0])
   if (bound.iommufdId === null) return
   const hwpt = vfio.Hwpt.allocate(bound, bound.addressSpace)

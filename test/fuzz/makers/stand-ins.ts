@@ -1,8 +1,13 @@
 // Makes objects of classes that nothing here has an instance of, over a handle of another kind: what gets through the checks of
 // arguments is refused by the addon.
+import type { DeviceBackend } from '../../../ts/device/backend.js'
 import { InterruptIndex } from '../../../ts/device/interrupts.js'
+import { KernelBackend } from '../../../ts/device/kernel/backend.js'
+import { KernelOnly } from '../../../ts/device/kernel/kernel-device.js'
+import { KernelMigrationSession } from '../../../ts/device/kernel/migration-session.js'
 import * as vfio from '../../../ts/index.js'
-import { addon } from '../../../ts/native.js'
+import { addon } from '../../../ts/native/index.js'
+import { coreOf } from '../../fakes/device-core.js'
 import { memoryRegion } from '../../unit/support.js'
 import { CLASSES } from '../kinds.js'
 import type { Population } from '../population.js'
@@ -11,6 +16,12 @@ import type { Random } from '../random.js'
 type Native = ReturnType<ReturnType<typeof addon>['memoryCreate']>
 type Makers = Record<string, () => object>
 
+/** The backend's own words with the addon, over an object that is no device. */
+const over = (object: Native) => () => object
+const migrationOver =
+  (object: Native): DeviceBackend['migrationSession'] =>
+  (state) =>
+    new KernelBackend(over(object), 'fake').migrationSession(state)
 const native = (): Native => addon().memoryCreate(4096, 0, null)
 
 function region(): vfio.Region {
@@ -30,39 +41,38 @@ function mediated(random: Random): Makers {
   const running = Uint8Array.of(2, 0, 0, 0, 0, 0, 0, 0)
   return {
     DmaBufFile: () => new vfio.DmaBufFile(native()),
-    MigrationStream: () => new vfio.MigrationStream(native(), 'fake', true),
+    MigrationStream: () =>
+      new vfio.MigrationStream(new KernelMigrationSession(native(), 'fake'), 'fake', true),
     GfxEdid: () => new vfio.GfxEdid(region()),
     DeviceGfx: () =>
       new vfio.DeviceGfx(
-        { native: native(), label: 'fake', region, regions: () => [region()] },
+        coreOf({ kernel: new KernelOnly(over(native())) }),
+        { get: region, all: () => [region()] } as never,
         { region: true, dmabuf: random.chance(0.5) },
       ),
     DeviceMigration: () =>
       new vfio.DeviceMigration(
-        {
-          backend: { feature: () => running },
-          label: 'fake',
-          native: native(),
-          closed: false,
-          inFlight: (call) => call(),
-          reset: () => Promise.resolve(),
-          resetClosing: () => undefined,
-        },
+        coreOf({ feature: () => running, migrationSession: migrationOver(native()) }),
         { stopCopy: true, p2p: random.chance(0.5), preCopy: random.chance(0.5) },
       ),
   }
 }
 
-/**
- * What a kernel without iommufd has not, and what no emulated IOMMU has. Others ask for their number when they
- * are made, which memory does not have.
- */
+/** What a kernel without iommufd has not. */
 const IOMMUFD: Makers = {
   Iommufd: () => construct('Iommufd', native()),
   HwptDirtyTracking: () => {
     const handle = native()
     return construct('HwptDirtyTracking', () => handle)
   },
+}
+
+/** Classes that ask for their number as they are made, which no handle of another kind has. */
+export const HOLLOW = ['FaultQueue', 'Hwpt', 'Viommu', 'Vdevice', 'HwQueue', 'EventQueue']
+
+/** An object of a class that its constructor never saw: every member has to refuse it. */
+function hollow(kind: string): object {
+  return Object.create(CLASSES.get(kind)?.prototype ?? null) as object
 }
 
 /** An interrupt index over nothing, where there are no devices. */
@@ -72,20 +82,18 @@ export function fakeInterrupts(random: Random): InterruptIndex {
     count: 8,
     flags: { eventfd: true, maskable: true, automasked: random.chance(0.5), noresize: true, raw: 15 },
   }
-  return new InterruptIndex(info, {
-    backend: { setIrqs: () => undefined } as never,
-    label: 'fake',
-    exclusive: undefined,
-  })
+  return new InterruptIndex(info, coreOf({ setIrqs: () => undefined }))
 }
 
 export async function makeStandIns(
   population: Population,
   random: Random,
   missing: (kind: string) => boolean,
+  hollows: readonly string[],
 ): Promise<void> {
   for (const [kind, make] of Object.entries({ ...mediated(random), ...IOMMUFD }))
     if (missing(kind)) await population.admit(make(), null)
+  for (const kind of hollows) if (missing(kind)) await population.admit(hollow(kind), null)
 }
 
 /** Regions and interrupts of memory, for a machine without devices. */

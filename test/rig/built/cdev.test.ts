@@ -9,7 +9,7 @@ import test from 'ava'
 import { AddressSpace, Iommufd, VfioDevice, VfioError } from '../../../ts/index.js'
 import { resolveDevice } from '../../../ts/host/index.js'
 import { Kvm } from '../../../ts/kvm/index.js'
-import { addon } from '../../../ts/native.js'
+import { addon } from '../../../ts/native/index.js'
 import { packageUrl } from '../../unit/support.js'
 import {
   Companion,
@@ -267,7 +267,7 @@ test.serial('a node that is not bound, bound twice, or put on a page table that 
     t.like(nowhere, { code: 'ENOENT', syscall: 'VFIO_DEVICE_ATTACH_IOMMUFD_PT' })
     // None of that has spoiled it.
     t.true(addon().deviceAttachIoasSync(node, space.native, null) > 0)
-    addon().deviceDetachSync(node, null)
+    await addon().deviceDetach(node, null)
   } finally {
     addon().handleRelease(node, false)
     for (const each of spaces) await each.close()

@@ -4,7 +4,7 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 
 import { GuestMemory, VfioDevice, VfioError } from '../../../ts/index.js'
-import { addon, type NativeHandle } from '../../../ts/native.js'
+import { addon, type NativeHandle } from '../../../ts/native/index.js'
 import { devices, groupOf, holdings } from '../devices.js'
 
 /** What came of one call. */

@@ -3,7 +3,7 @@
 import test from 'ava'
 
 import { AddressSpace, GuestMemory, Hwpt, Iommufd, VfioError } from '../../../ts/index.js'
-import { addon } from '../../../ts/native.js'
+import { addon } from '../../../ts/native/index.js'
 import { Companion, pattern } from '../devices.js'
 import {
   APERTURE,

@@ -15,15 +15,23 @@ import {
   VfioError,
   Viommu,
 } from '../../../ts/index.js'
-import { hwInfo } from '../../../ts/iommu/hw-info.js'
-import { tablesFor } from '../../../ts/iommu/ioas-dirty-tracking.js'
-import { type NativeHandle, addon } from '../../../ts/native.js'
+import { hwInfo } from '../../../ts/iommu/iommufd/hw-info.js'
+import { tablesFor } from '../../../ts/iommu/iommufd/tracking-tables.js'
+import { type NativeHandle, addon } from '../../../ts/native/index.js'
 import { until } from '../devices.js'
-import { APERTURE, HAS_PASID, MOCK_PAGE, Mock, NO_DIRTY, PAGE, marked, withMock } from './mock.js'
-
-const SELFTEST = 0xdeadbeef
-const HWPT_SELFTEST = 0xdead
-const NESTED = { type: HWPT_SELFTEST, bytes: new Uint8Array(Uint32Array.of(0xbadbeef).buffer) }
+import {
+  APERTURE,
+  HAS_PASID,
+  MOCK_PAGE,
+  Mock,
+  NESTED,
+  NO_DIRTY,
+  PAGE,
+  SELFTEST,
+  VEVENT_SELFTEST,
+  marked,
+  withMock,
+} from './mock.js'
 
 test.serial('what the IOMMU behind a device can do', async (t) => {
   await withMock((mock) => {
@@ -280,7 +288,7 @@ test.serial('a vIOMMU: its data, its devices, its hardware queues, its events on
     const vdevice = Vdevice.allocate(viommu, mock, 0x99n)
     t.throws(() => Vdevice.allocate(viommu, mock, 0x99n), { instanceOf: VfioError, code: 'EEXIST' })
 
-    const queue = EventQueue.allocate(viommu, { type: 0xbeefbeef, depth: 2, entryLength: 4 })
+    const queue = EventQueue.allocate(viommu, { type: VEVENT_SELFTEST, depth: 2, entryLength: 4 })
     t.deepEqual(queue.read(), [])
     const poller = new SignalPoller()
     const seen: number[] = []

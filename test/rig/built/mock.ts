@@ -10,7 +10,7 @@ import {
   Iommufd,
   type IommufdDevice,
 } from '../../../ts/index.js'
-import { addon } from '../../../ts/native.js'
+import { addon } from '../../../ts/native/index.js'
 
 const TEST_COMMAND = 0xa0
 /** IOMMU_TEST_OP_* */
@@ -31,6 +31,10 @@ const OP = {
   triggerIopf: 15,
   triggerVevent: 17,
 } as const
+/** IOMMU_VIOMMU_TYPE_SELFTEST, IOMMU_VEVENTQ_TYPE_SELFTEST, and the data of a nested page table (IOMMU_HWPT_DATA_SELFTEST). */
+export const SELFTEST = 0xdeadbeef
+export const VEVENT_SELFTEST = 0xbeefbeef
+export const NESTED = { type: 0xdead, bytes: new Uint8Array(Uint32Array.of(0xbadbeef).buffer) }
 export const PAGE = 4096
 export const MOCK_PAGE = 2048
 /** MOCK_FLAGS_DEVICE_NO_DIRTY, MOCK_FLAGS_DEVICE_PASID */

@@ -2,9 +2,10 @@
 import test from 'ava'
 
 import { conditionOf } from '../../../ts/device/condition.js'
-import { type ResettableDevice, finishReset, refused } from '../../../ts/device/reset.js'
+import type { DeviceCore } from '../../../ts/device/core.js'
+import { finishReset, refused } from '../../../ts/device/reset.js'
 import { PciConfig, VfioError } from '../../../ts/index.js'
-import type { NativeHandle } from '../../../ts/native.js'
+import { coreOf } from '../../fakes/device-core.js'
 import { BufferConfig } from '../pci/dump.js'
 
 const ENODEV = 19
@@ -42,17 +43,10 @@ test('a host bridge that refuses to read what is not there says that it is gone'
   t.throws(() => conditionOf(config), { instanceOf: VfioError, code: 'EBADF' })
 })
 
-function resettable(condition: ResettableDevice['condition']): ResettableDevice & { resets: number } {
-  return {
-    name: '0000:01:00.0',
-    native: {} as NativeHandle,
-    condition,
-    resets: 0,
-    inFlight: (call) => call(),
-    afterReset() {
-      this.resets++
-    },
-  }
+function resettable(shown: DeviceCore['shown']): { core: DeviceCore; resets: () => number } {
+  let resets = 0
+  const core = coreOf({}, { label: '0000:01:00.0', shown, afterReset: () => (resets += 1) })
+  return { core, resets: () => resets }
 }
 
 test('a reset that the kernel takes for done, of a device that did not come back', (t) => {
@@ -60,7 +54,7 @@ test('a reset that the kernel takes for done, of a device that did not come back
     const [first, second] = [resettable('ready'), resettable(condition)]
     const error = t.throws(
       () => {
-        finishReset('VFIO_DEVICE_PCI_HOT_RESET', first, second)
+        finishReset('VFIO_DEVICE_PCI_HOT_RESET', first.core, second.core)
       },
       { instanceOf: VfioError },
     )
@@ -68,17 +62,17 @@ test('a reset that the kernel takes for done, of a device that did not come back
       code: 'EIO',
       syscall: 'VFIO_DEVICE_PCI_HOT_RESET',
       reason: condition,
-      subject: second.name,
+      subject: second.core.label,
     })
     t.truthy(error.remedy)
-    t.deepEqual([first.resets, second.resets], [1, 1])
+    t.deepEqual([first.resets(), second.resets()], [1, 1])
   }
   t.notThrows(() => {
-    finishReset('VFIO_DEVICE_RESET', resettable('ready'), resettable('memory-decoding-off'))
+    finishReset('VFIO_DEVICE_RESET', resettable('ready').core, resettable('memory-decoding-off').core)
   })
 })
 
 test('a refusal to reset names the loss, and nothing where there is none', (t) => {
-  t.is(refused(resettable('device-lost')).reason, 'device-lost')
-  t.deepEqual(refused(resettable('ready')), { subject: '0000:01:00.0' })
+  t.is(refused(resettable('device-lost').core).reason, 'device-lost')
+  t.deepEqual(refused(resettable('ready').core), { subject: '0000:01:00.0' })
 })

@@ -3,7 +3,7 @@ import test from 'ava'
 import fc from 'fast-check'
 
 import { decodeDeviceInfo, decodeIrqInfo, decodeRegionInfo } from '../../../ts/device/info.js'
-import { chained } from '../iommu/chained.js'
+import { chained } from '../uapi/vfio/chained.js'
 
 const DEVICE_HEAD = 24
 const REGION_HEAD = 32

@@ -4,8 +4,9 @@ import test from 'ava'
 
 import { EventFd, InterruptIndex, SignalPoller, VfioError } from '../../../ts/index.js'
 import { type DeviceBackend, IRQ_ACTION, type IrqData } from '../../../ts/device/backend.js'
+import type { DeviceCore } from '../../../ts/device/core.js'
 import type { IrqInfo } from '../../../ts/device/info.js'
-import type { InterruptOwner } from '../../../ts/device/interrupts.js'
+import { coreOf } from '../../fakes/device-core.js'
 import { held, until } from '../support.js'
 
 interface Told {
@@ -16,7 +17,7 @@ interface Told {
   data: IrqData
 }
 
-function fake(): { owner: InterruptOwner; told: Told[]; refuse: (errno: number) => void } {
+function fake(): { owner: DeviceCore; told: Told[]; refuse: (errno: number) => void } {
   const told: Told[] = []
   let refusal = 0
   const setIrqs: DeviceBackend['setIrqs'] = (action, index, start, count, data) => {
@@ -27,12 +28,7 @@ function fake(): { owner: InterruptOwner; told: Told[]; refuse: (errno: number) 
     }
     told.push({ action, index, start, count, data })
   }
-  const owner: InterruptOwner = {
-    backend: { setIrqs } as DeviceBackend,
-    label: 'the fake',
-    exclusive: undefined,
-  }
-  return { owner, told, refuse: (errno) => (refusal = errno) }
+  return { owner: coreOf({ setIrqs }), told, refuse: (errno) => (refusal = errno) }
 }
 
 function info(index: number, count: number, flags: Partial<IrqInfo['flags']> = {}): IrqInfo {

@@ -3,7 +3,7 @@ import { ftruncateSync } from 'node:fs'
 import test from 'ava'
 
 import { GuestMemory, type Region, VfioError } from '../../../ts/index.js'
-import { addon } from '../../../ts/native.js'
+import { addon } from '../../../ts/native/index.js'
 import { memoryRegion, shrinkableMemory } from '../support.js'
 
 const WIDTHS = [1, 2, 4] as const

@@ -58,3 +58,16 @@ test('the order is a total one', (t) => {
     }),
   )
 })
+
+test('an address whose parts change is the one that was checked', (t) => {
+  let asked = 0
+  const fickle = {
+    domain: 0,
+    bus: 0,
+    device: 0x10,
+    get function() {
+      return asked++ === 0 ? 1 : 99
+    },
+  }
+  t.is(formatBdf(fickle), '0000:00:10.1')
+})

@@ -1,13 +1,7 @@
 // Calls of VFIO_DEVICE_FEATURE by the feature's name, and what their refusals mean.
 import { VfioError, type VfioErrorContext } from '../../errors.js'
-import type { DeviceBackend } from '../backend.js'
+import type { DeviceCore } from '../core.js'
 import { FEATURES, FEATURE_FLAG, type FeatureName, isAbsent } from './ids.js'
-
-/** What is needed of a device here, and what errors call it. */
-export interface FeatureDevice {
-  readonly backend: Pick<DeviceBackend, 'feature'>
-  readonly label: string
-}
 
 function contextOf(name: FeatureName, subject: string, code: string): VfioErrorContext {
   if (code !== 'ENOTTY' && code !== 'EOPNOTSUPP') return { subject }
@@ -34,7 +28,7 @@ export function asFeature<T>(name: FeatureName, subject: string, call: () => T):
 
 /** One direction of a feature; the data as the kernel left it. */
 export function callFeature(
-  { backend, label }: FeatureDevice,
+  { backend, label }: DeviceCore,
   name: FeatureName,
   direction: 'get' | 'set',
   data: Uint8Array,
@@ -44,7 +38,7 @@ export function callFeature(
 
 /** Whether a feature is there in a direction. */
 export function probeFeature(
-  { backend, label }: FeatureDevice,
+  { backend, label }: DeviceCore,
   name: FeatureName,
   direction: 'get' | 'set',
 ): boolean {

@@ -1,8 +1,11 @@
 // A device's own log of what it wrote by DMA (VFIO_DEVICE_FEATURE_DMA_LOGGING_*).
-import { DirtyBitmap } from '../../iommu/dirty-tracking.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { ENOTTY, VfioError } from '../../errors.js'
+import { DirtyBitmap } from '../../memory/dirty-bitmap.js'
 import { MAX_U64, array, bigint, integer, object } from '../../validate.js'
-import { type FeatureDevice, asFeature, callFeature } from './call.js'
+import type { DmaLog } from '../backend.js'
+import type { DeviceCore } from '../core.js'
+import { asFeature, callFeature } from './call.js'
+import type { FeatureName } from './ids.js'
 
 /** A range of IOVAs. */
 export interface DmaRange {
@@ -48,14 +51,12 @@ function checkRange(range: DmaRange, name: string, page: bigint): [bigint, bigin
  * do it. One log at a time; it ends with `stop()` and with the device.
  */
 export class DmaLogging {
-  readonly #device: FeatureDevice
-  readonly #native: () => NativeHandle
+  readonly #device: DeviceCore
   #started = false
 
   /** @internal */
-  constructor(device: FeatureDevice, native: () => NativeHandle) {
+  constructor(device: DeviceCore) {
     this.#device = device
-    this.#native = native
   }
 
   /**
@@ -68,9 +69,7 @@ export class DmaLogging {
     const page = BigInt(pageSizeOf(pageSize))
     if (array(ranges, 'ranges').length === 0) throw new RangeError('ranges must not be empty')
     const flat = ranges.flatMap((range, i) => checkRange(range, `ranges[${String(i)}]`, page))
-    const chosen = asFeature('dmaLoggingStart', this.#device.label, () =>
-      addon().deviceStartDmaLogging(this.#native(), page, flat),
-    )
+    const chosen = this.#call('dmaLoggingStart', (log) => log.start(page, flat))
     this.#started = true
     return Number(chosen)
   }
@@ -95,14 +94,21 @@ export class DmaLogging {
       'range',
       BigInt(page),
     )
-    const bitmap = asFeature('dmaLoggingReport', this.#device.label, () =>
-      addon().deviceReportDmaLogging(this.#native(), start, bytes, BigInt(page)),
-    )
+    const bitmap = this.#call('dmaLoggingReport', (log) => log.report(start, bytes, BigInt(page)))
     return new DirtyBitmap(bitmap, iova, size / page, page)
   }
 
   /** The device goes: a log does not end with its file. @internal */
   stopWithDevice(): void {
     if (this.#started) this.stop()
+  }
+
+  #call<T>(name: FeatureName, call: (log: DmaLog) => T): T {
+    const { backend, label } = this.#device
+    return asFeature(name, label, () => {
+      const { dmaLog } = backend
+      if (dmaLog === undefined) throw new VfioError(ENOTTY, 'VFIO_DEVICE_FEATURE')
+      return call(dmaLog)
+    })
   }
 }

@@ -1,12 +1,14 @@
 // DeviceFeatures: VFIO_DEVICE_FEATURE of an open device, typed where the data has a meaning. Migration, which is a feature
 // too, has an object of its own.
-import { DmaBufFile } from '../../iommu/dma-buf-file.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { attempt } from '../../errors.js'
+import { DmaBufFile } from '../../memory/dma-buf-file.js'
+import { pageSize } from '../../memory/page.js'
 import { array, boolean, bytes as bytesOf, integer, object, string } from '../../validate.js'
+import { type DeviceCore, kernelOf } from '../core.js'
 import type { RegionArea } from '../info.js'
 import { PCI_REGIONS, type PciRegionName, regionIndex } from '../names.js'
 import type { Region } from '../region.js'
-import { type FeatureDevice, asFeature, callFeature, probeFeature } from './call.js'
+import { asFeature, callFeature, probeFeature } from './call.js'
 import { DmaLogging } from './dma-logging.js'
 import { FEATURES, FEATURE_FLAG, FEATURE_NAMES, type FeatureName } from './ids.js'
 import { LowPower } from './low-power.js'
@@ -17,12 +19,6 @@ export interface FeatureSupport {
   readonly get: boolean
   /** VFIO_DEVICE_FEATURE_SET. */
   readonly set: boolean
-}
-
-/** What the features need of their device. @internal */
-export interface FeatureOwner extends FeatureDevice {
-  readonly native: NativeHandle
-  region(id: PciRegionName | number): Region
 }
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
@@ -45,20 +41,20 @@ export class DeviceFeatures {
   readonly lowPower: LowPower
   /** The device's own log of its DMA writes (Linux 6.1). */
   readonly dmaLogging: DmaLogging
-  readonly #owner: FeatureOwner
+  readonly #device: DeviceCore
 
   /** @internal */
-  constructor(owner: FeatureOwner) {
-    this.#owner = owner
-    this.lowPower = new LowPower(owner)
-    this.dmaLogging = new DmaLogging(owner, () => owner.native)
+  constructor(device: DeviceCore) {
+    this.#device = device
+    this.lowPower = new LowPower(device)
+    this.dmaLogging = new DmaLogging(device)
   }
 
   /** What the device has, probed per direction (VFIO_DEVICE_FEATURE_PROBE); every feature by its name. */
   supported(): Record<FeatureName, FeatureSupport> {
     const entries = FEATURE_NAMES.map((name) => [
       name,
-      { get: probeFeature(this.#owner, name, 'get'), set: probeFeature(this.#owner, name, 'set') },
+      { get: probeFeature(this.#device, name, 'get'), set: probeFeature(this.#device, name, 'set') },
     ])
     return Object.fromEntries(entries) as Record<FeatureName, FeatureSupport>
   }
@@ -73,7 +69,7 @@ export class DeviceFeatures {
   vfToken(uuid: string): void {
     if (!UUID.test(string(uuid, 'uuid'))) throw new RangeError('uuid must be a UUID')
     callFeature(
-      this.#owner,
+      this.#device,
       'pciVfToken',
       'set',
       Uint8Array.from(Buffer.from(uuid.replaceAll('-', ''), 'hex')),
@@ -88,7 +84,7 @@ export class DeviceFeatures {
   busMaster(enabled: boolean): void {
     // VFIO_DEVICE_FEATURE_CLEAR_MASTER, VFIO_DEVICE_FEATURE_SET_MASTER
     const data = Uint8Array.of(boolean(enabled, 'enabled') ? 1 : 0, 0, 0, 0)
-    callFeature(this.#owner, 'busMaster', 'set', data)
+    callFeature(this.#device, 'busMaster', 'set', data)
   }
 
   /**
@@ -101,17 +97,16 @@ export class DeviceFeatures {
   dmaBuf(region: PciRegionName | number | Region, ranges?: readonly RegionArea[]): DmaBufFile {
     const index = typeof region === 'object' ? object(region, 'region').index : regionIndex(region)
     const name = PCI_REGIONS[integer(index, 'region', 0, LAST_BAR)] ?? 'bar0'
-    const { size } = this.#owner.region(name)
+    const label = `${name} of ${this.#device.label}`
+    const { size } = attempt({ subject: label }, () => this.#device.backend.regionInfo(index))
     const areas = ranges === undefined ? [{ offset: 0, size }] : array(ranges, 'ranges')
     if (areas.length === 0) throw new RangeError('ranges must not be empty')
     if (areas.length > MOST_RANGES)
       throw new RangeError(`ranges must have at most ${String(MOST_RANGES)} entries`)
-    const page = addon().pageSize()
+    const page = pageSize()
     const flat = areas.flatMap((area, i) => checkArea(area, `ranges[${String(i)}]`, size, page))
-    const label = `${name} of ${this.#owner.label}`
-    const native = asFeature('dmaBuf', label, () =>
-      addon().deviceExportDmaBuf(this.#owner.native, index, flat),
-    )
+    const kernel = kernelOf(this.#device, FEATURES.dmaBuf.uapi)
+    const native = asFeature('dmaBuf', label, () => kernel.exportDmaBuf(index, flat))
     return new DmaBufFile(native, `dma-buf of ${label}`)
   }
 
@@ -133,8 +128,8 @@ export class DeviceFeatures {
         throw new RangeError(`id ${String(id)} (${FEATURES[name].uapi}) is called through ${instead}`)
     }
     const known = FEATURE_NAMES.find((name) => FEATURES[name].id === id)
-    const call = (): Uint8Array => this.#owner.backend.feature((flags | id) >>> 0, bytes)
-    return known === undefined ? call() : asFeature(known, this.#owner.label, call)
+    const call = (): Uint8Array => this.#device.backend.feature((flags | id) >>> 0, bytes)
+    return known === undefined ? call() : asFeature(known, this.#device.label, call)
   }
 
   /** What does not end with the device's file. @internal */

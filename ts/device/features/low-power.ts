@@ -1,7 +1,8 @@
 // Low power of a device (VFIO_DEVICE_FEATURE_LOW_POWER_*).
 import { EventFd } from '../../event/eventfd.js'
 import { instance } from '../../validate.js'
-import { type FeatureDevice, callFeature } from './call.js'
+import type { DeviceCore } from '../core.js'
+import { callFeature } from './call.js'
 
 /**
  * Allows the kernel's power management to put a device to sleep (Linux 6.1). Whether it does is up to the platform; an
@@ -9,11 +10,11 @@ import { type FeatureDevice, callFeature } from './call.js'
  * through it are all ones until `exit()` and `region.remap()`.
  */
 export class LowPower {
-  readonly #device: FeatureDevice
+  readonly #device: DeviceCore
   #allowed = false
 
   /** @internal */
-  constructor(device: FeatureDevice) {
+  constructor(device: DeviceCore) {
     this.#device = device
   }
 

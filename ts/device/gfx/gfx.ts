@@ -1,10 +1,10 @@
 // DeviceGfx: the display of a mediated device: its planes, and the monitor that its guest sees.
 import { VfioError, type VfioErrorContext, attempt } from '../../errors.js'
-import { DmaBufFile } from '../../iommu/dma-buf-file.js'
-import { addon, type NativeHandle } from '../../native.js'
+import { DmaBufFile } from '../../memory/dma-buf-file.js'
 import { bytes as bytesOf, integer, object, oneOf } from '../../validate.js'
-import type { PciRegionName } from '../names.js'
-import type { Region } from '../region.js'
+import type { KernelDevice } from '../backend.js'
+import { type DeviceCore, kernelOf } from '../core.js'
+import type { RegionTable } from '../region-table.js'
 import { GfxEdid, isEdidRegion } from './edid.js'
 import {
   type GfxPlane,
@@ -15,14 +15,6 @@ import {
   decodePlane,
 } from './plane.js'
 
-/** What the display needs of its device. @internal */
-export interface GfxOwner {
-  readonly native: NativeHandle
-  readonly label: string
-  region(id: PciRegionName | number): Region
-  regions(): Region[]
-}
-
 /** In which forms a device shows its planes. */
 export interface GfxPlaneKinds {
   /** VFIO_GFX_PLANE_TYPE_REGION: pixels in a region. */
@@ -31,9 +23,9 @@ export interface GfxPlaneKinds {
   readonly dmabuf: boolean
 }
 
-function probe(owner: GfxOwner, flag: number): boolean {
+function probe(kernel: KernelDevice, flag: number): boolean {
   try {
-    addon().deviceQueryGfxPlane(owner.native, PLANE_FLAG.probe | flag, 0)
+    kernel.queryPlane(PLANE_FLAG.probe | flag, 0)
     return true
   } catch (error) {
     // ENOTTY: no display. EINVAL: not in this form. ENODEV: its display is off.
@@ -42,10 +34,13 @@ function probe(owner: GfxOwner, flag: number): boolean {
   }
 }
 
+const QUERY = 'VFIO_DEVICE_QUERY_GFX_PLANE'
+
 /** The forms of planes that a device has; undefined for one without a display. @internal */
-export function probeGfx(owner: GfxOwner): GfxPlaneKinds | undefined {
-  const region = probe(owner, PLANE_FLAG.region)
-  const dmabuf = probe(owner, PLANE_FLAG.dmabuf)
+export function probeGfx({ backend: { kernel } }: DeviceCore): GfxPlaneKinds | undefined {
+  if (kernel === undefined) return undefined
+  const region = probe(kernel, PLANE_FLAG.region)
+  const dmabuf = probe(kernel, PLANE_FLAG.dmabuf)
   return region || dmabuf ? { region, dmabuf } : undefined
 }
 
@@ -53,12 +48,14 @@ export function probeGfx(owner: GfxOwner): GfxPlaneKinds | undefined {
 export class DeviceGfx {
   /** In which forms the device shows its planes. */
   readonly kinds: GfxPlaneKinds
-  readonly #owner: GfxOwner
+  readonly #device: DeviceCore
+  readonly #regions: RegionTable
   #edid: GfxEdid | null | undefined
 
   /** @internal */
-  constructor(owner: GfxOwner, kinds: GfxPlaneKinds) {
-    this.#owner = owner
+  constructor(device: DeviceCore, regions: RegionTable, kinds: GfxPlaneKinds) {
+    this.#device = device
+    this.#regions = regions
     this.kinds = kinds
   }
 
@@ -72,8 +69,8 @@ export class DeviceGfx {
     oneOf(type, 'type', PLANE_TYPES)
     const kind = this.kinds.dmabuf ? 'dmabuf' : 'region'
     const query = (): Uint8Array =>
-      addon().deviceQueryGfxPlane(this.#owner.native, PLANE_FLAG[kind], PLANE_TYPES.indexOf(type))
-    const subject = `${type} plane of ${this.#owner.label}`
+      kernelOf(this.#device, QUERY).queryPlane(PLANE_FLAG[kind], PLANE_TYPES.indexOf(type))
+    const subject = `${type} plane of ${this.#device.label}`
     return decodePlane(
       kind,
       type,
@@ -89,7 +86,7 @@ export class DeviceGfx {
    */
   dmabuf(id: number): DmaBufFile {
     integer(id, 'id', 0, 0xffff_ffff)
-    const subject = `dma-buf ${String(id)} of ${this.#owner.label}`
+    const subject = `dma-buf ${String(id)} of ${this.#device.label}`
     const native = attempt(
       ({ code }): VfioErrorContext =>
         code === 'ENOENT' || code === 'EINVAL'
@@ -98,7 +95,7 @@ export class DeviceGfx {
               remedy: 'No plane has this id (any more): query the plane, then ask for its dmabufId.',
             }
           : { subject },
-      () => addon().deviceGetGfxDmabuf(this.#owner.native, id),
+      () => kernelOf(this.#device, 'VFIO_DEVICE_GET_GFX_DMABUF').planeDmaBuf(id),
     )
     return new DmaBufFile(native, subject)
   }
@@ -112,7 +109,7 @@ export class DeviceGfx {
     const { kind, stride, height, regionIndex } = object(plane, 'plane')
     if ((kind as unknown) !== 'region')
       throw new TypeError('plane must be a region plane; a dma-buf plane is for those who import dma-bufs')
-    const region = this.#owner.region(regionIndex)
+    const region = this.#regions.get(regionIndex)
     const length = integer(stride * height, 'stride * height', 0, region.size)
     const pixels = target ?? new Uint8Array(length)
     const { byteLength } = bytesOf(pixels, 'target')
@@ -124,7 +121,7 @@ export class DeviceGfx {
   /** The monitor that the guest sees; undefined where the device has no EDID region. */
   get edid(): GfxEdid | undefined {
     if (this.#edid === undefined) {
-      const region = this.#owner.regions().find(({ capabilities }) => isEdidRegion(capabilities))
+      const region = this.#regions.all().find(({ capabilities }) => isEdidRegion(capabilities))
       this.#edid = region === undefined ? null : new GfxEdid(region)
     }
     return this.#edid ?? undefined

@@ -2,9 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { EBADF, EBUSY, EINVAL, VfioError, attemptAsync } from '../../errors.js'
-import { addon, type NativeHandle } from '../../native.js'
 import { bytes as bytesOf, callable, integer, object, oneOf, options as optionsOf } from '../../validate.js'
-import { type FeatureDevice, callFeature, probeFeature } from '../features/call.js'
+import type { DeviceCore } from '../core.js'
+import { callFeature, probeFeature } from '../features/call.js'
 import { FEATURES } from '../features/ids.js'
 import {
   MIGRATION_STATES,
@@ -35,17 +35,6 @@ export interface SaveOptions {
   preCopy?: boolean | PrecopyOptions
 }
 
-/** What migration needs of its device. @internal */
-export interface MigrationOwner extends FeatureDevice {
-  readonly native: NativeHandle
-  readonly closed: boolean
-  /** Counts a call that runs off the main thread. */
-  inFlight<T>(call: () => Promise<T>): Promise<T>
-  reset(): Promise<void>
-  /** Resets the device between its close() and its end. */
-  resetClosing(): void
-}
-
 const DEFAULT_CHUNK = 1 << 20
 const POLL_MILLISECONDS = 10
 const STATE = FEATURES.migDeviceState.uapi
@@ -53,7 +42,7 @@ const STATE = FEATURES.migDeviceState.uapi
 const QUIET: readonly MigrationState[] = ['running', 'runningP2p', 'stop']
 
 /** What the driver says about migration; undefined where it has none. @internal */
-export function readCapabilities(device: FeatureDevice): MigrationCapabilities | undefined {
+export function readCapabilities(device: DeviceCore): MigrationCapabilities | undefined {
   if (!probeFeature(device, 'migration', 'get')) return undefined
   const data = callFeature(device, 'migration', 'get', new Uint8Array(8))
   return decodeCapabilities(new DataView(data.buffer, data.byteOffset, 8).getBigUint64(0, true))
@@ -67,26 +56,26 @@ export function readCapabilities(device: FeatureDevice): MigrationCapabilities |
 export class DeviceMigration {
   /** What the driver can. */
   readonly capabilities: MigrationCapabilities
-  readonly #owner: MigrationOwner
+  readonly #device: DeviceCore
   #stream: MigrationStream | null = null
   #busy: string | null = null
   #moved = false
   #version2: boolean | undefined
 
   /** @internal */
-  constructor(owner: MigrationOwner, capabilities: MigrationCapabilities) {
-    this.#owner = owner
+  constructor(device: DeviceCore, capabilities: MigrationCapabilities) {
+    this.#device = device
     this.capabilities = capabilities
   }
 
   /** The device's state, as the driver has it (VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE). */
   get state(): MigrationState {
-    const data = callFeature(this.#owner, 'migDeviceState', 'get', new Uint8Array(8))
+    const data = callFeature(this.#device, 'migDeviceState', 'get', new Uint8Array(8))
     const number = new DataView(data.buffer, data.byteOffset, 8).getUint32(0, true)
     const state = MIGRATION_STATES[number]
     if (state !== undefined) return state
     throw new VfioError(EINVAL, STATE, {
-      subject: this.#owner.label,
+      subject: this.#device.label,
       remedy: `The driver has a state, ${String(number)}, that this version does not know.`,
     })
   }
@@ -96,7 +85,7 @@ export class DeviceMigration {
    * Linux 6.2).
    */
   get stopCopySize(): number {
-    const data = callFeature(this.#owner, 'migDataSize', 'get', new Uint8Array(8))
+    const data = callFeature(this.#device, 'migDataSize', 'get', new Uint8Array(8))
     return Number(new DataView(data.buffer, data.byteOffset, 8).getBigUint64(0, true))
   }
 
@@ -149,7 +138,7 @@ export class DeviceMigration {
         await this.#change('stop')
       } catch (error) {
         // A session for resuming ends with its data or with a reset, nothing else.
-        if (!this.#owner.closed) await this.#owner.reset().catch(() => undefined)
+        if (!this.#device.closed) await this.#device.reset().catch(() => undefined)
         throw error
       }
     })
@@ -212,6 +201,8 @@ export class DeviceMigration {
       const idle = chunk === null || chunk.byteLength === 0
       if (!idle) yield chunk
       if (idle || until !== undefined) {
+        // Where nothing tells what is left, that nothing comes is all there is to go by.
+        if (until === undefined && !stream.tellsWhatIsLeft) return
         const info = stream.precopyInfo()
         if (until === undefined ? info.initialBytes === 0 : await until(info)) return
       }
@@ -222,8 +213,8 @@ export class DeviceMigration {
   /** VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2, for as long as the device is open. */
   #enableVersion2(): void {
     if (this.#version2 !== undefined) return
-    this.#version2 = probeFeature(this.#owner, 'migPrecopyInfoV2', 'set')
-    if (this.#version2) callFeature(this.#owner, 'migPrecopyInfoV2', 'set', new Uint8Array())
+    this.#version2 = probeFeature(this.#device, 'migPrecopyInfoV2', 'set')
+    if (this.#version2) callFeature(this.#device, 'migPrecopyInfoV2', 'set', new Uint8Array())
   }
 
   async #change(to: 'stopCopy' | 'preCopy' | 'preCopyP2p' | 'resuming'): Promise<MigrationStream>
@@ -234,24 +225,24 @@ export class DeviceMigration {
     if (from === to) return this.#stream
     if (to === 'preCopy' || to === 'preCopyP2p') this.#enableVersion2()
     this.#moved = true
-    const native = await this.#owner.inFlight(async () => {
+    const session = await this.#device.running(async () => {
       const made = await attemptAsync(
         () => this.#failureContext(from),
-        () => addon().deviceSetMigrationState(this.#owner.native, MIGRATION_STATES.indexOf(to)),
+        () => this.#device.backend.migrationSession(MIGRATION_STATES.indexOf(to)),
       )
       // The device waits with its end for this call: what the change has made goes first, and the state with it.
-      if (this.#owner.closed) {
-        if (made !== null) addon().handleRelease(made, false)
-        this.#owner.resetClosing()
-        throw new VfioError(EBADF, 'closed', { subject: this.#owner.label })
+      if (this.#device.closed) {
+        made?.close()
+        this.#device.resetEnding()
+        throw new VfioError(EBADF, 'closed', { subject: this.#device.label })
       }
       return made
     })
     const goesOn = SAVING.includes(from) && SAVING.includes(to)
-    if (native !== null || !goesOn) this.#stream?.close()
-    if (native !== null) {
-      const label = `migration data of ${this.#owner.label}`
-      this.#stream = new MigrationStream(native, label, this.#version2 === true)
+    if (session !== null || !goesOn) this.#stream?.close()
+    if (session !== null) {
+      const label = `migration data of ${this.#device.label}`
+      this.#stream = new MigrationStream(session, label, this.#version2 === true)
     } else if (!goesOn) {
       this.#stream = null
     }
@@ -259,7 +250,7 @@ export class DeviceMigration {
   }
 
   #failureContext(from: MigrationState): { subject: string; remedy: string } {
-    const subject = this.#owner.label
+    const subject = this.#device.label
     let now: MigrationState
     try {
       now = this.state
@@ -274,7 +265,7 @@ export class DeviceMigration {
 
   /** Undoes a session for saving that did not end well; an error that is known already is worth more than one of this. */
   async #goBack(before: MigrationState, failure: unknown): Promise<void> {
-    if (this.#owner.closed) return
+    if (this.#device.closed) return
     try {
       if (this.state !== 'error') await this.#change(before)
     } catch (error) {
@@ -292,7 +283,7 @@ export class DeviceMigration {
   #illegal(from: MigrationState, to: MigrationState, remedy?: string): VfioError {
     const way = shortestWay(this.capabilities, from, to)
     return new VfioError(EINVAL, STATE, {
-      subject: `${this.#owner.label}, from ${from} to ${to}`,
+      subject: `${this.#device.label}, from ${from} to ${to}`,
       reason: 'illegal-transition',
       remedy:
         remedy ??
@@ -305,7 +296,7 @@ export class DeviceMigration {
   #enter(what: string): () => void {
     if (this.#busy !== null) {
       throw new VfioError(EBUSY, STATE, {
-        subject: this.#owner.label,
+        subject: this.#device.label,
         remedy: `Its ${this.#busy} is under way: let that end first.`,
       })
     }

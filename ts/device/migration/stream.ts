@@ -1,8 +1,8 @@
-// MigrationStream: the data of one migration session. Owns its descriptor; knows nothing of the order of states.
-import { Handle } from '../../handle.js'
-import { addon, type NativeHandle } from '../../native.js'
-import { attempt, attemptAsync, type VfioError, type VfioErrorContext } from '../../errors.js'
+// MigrationStream: the data of one migration session, in chunks. Knows nothing of the order of states, nor of where the data
+// comes from.
+import { EOPNOTSUPP, VfioError, type VfioErrorContext, attempt, attemptAsync } from '../../errors.js'
 import { bytes as bytesOf, integer } from '../../validate.js'
+import type { MigrationSession } from '../backend.js'
 
 /** What is left to read before the device stops (VFIO_MIG_GET_PRECOPY_INFO): estimates of the driver. */
 export interface PrecopyInfo {
@@ -25,18 +25,37 @@ export const MOST_CHUNK = 64 << 20
 const WRITE_CHUNK = 1 << 20
 
 /** A state's data: read from a device that saves, written to one that resumes. Opaque, in order. */
-export class MigrationStream extends Handle {
+export class MigrationStream {
+  /** What it calls itself in errors. */
+  readonly label: string
+  readonly #session: MigrationSession
   readonly #version2: boolean
 
   /** @internal */
-  constructor(native: NativeHandle, label: string, version2: boolean) {
-    super(native, label)
+  constructor(session: MigrationSession, label: string, version2: boolean) {
+    this.label = label
+    this.#session = session
     this.#version2 = version2
   }
 
-  /** The descriptor's number. It stays this object's. */
+  /** True once close() was called. */
+  get closed(): boolean {
+    return this.#session.closed
+  }
+
+  /** The descriptor's number. It stays this object's. @throws VfioError EOPNOTSUPP where the data comes another way */
   get fd(): number {
-    return addon().handleFd(this.native)
+    const { fd } = this.#session
+    if (fd !== undefined) return fd
+    throw this.#without(
+      'VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE',
+      'The data has no descriptor: read() and write() it.',
+    )
+  }
+
+  /** Whether `precopyInfo()` has an answer. @internal */
+  get tellsWhatIsLeft(): boolean {
+    return this.#session.precopyInfo !== undefined
   }
 
   /**
@@ -48,9 +67,7 @@ export class MigrationStream extends Handle {
    */
   async read(size: number): Promise<Uint8Array> {
     integer(size, 'size', 1, MOST_CHUNK)
-    return this.running(() =>
-      attemptAsync({ subject: this.label }, () => addon().migrationStreamRead(this.native, size)),
-    )
+    return attemptAsync({ subject: this.label }, () => this.#session.read(size))
   }
 
   /**
@@ -62,14 +79,19 @@ export class MigrationStream extends Handle {
     let rest = bytesOf(data, 'data')
     while (rest.byteLength > 0) {
       const part = rest.subarray(0, WRITE_CHUNK)
-      const taken = await this.running(() => this.#writePart(part))
+      const taken = await this.#writePart(part)
       rest = rest.subarray(taken)
     }
   }
 
   /** What is left while pre-copying (VFIO_MIG_GET_PRECOPY_INFO). @throws VfioError EINVAL in every other state */
   precopyInfo(): PrecopyInfo {
-    const answer = attempt({ subject: this.label }, () => addon().migrationStreamPrecopyInfo(this.native))
+    const answer = attempt({ subject: this.label }, () => this.#session.precopyInfo?.())
+    if (answer === undefined)
+      throw this.#without(
+        'VFIO_MIG_GET_PRECOPY_INFO',
+        'Nothing tells what is left: read until nothing comes.',
+      )
     const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
     return {
       initialBytes: Number(view.getBigUint64(8, true)),
@@ -81,11 +103,15 @@ export class MigrationStream extends Handle {
 
   /** Lets go of the descriptor. The session itself ends with the device's next state. Idempotent. */
   close(): void {
-    this.closeNow()
+    this.#session.close()
   }
 
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  #without(call: string, remedy: string): VfioError {
+    return new VfioError(EOPNOTSUPP, call, { subject: this.label, reason: 'no-feature', remedy })
   }
 
   #writeContext(code: string): VfioErrorContext {
@@ -100,7 +126,7 @@ export class MigrationStream extends Handle {
     try {
       return await attemptAsync(
         ({ code }) => this.#writeContext(code),
-        () => addon().migrationStreamWrite(this.native, part),
+        () => this.#session.write(part),
       )
     } catch (error) {
       if ((error as Partial<VfioError>).code === 'EAGAIN') return 0

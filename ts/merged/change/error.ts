@@ -14,6 +14,7 @@ export class ChangeError extends Error {
   /** What `undo` takes, when something is left. */
   readonly id: number
 
+  /** @internal */
   constructor(cause: unknown, id: number, index: number, leftovers: readonly Leftover[]) {
     const what = cause instanceof Error ? cause.message : String(cause)
     const rest =

@@ -5,7 +5,7 @@ import type { RegionArea } from '../../device/info.js'
 import type { PciRegionName, Region } from '../../device/region.js'
 import { VfioError } from '../../errors.js'
 import type { IoExit, MmioExit, Vm } from '../../kvm/index.js'
-import { addon } from '../../native.js'
+import { pageSize } from '../../memory/page.js'
 import { MAX_U64, bigint, boolean, instance, integer, object, oneOf } from '../../validate.js'
 import type { BarRegister } from './bar-registers.js'
 import { BarWindow } from './bar-window.js'
@@ -107,7 +107,6 @@ export class GuestBars {
     this.#config = config
     this.#policy = policy
     this.#rom = optionalRegion(device, 'rom')
-    const pageSize = addon().pageSize()
     this.#bars = config.bars.map((register) => {
       const { index } = register.description
       const region = device.region(barName(index))
@@ -115,7 +114,7 @@ export class GuestBars {
       const mapped = region.flags.read && region.flags.write ? region.mmapAreas : []
       return {
         register,
-        window: new BarWindow(vm, region, planSlots(mapped, trapped, region.size, pageSize), shortfalls),
+        window: new BarWindow(vm, region, planSlots(mapped, trapped, region.size, pageSize()), shortfalls),
       }
     })
   }

@@ -1,7 +1,7 @@
 // GuestDma: a guest's memory in an IOMMU address space, each slot at its guest address, kept so while slots come and go. One
 // for each pair of a Vm and a space, whatever number of devices share it.
 import type { AddressSpace } from '../../iommu/address-space.js'
-import { GuestMemory } from '../../iommu/guest-memory.js'
+import { GuestMemory } from '../../memory/guest-memory.js'
 import type { MemorySlot, Vm } from '../../kvm/index.js'
 
 const shared = new WeakMap<AddressSpace, Map<Vm, GuestDma>>()

@@ -136,8 +136,9 @@ export class PciPassthrough extends Wire {
     try {
       this.closeWith(vm)
       this.closeWith(device)
-      if (device.vm !== vm) {
-        const fd = device.vfioFileFd
+      // KVM knows of the kernel's devices only.
+      const fd = device.vm === vm ? null : device.vfioFileFd
+      if (fd !== null) {
         vm.vfio.add(fd)
         this.undoLater(() => {
           if (!vm.closed) vm.vfio.remove(fd)

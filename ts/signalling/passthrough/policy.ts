@@ -2,6 +2,7 @@
 // and how its answer becomes bytes.
 import type { Capability } from '../../pci/capabilities.js'
 import type { ExtendedCapability } from '../../pci/extended-capabilities.js'
+import { shown } from '../../validate.js'
 
 // What a guest can use of a function that stands alone behind a virtual bridge. Left out is what speaks for the platform
 // around the device (hot-plug, ACS, SR-IOV with its addresses, error logs), or needs an IOMMU that the guest does not have
@@ -73,6 +74,15 @@ export function putNumber(bytes: Uint8Array, value: bigint): void {
   for (let i = 0; i < bytes.length; i++) bytes[i] = Number((value >> BigInt(8 * i)) & 0xffn)
 }
 
+/** @throws TypeError where the policy gives what it may not */
+function ask(policy: PassthroughPolicy | null, access: PassthroughAccess): 'allow' | 'deny' | bigint {
+  const answer: unknown = policy?.(access) ?? 'allow'
+  if (answer === 'allow' || answer === 'deny') return answer
+  const replace: unknown = typeof answer === 'object' ? (answer as { replace?: unknown }).replace : undefined
+  if (typeof replace === 'bigint') return replace
+  throw new TypeError(`policy must answer 'allow', 'deny' or { replace: a bigint }, not ${shown(answer)}`)
+}
+
 /** Asks the policy about a read; true when it answered in the device's place. */
 export function readByPolicy(
   policy: PassthroughPolicy | null,
@@ -80,10 +90,10 @@ export function readByPolicy(
   offset: number,
   target: Uint8Array,
 ): boolean {
-  const answer = policy?.({ space, offset, size: target.length, written: undefined }) ?? 'allow'
+  const answer = ask(policy, { space, offset, size: target.length, written: undefined })
   if (answer === 'allow') return false
   if (answer === 'deny') target.fill(0xff)
-  else putNumber(target, answer.replace)
+  else putNumber(target, answer)
   return true
 }
 
@@ -94,10 +104,10 @@ export function writeByPolicy(
   offset: number,
   source: Uint8Array,
 ): Uint8Array | null {
-  const answer = policy?.({ space, offset, size: source.length, written: numberOf(source) }) ?? 'allow'
+  const answer = ask(policy, { space, offset, size: source.length, written: numberOf(source) })
   if (answer === 'allow') return source
   if (answer === 'deny') return null
   const replaced = new Uint8Array(source.length)
-  putNumber(replaced, answer.replace)
+  putNumber(replaced, answer)
   return replaced
 }

@@ -2,14 +2,12 @@
 // failures say, and when a device is reset as it closes.
 import test from 'ava'
 
-import {
-  DeviceMigration,
-  type MigrationOwner,
-  readCapabilities,
-} from '../../../../ts/device/migration/migration.js'
+import type { DeviceBackend } from '../../../../ts/device/backend.js'
+import type { DeviceCore } from '../../../../ts/device/core.js'
+import { DeviceMigration, readCapabilities } from '../../../../ts/device/migration/migration.js'
 import { MIGRATION_STATES, type MigrationState } from '../../../../ts/device/migration/states.js'
 import { VfioError } from '../../../../ts/errors.js'
-import type { NativeHandle } from '../../../../ts/native.js'
+import { coreOf } from '../../../fakes/device-core.js'
 
 const GET = 1 << 16
 const PROBE = 1 << 18
@@ -28,34 +26,31 @@ class Driver {
   /** What the next change does. */
   next: () => void = () => undefined
 
-  readonly owner: MigrationOwner = {
-    label: 'driver',
-    native: undefined as unknown as NativeHandle,
-    closed: false,
-    backend: {
-      feature: (flags, data) => {
-        if (flags !== (GET | 2)) throw new VfioError(ENOTTY, 'VFIO_DEVICE_FEATURE')
-        const answer = new Uint8Array(data)
-        answer[0] = typeof this.state === 'number' ? this.state : MIGRATION_STATES.indexOf(this.state)
-        return answer
-      },
+  readonly backend: Partial<DeviceBackend> = {
+    feature: (flags, data) => {
+      if (flags !== (GET | 2)) throw new VfioError(ENOTTY, 'VFIO_DEVICE_FEATURE')
+      const answer = new Uint8Array(data)
+      answer[0] = typeof this.state === 'number' ? this.state : MIGRATION_STATES.indexOf(this.state)
+      return answer
     },
-    // Stands for the call of the kernel: none of these changes begins a session.
-    inFlight: <T>() => {
+    // None of these changes begins a session.
+    migrationSession: () => {
       this.changes++
       // What next() throws is the promise's, as it is the kernel's.
-      return new Promise<T>((resolve) => {
+      return new Promise((resolve) => {
         this.next()
-        resolve(null as T)
+        resolve(null)
       })
     },
+  }
+  readonly owner: DeviceCore = coreOf(this.backend, {
+    label: 'driver',
     reset: () => {
       this.resets++
       this.state = 'running'
       return Promise.resolve()
     },
-    resetClosing: () => undefined,
-  }
+  })
   readonly migration = new DeviceMigration(this.owner, ALL)
 
   async refusal(state: MigrationState): Promise<VfioError> {
@@ -147,16 +142,14 @@ test('a device that does not tell whether it runs is not reset twice', async (t)
 })
 
 test('capabilities: none where the feature is absent, in each way that drivers say so', (t) => {
-  const device = (errno: number, flags?: number): Parameters<typeof readCapabilities>[0] => ({
-    label: 'device',
-    backend: {
+  const device = (errno: number, flags?: number): DeviceCore =>
+    coreOf({
       feature: (asked, data) => {
         if (errno !== 0) throw new VfioError(errno, 'VFIO_DEVICE_FEATURE')
         if ((asked & PROBE) !== 0) return data
         return Uint8Array.of(flags ?? 0, 0, 0, 0, 0, 0, 0, 0)
       },
-    },
-  })
+    })
   for (const errno of [ENOTTY, EINVAL, EOPNOTSUPP]) t.is(readCapabilities(device(errno)), undefined)
   t.throws(() => readCapabilities(device(EIO)), { instanceOf: VfioError, code: 'EIO' })
   t.deepEqual(readCapabilities(device(0, 3)), { stopCopy: true, p2p: true, preCopy: false })
