@@ -53,7 +53,28 @@ const findSource = (apt) => {
 
 const PROGRESS_MILLISECONDS = 15_000
 
-/** Runs make, telling now and then how far it is; its last lines are the error when it fails. */
+/** How many files the last build of built.config compiled. A dry run of make would tell, and takes as long as part of a build. */
+const FILES = 1460
+
+/** Minutes are what one waits in; below two of them, seconds. */
+const duration = (seconds) =>
+  seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} minutes`
+
+/** How far a build is: done, total, time left. The total is no promise, so that it is passed in silence. */
+export const progressOf = (files, seconds, total) => {
+  const done = files > total ? `${files} files compiled` : `${files} of about ${total} files compiled`
+  // The first files are small, and tell little.
+  if (files < total / 50 || files > total) return `${done}, ${duration(seconds)}`
+  return `${done}, about ${duration((seconds / files) * (total - files))} left`
+}
+
+/**
+ * Runs make, telling now and then how far it is; its last lines are the error when it fails. Resolves to the number of files
+ * that it compiled.
+ * @param {string} folder
+ * @param {string[]} args
+ * @returns {Promise<number>}
+ */
 const make = (folder, args) =>
   new Promise((resolve, reject) => {
     const child = spawn('make', ['-C', folder, 'ARCH=x86_64', ...args], {
@@ -71,12 +92,12 @@ const make = (folder, args) =>
     }
     for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', take)
     const progress = setInterval(() => {
-      say(`  ${files} files compiled, ${Math.round((Date.now() - started) / 1000)} s`)
+      say(`  ${progressOf(files, (Date.now() - started) / 1000, FILES)}`)
     }, PROGRESS_MILLISECONDS)
     child.on('error', reject)
     child.on('close', (status) => {
       clearInterval(progress)
-      if (status === 0) resolve()
+      if (status === 0) resolve(files)
       else reject(new RigError(`the kernel does not compile:\n${last.join('\n')}`))
     })
   })
@@ -114,7 +135,8 @@ const build = async (folder) => {
   await make(tree, [`KCONFIG_ALLCONFIG=${join(work, 'config')}`, 'allnoconfig'])
   checkConfig(tree)
   say(`building Linux ${source.version}: once, about 6 minutes on 2 processors`)
-  await make(tree, [`-j${availableParallelism()}`, 'vmlinux'])
+  const files = await make(tree, [`-j${availableParallelism()}`, 'vmlinux'])
+  say(`${files} files compiled`)
   copyFileSync(join(tree, 'vmlinux'), join(folder, 'vmlinux'))
   copyFileSync(join(tree, '.config'), join(folder, 'config'))
   copyFileSync(join(tree, 'include/config/kernel.release'), join(folder, 'release'))

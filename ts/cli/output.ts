@@ -36,7 +36,7 @@ export interface LsOutput {
   readonly schema: 'vfio-ls/1'
   /** By IOMMU group; those without come last. */
   readonly devices: readonly ListedDevice[]
-  /** What is there and could not be read: each costs its field alone. */
+  /** What exists but could not be read; only that field is missing. */
   readonly problems: readonly ReadProblem[]
 }
 
@@ -178,7 +178,7 @@ export interface ChangeOutput {
   readonly schema: 'vfio-change/1'
   /** `undone`: a step failed, and the host is as it was; `left`: it is not. */
   readonly outcome: 'applied' | 'refused' | 'undone' | 'left'
-  /** What `vfio undo` takes; null where there is nothing to take back. */
+  /** What `vfio undo` takes; null if there is nothing to undo. */
   readonly id: number | null
   readonly plan: Plan
   /** What was seen after each step. */
@@ -189,7 +189,7 @@ export interface ChangeOutput {
 export interface ChangesOutput {
   readonly schema: 'vfio-changes/1'
   readonly changes: readonly JournalEntry[]
-  /** Changes of other hosts with the same state folder, which only they take back. */
+  /** Changes of other hosts with the same state folder, which only they can undo. */
   readonly elsewhere: readonly JournalEntry[]
   /** Journals that do not tell what was changed. */
   readonly damaged: readonly DamagedJournal[]
@@ -199,7 +199,7 @@ export interface ChangesOutput {
 export interface UndoOutput {
   readonly schema: 'vfio-undo/1'
   readonly id: number
-  /** The host was booted since: taken back were files of the disk, and what had been made of them again. */
+  /** The host was rebooted since: only files on disk, and what was made from them again, were undone. */
   readonly rebooted: boolean
   readonly plan: Plan
 }

@@ -69,10 +69,31 @@ export function containerNode({ nodes, machine }: HostReport, _who: User): Findi
   })
 }
 
+/** What the user may open of several nodes of one kind, all of which exist. */
+function severalNodes(
+  nodes: readonly DeviceNode[],
+  who: User,
+  kind: {
+    readonly id: string
+    readonly noun: string
+    readonly rule: string
+    readonly named: (refused: readonly DeviceNode[]) => string
+  },
+): Finding {
+  const refused = nodes.filter((node) => !usable(node))
+  const [first] = refused
+  if (first === undefined) return ok(kind.id, `${plural(nodes.length, kind.noun)} can be opened`)
+  return warning(kind.id, {
+    what: `this user may not open ${kind.named(refused)}`,
+    why: WHY_NODES,
+    next: wayTo(first, who, kind.rule),
+  })
+}
+
 export function groupNodes({ groups }: HostReport, who: User): Finding[] {
   const present = groups.filter(({ node }) => node.exists)
-  if (present.length === 0) {
-    if (groups.length === 0) return []
+  if (groups.length === 0) return []
+  if (present.length === 0)
     return [
       warning('groups', {
         what: 'no group has a device that is bound to VFIO',
@@ -80,31 +101,33 @@ export function groupNodes({ groups }: HostReport, who: User): Finding[] {
         next: 'vfio ls lists the devices; vfio bind DEVICE binds one to VFIO',
       }),
     ]
-  }
-  const refused = present.filter(({ node }) => !usable(node))
-  const [first] = refused
-  if (first === undefined) return [ok('groups', `${plural(present.length, 'group node')} can be opened`)]
   return [
-    warning('groups', {
-      what: `this user may not open the nodes of ${refused.length === 1 ? 'group' : 'groups'} ${refused.map(({ id }) => id).join(', ')}`,
-      why: WHY_NODES,
-      next: wayTo(first.node, who, UDEV_RULES[0]),
-    }),
+    severalNodes(
+      present.map(({ node }) => node),
+      who,
+      {
+        id: 'groups',
+        noun: 'group node',
+        rule: UDEV_RULES[0],
+        named: (refused) => {
+          const ids = present.filter(({ node }) => refused.includes(node)).map(({ id }) => id)
+          return `the nodes of ${ids.length === 1 ? 'group' : 'groups'} ${ids.join(', ')}`
+        },
+      },
+    ),
   ]
 }
 
 /** The devices' own nodes: none where the kernel has none. */
 export function deviceNodes({ groups }: HostReport, who: User): Finding[] {
   const present = groups.flatMap(({ deviceNodes: nodes }) => nodes).filter(({ exists }) => exists)
-  const refused = present.filter((node) => !usable(node))
-  const [first] = refused
   if (present.length === 0) return []
-  if (first === undefined) return [ok('devices', `${plural(present.length, 'device node')} can be opened`)]
   return [
-    warning('devices', {
-      what: `this user may not open ${refused.map(({ path }) => path).join(', ')}`,
-      why: WHY_NODES,
-      next: wayTo(first, who, UDEV_RULES[1]),
+    severalNodes(present, who, {
+      id: 'devices',
+      noun: 'device node',
+      rule: UDEV_RULES[1],
+      named: (refused) => refused.map(({ path }) => path).join(', '),
     }),
   ]
 }

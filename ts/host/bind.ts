@@ -77,7 +77,7 @@ export function giveStep(device: Bound, driver: string, options: HostOptions): H
 }
 
 /**
- * From whatever has the device to `driver`. The override comes after the unbinding: taken back in reverse, it is gone
+ * From whatever has the device to `driver`. The override comes after the unbinding: undone in reverse, it is gone
  * when the old driver binds, which the kernel would refuse otherwise.
  */
 export function bindSteps(device: Bound, driver: string, options: HostOptions = {}): HostStep[] {

@@ -13,7 +13,7 @@ export interface IommuGroupMember {
   readonly name: string
   /** Its bus, such as `pci`, `mdev` or `platform`; null if sysfs does not say. */
   readonly bus: string | null
-  /** Name of the driver that has it, null if none has. */
+  /** Name of its driver; null if it has none. */
   readonly driver: string | null
   /** VFIO's entry for it, null if VFIO does not have it (or before Linux 6.1). */
   readonly vfioDev: VfioDev | null

@@ -20,7 +20,7 @@ export interface HostIo {
 }
 
 export interface KernelIoOptions {
-  /** How long a write may take, in milliseconds; 60,000 unless told otherwise. */
+  /** How long a write may take, in milliseconds (default 60,000). */
   readonly timeout?: number | undefined
   /** A descriptor that lives as long as the last write does: the lock's. */
   readonly keep?: number | undefined

@@ -31,7 +31,7 @@ export interface PciResource {
   readonly flags: number
 }
 
-/** What a physical function says of its virtual ones. */
+/** What a physical function reports about its virtual functions. */
 export interface PciSriov {
   /** `sriov_totalvfs`: how many it can have, as limited by its driver. */
   readonly totalVfs: number
@@ -52,12 +52,12 @@ export interface PciDevice {
   /** 24 bits: base class, subclass, programming interface. */
   readonly class: number
   readonly revision: number
-  /** Name of the driver that has it, null if none has. */
+  /** Name of its driver; null if it has none. */
   readonly driver: string | null
-  /** The only driver allowed to take it, null if any may. */
+  /** The only driver that may take it; null if any may. */
   readonly driverOverride: string | null
   readonly iommuGroup: number | null
-  /** Null if the platform does not say. */
+  /** Null if the platform does not report it. */
   readonly numaNode: number | null
   readonly resources: readonly PciResource[]
   /** `D0`, `D3hot`, `unknown`...; null before Linux 5.11. */
@@ -194,7 +194,7 @@ function identityElsewhere(path: string): Partial<Record<keyof typeof IDENTITY, 
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined))
 }
 
-/** Null if the device went away while it was read, or one of these is nowhere to be had. */
+/** Null if the device went away while it was read, or one of these cannot be read anywhere. */
 function readIdentity(path: string, address: string, attempt: Attempt): Identity | null {
   const known: Partial<Record<keyof typeof IDENTITY, number>> = {}
   let elsewhere: ReturnType<typeof identityElsewhere> | undefined

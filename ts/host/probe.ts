@@ -189,7 +189,7 @@ function probeGroups(attempts: Attempts, options: HostOptions): ProbedGroup[] {
 
 /**
  * Reads the host. It throws for wrong options only: what is there and cannot be read is in `problems`.
- * @throws TypeError if an option is no text
+ * @throws TypeError if an option is not a string
  */
 export function probeHost(options: HostOptions = {}): HostReport {
   checkHostOptions(options)

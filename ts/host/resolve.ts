@@ -15,7 +15,7 @@ export interface ResolvedDevice {
   readonly kind: 'pci' | 'mdev' | 'platform' | 'other'
   /** Its bus as sysfs names it; the same as `kind` but for `other`. */
   readonly bus: string
-  /** Name of the driver that has it, null if none has. */
+  /** Name of its driver; null if it has none. */
   readonly driver: string | null
   readonly iommuGroup: number | null
   /** VFIO's entry for it, null if VFIO does not have it (or before Linux 6.1). */

@@ -54,7 +54,7 @@ function attributeStep(path: string, name: string, values: readonly [string, str
 
 /**
  * Another number of virtual functions, through 0 as the kernel wants it. Those that are there are unbound first, and
- * `sriov_drivers_autoprobe` is set in between: taken back in reverse, they come back without a driver and get what
+ * `sriov_drivers_autoprobe` is set in between: undone in reverse, they come back without a driver and get what
  * they had.
  */
 export function sriovSteps(

@@ -7,19 +7,19 @@ import { object, options as optionsOf, string } from '../validate.js'
 
 /** Where to look; every reader of this folder takes it. */
 export interface HostOptions {
-  /** Where sysfs is mounted, `/sys` unless told otherwise. */
+  /** Where sysfs is mounted, default `/sys`. */
   readonly sysfsRoot?: string
-  /** Where device nodes are, `/dev` unless told otherwise. */
+  /** Where device nodes are, default `/dev`. */
   readonly devRoot?: string
-  /** Where procfs is mounted, `/proc` unless told otherwise. */
+  /** Where procfs is mounted, default `/proc`. */
   readonly procRoot?: string
-  /** The database of PCI names; unless told otherwise, the first of those below `shareRoot` that distributions have. */
+  /** The database of PCI names; by default the first below `shareRoot` in a place that distributions use. */
   readonly pciIds?: string
-  /** Where data that is the same on every machine is, `/usr/share` unless told otherwise. */
+  /** Where data that does not depend on the machine is, default `/usr/share`. */
   readonly shareRoot?: string
-  /** Where the settings of the system are, `/etc` unless told otherwise. */
+  /** Where the settings of the system are, default `/etc`. */
   readonly etcRoot?: string
-  /** Where the kernel's modules are, `/lib/modules` unless told otherwise. */
+  /** Where the kernel's modules are, default `/lib/modules`. */
   readonly modulesRoot?: string
 }
 

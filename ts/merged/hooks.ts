@@ -70,7 +70,7 @@ function ask(device: VfioDevice): HookFinding[] {
 async function hooksOf(device: SharedDevice, options: HostOptions): Promise<SharedDevice> {
   const problems: string[] = []
   for (const path of candidates(device, options)) {
-    // Loaded here alone: the report itself needs no addon.
+    // Loaded only here: the report itself needs no addon.
     const { VfioDevice: Vfio } = await import('../device/device.js')
     let open: VfioDevice | undefined
     try {
@@ -93,7 +93,7 @@ async function hooksOf(device: SharedDevice, options: HostOptions): Promise<Shar
  * The report with the hooks read from the devices themselves (VFIO_DEVICE_GET_IRQ_INFO, VFIO_DEVICE_IOEVENTFD). For each
  * shared device one virtual function or mediated device that nobody has open is opened, which resets it, and closed again.
  * What cannot be opened keeps its answer, with the reason.
- * @throws TypeError if an option is no text
+ * @throws TypeError if an option is not a string
  */
 export async function withHooks(report: MergedReport, options: HostOptions = {}): Promise<MergedReport> {
   checkHostOptions(options)

@@ -1,5 +1,5 @@
 // Which module parameters that matter for sharing are in force: those that the loaded module has. What the kernel's command line
-// or modprobe.d ask for besides is told as asked for, and in vain. It must not know any parameter.
+// or modprobe.d ask for in addition is reported as asked for without effect. It must not know any parameter.
 
 import { join } from 'node:path'
 import { commandLineWords } from '../host/machine.js'

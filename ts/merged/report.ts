@@ -211,9 +211,9 @@ function describeOther(path: string, mdevTypes: readonly MdevType[], scene: Scen
 }
 
 /**
- * Reads what the host can share. It throws for wrong options only.
- * @param host what `probeHost` said, if that was asked already
- * @throws TypeError if an option is no text
+ * Reads what the host can share. It throws only for wrong options.
+ * @param host the result of `probeHost`, if you already have it
+ * @throws TypeError if an option is not a string
  */
 export function mergedReport(options: HostOptions = {}, host: HostReport = probeHost(options)): MergedReport {
   checkHostOptions(options)

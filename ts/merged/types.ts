@@ -10,7 +10,7 @@ import type { KnownIssue } from './known-issues.js'
 import type { ParameterInForce } from './parameters.js'
 
 /**
- * How a device is shared, told by what is there: mediated devices; virtual functions for VFIO's drivers; virtual
+ * How a device is shared, judged by what it has: mediated devices; virtual functions for VFIO's drivers; virtual
  * functions that stay with NVIDIA's driver; not at all.
  */
 export type Framework = 'mdev' | 'sriov' | 'vendor-vfio' | 'none'
@@ -62,7 +62,7 @@ export interface SharedDevice {
   readonly driverVersion: string | null
   readonly hostNodes: HostNodes
   readonly framework: Framework
-  /** What was found that makes it so. */
+  /** What shows it. */
   readonly frameworkWhy: string
   readonly merged: MergedState
   /**
@@ -85,6 +85,6 @@ export interface MergedReport {
   readonly kernelRelease: string | null
   /** GPUs, accelerators and whatever can be shared, by address; parents that are not on PCI last. */
   readonly devices: readonly SharedDevice[]
-  /** What is there and could not be read. */
+  /** What exists but could not be read. */
   readonly problems: readonly ReadProblem[]
 }

@@ -1,4 +1,4 @@
-// Plans, makes and takes back changes of the host for the commands of ../commands/change.ts: asks before what is lost, and
+// Plans, makes and undoes changes of the host for the commands of ../commands/change.ts: asks before what is lost, and
 // shows each step as it is done.
 import { createInterface } from 'node:readline/promises'
 import { readFileSync } from 'node:fs'
@@ -41,9 +41,9 @@ export interface UndoFlags {
 const STATUS = {
   /** Refused, or failed before anything was written. */
   refused: 1,
-  /** A step failed, and everything was taken back. */
+  /** A step failed, and everything was undone. */
   undone: 3,
-  /** A step failed, and not everything could be taken back. */
+  /** A step failed, and not everything could be undone. */
   left: 4,
   /** There are warnings, and nobody to ask. */
   unconfirmed: 5,
@@ -81,7 +81,7 @@ async function interruptible<T>(context: CliContext, work: (signal: AbortSignal)
   }
 }
 
-/** Shows steps as they are done, and those that are taken back. */
+/** Shows steps as they are done, and those that are undone. */
 function progress(context: CliContext, own: ChangeOptions['onEvent']): (event: ChangeEvent) => Promise<void> {
   const style = styleOf(context)
   return async (event) => {

@@ -1,5 +1,5 @@
 // Makes a planned change, one step at a time: each is looked at after it was written, and on the first difference all are
-// taken back. The journal is on the disk before the first write.
+// undone. The journal is on the disk before the first write.
 
 import { isDeepStrictEqual } from 'node:util'
 import { EBUSY, EINVAL, EIO, ETIMEDOUT, VfioError } from '../../errors.js'
@@ -18,13 +18,13 @@ import { see, seeSettled, takeBack, write } from './take-back.js'
 import type { ChangeEvent, ChangeOptions, Plan } from './types.js'
 
 export interface ApplyOptions extends ChangeOptions {
-  /** Makes the change although not everything could be looked at that may use its devices, see {@link Plan.unseen}. */
+  /** Makes the change although not every possible use of its devices could be examined, see {@link Plan.unseen}. */
   readonly force?: boolean
 }
 
 /** A change that was made. */
 export interface AppliedChange {
-  /** What `undo` takes; null where there was nothing to do. */
+  /** The ID to pass to `undo`; null if there was nothing to do. */
   readonly id: number | null
   readonly plan: Plan
   /** What was seen after each step. */
@@ -90,7 +90,7 @@ function confirm(plan: Plan, options: ApplyOptions): Plan {
   return again
 }
 
-/** A change of the same devices that was cut short has to be taken back first. */
+/** An interrupted change of the same devices must be undone first. */
 function refuseInterrupted(plan: Plan, entries: readonly JournalEntry[]): void {
   const found = entries.find(
     ({ state, plan: other }) =>
@@ -116,7 +116,7 @@ async function checkNeeds({ needs, write: { file } }: HostStep, io: HostIo): Pro
   })
 }
 
-/** A journal that stays, on a disk that fails, is of a change that `undo` finds taken back. */
+/** If the journal cannot be removed because the disk fails, `undo` finds that there is nothing to undo. */
 function forget(journal: Journal): void {
   try {
     journal.remove()
@@ -126,10 +126,11 @@ function forget(journal: Journal): void {
 }
 
 /**
- * Makes a planned change. The change is planned anew first, and made only if that gives the same steps.
- * @throws TypeError if `plan` is no plan
- * @throws VfioError, before anything was written: EBUSY if the change is refused (`in-use`, `change-refused`), or
- * not everything that may use its devices could be looked at (`unseen`), another one is under way (`change-locked`) or was cut short (`change-interrupted`); EINVAL if the host is not as planned (`host-differs`)
+ * Makes a planned change. The change is planned again first, and made only if that gives the same steps.
+ * @throws TypeError if `plan` is not a plan
+ * @throws VfioError, before anything was written: EBUSY if the change is refused (`in-use`, `change-refused`), a possible use
+ * of its devices could not be examined (`unseen`), another change is running (`change-locked`) or was interrupted
+ * (`change-interrupted`); EINVAL if the host is not as planned (`host-differs`); ENOSPC if the journal finds no room
  * @throws ChangeError if a step failed, or `signal` was aborted after the first one; what had been done was undone, unless
  * the error says otherwise
  * @throws the `reason` of `signal` (an `AbortError` unless you gave another) if it was aborted before the first step

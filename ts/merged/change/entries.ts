@@ -1,4 +1,4 @@
-// Reads the journals of a state folder: the changes of this host that can be taken back, those of other hosts, and journals
+// Reads the journals of a state folder: the changes of this host that can be undone, those of other hosts, and journals
 // that cannot be read. A damaged one hides no other.
 
 import { readdirSync, readFileSync } from 'node:fs'
@@ -19,7 +19,7 @@ export interface BegunStep {
   readonly seen: string | null | undefined
 }
 
-/** A change that was begun and not taken back. */
+/** A change that was begun and not undone. */
 export interface JournalEntry {
   /** What `undo` takes; later changes have greater numbers. */
   readonly id: number
@@ -51,7 +51,7 @@ export interface DamagedJournal {
 export interface Journals {
   /** Changes of this host. */
   readonly own: readonly JournalEntry[]
-  /** Changes of other hosts with the same state folder: theirs to take back. */
+  /** Changes of other hosts with the same state folder: only they can undo them. */
   readonly elsewhere: readonly JournalEntry[]
   readonly damaged: readonly DamagedJournal[]
 }
@@ -185,7 +185,7 @@ function isElsewhere({ host, plan }: JournalEntry, { id }: ChangeHost, boot: str
 
 /**
  * Reads every journal.
- * @throws TypeError if an option is no text
+ * @throws TypeError if an option is not a string
  * @throws VfioError EACCES for who may not see them
  */
 export function listJournals(options: ChangeOptions = {}): Journals {
@@ -215,8 +215,8 @@ export function listJournals(options: ChangeOptions = {}): Journals {
 }
 
 /**
- * Every change of this host that can be taken back, the latest last.
- * @throws TypeError if an option is no text
+ * Every change of this host that can be undone, the latest last.
+ * @throws TypeError if an option is not a string
  * @throws VfioError EACCES for who may not see them
  */
 export function listChanges(options: ChangeOptions = {}): JournalEntry[] {

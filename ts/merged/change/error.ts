@@ -2,7 +2,7 @@
 
 import type { Leftover } from './take-back.js'
 
-/** A change failed at one of its steps, and was taken back, or could not be. */
+/** A change failed at one of its steps; it was undone, or could not be. */
 export class ChangeError extends Error {
   override readonly name = 'ChangeError'
   /** `undone`: the host is as it was; `left`: it is not, see {@link leftovers}. */

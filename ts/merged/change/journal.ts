@@ -1,6 +1,6 @@
 // What was changed, on the disk before it is done: a file per change, to which a line is added before and after each write.
 // Room for all of its lines is taken before the first step, so that a disk that fills up meanwhile stops neither the change
-// nor its undoing. It must not know how a change is made or taken back.
+// nor its undoing. It must not know how a change is made or undone.
 
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -142,7 +142,7 @@ export class Journal {
     closeSync(this.#fd)
   }
 
-  /** There is nothing left to take back. */
+  /** There is nothing left to undo. */
   remove(): void {
     this.close()
     onDisk(this.path, () => {

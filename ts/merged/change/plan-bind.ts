@@ -35,7 +35,7 @@ export function driverctlFile(address: string, options: ChangeOptions): string {
   return join(options.etcRoot ?? '/etc', 'driverctl.d', `pci-${address}`)
 }
 
-/** What must be so before any driver lets go of a device, beside that nobody uses it. */
+/** What must hold before a driver releases a device, besides that nobody uses it. */
 function refuseRelease(device: PciDevice, told: Remarks): void {
   if (isBridge(device))
     told.refusals.push({

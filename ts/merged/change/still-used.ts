@@ -1,5 +1,5 @@
 // What forbids a change because of who uses its devices: what could not be looked at before it is made, and any use before it is
-// taken back. It must not know how uses are found.
+// undone. It must not know how uses are found.
 
 import { join } from 'node:path'
 import { EBUSY, VfioError } from '../../errors.js'
@@ -35,7 +35,7 @@ export function standingOn(name: string, options: ChangeOptions): string[] {
   ]
 }
 
-/** The devices that lose their driver, or go away, when steps are taken back. */
+/** The devices that lose their driver, or go away, when steps are undone. */
 function taken({ change, devices }: Plan, steps: readonly HostStep[], options: ChangeOptions): string[] {
   const named = devices.filter((name) => steps.some(({ look }) => look.path.split('/').includes(name)))
   if (change.kind !== 'sriov') return named
@@ -48,7 +48,7 @@ function taken({ change, devices }: Plan, steps: readonly HostStep[], options: C
 /** A process begins a sentence; the name of a device stays as it is. */
 const capital = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`
 
-/** Nothing that goes away when `steps` are taken back may be in use. */
+/** Nothing that goes away when `steps` are undone may be in use. */
 export function refuseUsed(
   plan: Plan,
   steps: readonly HostStep[],

@@ -1,5 +1,5 @@
 // Takes steps back, the last first. What is there decides, not what the journal hopes: a step that a crash cut short, or that
-// was taken back before the crash, is told by looking.
+// was undone before the crash is found out by looking.
 
 import type { HostIo } from '../../host/io.js'
 import { ANY, type HostStep, type HostWrite, type Look, present } from '../../host/step.js'
@@ -39,7 +39,7 @@ export async function write(step: HostStep, what: HostWrite, io: HostIo): Promis
 
 const shown = (value: string | null): string => (value === null ? 'nothing' : JSON.stringify(value.trim()))
 
-/** A step that could not be taken back. */
+/** A step that could not be undone. */
 export interface Leftover {
   readonly index: number
   readonly step: HostStep
@@ -70,7 +70,7 @@ export interface TakeBack {
   readonly journal: Journal
   readonly io: HostIo
   readonly onEvent: ChangeOptions['onEvent']
-  /** Leaves a step alone that somebody else has changed since, instead of stopping there. */
+  /** Skips a step that somebody else changed since, instead of stopping there. */
   readonly force: boolean
   /** Told of each folder that stays, as something else is in it by now. */
   readonly onKept?: (step: HostStep) => void

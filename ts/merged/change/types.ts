@@ -8,62 +8,62 @@ import type { Unseen } from '../../host/usage/types.js'
 
 /** What is asked for. */
 export type HostChange =
-  /** Gives a PCI device to a driver of VFIO. */
+  /** Binds a PCI device to a VFIO driver. */
   | {
       readonly kind: 'bind'
       /** A PCI address. */
       readonly device: string
-      /** The variant driver made for the device, or else vfio-pci, unless told otherwise. */
+      /** The driver to bind to; by default the variant driver made for the device, or vfio-pci. */
       readonly driver?: string
-      /** The other devices of its IOMMU group too, but for bridges and those that VFIO has already. */
+      /** Also the other devices of its IOMMU group, except bridges and those already on VFIO. */
       readonly group?: boolean
-      /** After a reboot too, as driverctl does it. */
+      /** Also after a reboot, through driverctl. */
       readonly persist?: boolean
     }
-  /** Takes a PCI device from its driver and clears `driver_override`. */
+  /** Unbinds a PCI device from its driver and clears `driver_override`. */
   | {
       readonly kind: 'unbind'
       /** A PCI address. */
       readonly device: string
-      /** `host`, the default: a host driver may take it; `none`: it stays without one. */
+      /** `host` (default): a host driver may take it. `none`: it stays without a driver. */
       readonly to?: 'host' | 'none'
-      /** Removes driverctl's entry for it too. */
+      /** Also removes driverctl's entry for it. */
       readonly persist?: boolean
     }
 
-  /** Gives a physical function another number of virtual ones. */
+  /** Sets the number of virtual functions of a physical function. */
   | {
       readonly kind: 'sriov'
       /** The physical function's PCI address. */
       readonly device: string
-      /** 0 takes them all away. */
+      /** 0 removes them all. */
       readonly numVfs: number
       /**
-       * Whether host drivers take the new ones by themselves. Off unless told otherwise, but on for the driver nvidia, whose
+       * Whether host drivers bind to the new functions. By default off, but on for the driver nvidia, whose
        * virtual functions stay with it.
        */
       readonly autoprobe?: boolean
     }
-  /** Makes a mediated device. */
+  /** Creates a mediated device. */
   | {
       readonly kind: 'mdev-create'
       /** The parent's name: a PCI address, or another device's name in `/sys/class/mdev_bus`. */
       readonly parent: string
       /** Id of the type, such as `i915-GVTg_V5_4`. */
       readonly type: string
-      /** A new one, if left out. */
+      /** Default: a new one. */
       readonly uuid?: string
-      /** After a reboot too, as mdevctl does it. */
+      /** Also after a reboot, through mdevctl. */
       readonly persist?: boolean
     }
-  /** Takes a mediated device away. */
+  /** Removes a mediated device. */
   | {
       readonly kind: 'mdev-remove'
       readonly uuid: string
-      /** Removes mdevctl's entry for it too. */
+      /** Also removes mdevctl's entry for it. */
       readonly persist?: boolean
     }
-  /** Makes a virtual function of NVIDIA's a vGPU of another type. */
+  /** Turns a virtual function of an NVIDIA GPU into a vGPU of another type. */
   | {
       readonly kind: 'vgpu'
       /** The virtual function's PCI address. */
@@ -74,9 +74,9 @@ export type HostChange =
 
 export type HostChangeKind = HostChange['kind']
 
-/** Something that forbids the change now. */
+/** A reason why the change cannot be made now. */
 export interface Refusal {
-  /** `in-use`: somebody has it open; `host`: the host, or the device, is not made so. */
+  /** `in-use`: somebody has it open. `host`: the host or the device does not allow it. */
   readonly reason: 'in-use' | 'host'
   readonly what: string
   readonly remedy: string
@@ -86,36 +86,36 @@ export interface Refusal {
 export interface GroupNeighbour {
   readonly name: string
   readonly driver: string | null
-  /** Whether it keeps the group from user space, as the host is now. */
+  /** Whether the group cannot be opened because of it, as the host is now. */
   readonly blocks: boolean
 }
 
 /** What a change would write, in order. */
 export interface Plan {
   readonly schema: 'vfio-plan/1'
-  /** As asked for, with what was left open filled in. */
+  /** The change you asked for, with defaults filled in. */
   readonly change: HostChange
   /** In words. */
   readonly summary: string
-  /** The devices that it takes hold of, by name. */
+  /** Names of the devices that it changes. */
   readonly devices: readonly string[]
-  /** The boot for which it was made; null where the kernel does not say. Names and groups change with a reboot. */
+  /** The boot for which it was made; null if the kernel does not report it. Names and groups can change at a reboot. */
   readonly bootId: string | null
-  /** Nothing to do if it is empty. */
+  /** Empty if there is nothing to do. */
   readonly steps: readonly HostStep[]
   readonly refusals: readonly Refusal[]
-  /** What will be lost or may hurt: a person should say yes first. */
+  /** What would be lost or could do harm; ask a person to confirm. */
   readonly warnings: readonly string[]
   readonly notes: readonly string[]
   readonly neighbours: readonly GroupNeighbour[]
   /**
-   * What could not be looked at, so that a use of the devices may be hidden there: `apply` wants `force` for it. Absent in a plan
+   * What could not be examined, where a use of the devices could be hidden; `apply` then needs `force`. Absent in a plan
    * of an earlier version.
    */
   readonly unseen?: readonly Unseen[]
 }
 
-/** How far `apply` or `undo` is. Each is awaited. */
+/** Progress of `apply` or `undo`. Your listener is awaited. */
 export interface ChangeEvent {
   readonly phase: 'before-write' | 'after-write' | 'done' | 'before-undo' | 'after-undo' | 'undone'
   /** Index in the plan's steps. */
@@ -124,15 +124,15 @@ export interface ChangeEvent {
 }
 
 export interface ChangeOptions extends HostOptions {
-  /** Where journals and the lock are, `/var/lib/node-vfio` unless told otherwise. */
+  /** Where journals and the lock are, default `/var/lib/node-vfio`. */
   readonly stateRoot?: string
-  /** Where packages are installed, `/usr` unless told otherwise: whether driverctl and mdevctl are there is seen below it. */
+  /** Where packages are installed, default `/usr`; driverctl and mdevctl are looked for below it. */
   readonly usrRoot?: string
-  /** How long one write may take, in milliseconds; 60,000 unless told otherwise. */
+  /** How long one write may take, in milliseconds (default 60,000). */
   readonly timeout?: number
-  /** What stands between the change and the kernel; tests put a simulated one there. */
+  /** The interface to the kernel; tests pass a simulated one. */
   readonly io?: HostIo
   readonly onEvent?: (event: ChangeEvent) => void | Promise<void>
-  /** Between two steps: ends the change, which is then taken back. */
+  /** Between two steps: ends the change, which is then undone. */
   readonly signal?: AbortSignal
 }

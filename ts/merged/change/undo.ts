@@ -18,13 +18,13 @@ import type { ChangeOptions } from './types.js'
 
 export interface UndoOptions extends ChangeOptions {
   /**
-   * Leaves alone what somebody else has changed since, instead of stopping there; and goes on where it cannot be seen whether
+   * Skips what somebody else changed since, instead of stopping there, and continues if it cannot be seen whether
    * the devices are in use. One that is seen to be in use is never taken.
    */
   readonly force?: boolean
 }
 
-/** A change that was taken back. */
+/** A change that was undone. */
 export interface UndoneChange {
   readonly id: number
   readonly entry: JournalEntry
@@ -40,7 +40,7 @@ function reach({ plan }: JournalEntry, options: ChangeOptions): Set<string> {
   return new Set(plan.devices.flatMap((name) => [name, ...standingOn(name, options)]))
 }
 
-/** The change to take back. */
+/** The change to undo. */
 function find(id: number | undefined, { own, elsewhere, damaged }: Journals, folder: string): JournalEntry {
   const found = id === undefined ? own.at(-1) : own.find((each) => each.id === id)
   if (found !== undefined) return found
@@ -78,7 +78,7 @@ function refuseLater(entry: JournalEntry, all: readonly JournalEntry[], options:
   })
 }
 
-/** What appears on a host is opened by udev for a moment, in milliseconds: a change is often taken back right after it was made. */
+/** What appears on a host is opened by udev for a moment, in milliseconds: a change is often undone right after it was made. */
 const PASSING = 500
 const PAUSE = 50
 
@@ -110,7 +110,7 @@ async function refuseUse(
 type RemainingStep = BegunStep & { readonly onDisk: boolean }
 
 /**
- * What there is to take back. After a reboot sysfs is new, and what it had is gone, unless driverctl or mdevctl has made it
+ * What there is to undo. After a reboot sysfs is new, and what it had is gone, unless driverctl or mdevctl has made it
  * again of the file that was kept for it: that shows as the whole of what the change had made of a device.
  */
 async function remaining(
@@ -159,7 +159,7 @@ function handOn(folder: HostStep, from: JournalEntry, all: readonly JournalEntry
  * @throws VfioError, before anything was written: ENOENT if there is no such change; EBUSY if its devices are open
  * (`in-use`), or used otherwise (`change-refused`) or perhaps (`unseen`), a later change stands on it or it is another host's
  * (`change-refused`), or another one is under way (`change-locked`); EIO if its journal is damaged
- * @throws ChangeError if a step could not be taken back; those after it have been
+ * @throws ChangeError if a step could not be undone; those after it were
  */
 export async function undo(id?: number, options: UndoOptions = {}): Promise<UndoneChange> {
   if (id !== undefined) integer(id, 'id', 1, Number.MAX_SAFE_INTEGER)

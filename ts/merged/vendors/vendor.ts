@@ -20,15 +20,15 @@ export interface VendorFacts {
 }
 
 export interface Vendor {
-  /** Version of a driver that does not give it in `/sys/module`; null if it is not to be had. */
+  /** Version of a driver that does not give it in `/sys/module`; null if it cannot be found out. */
   readonly driverVersion?: (driver: string, options: HostOptions) => string | null
-  /** True if virtual functions are of use on the vendor's own driver alone, and of none on VFIO's. */
+  /** True if virtual functions are useful only on the vendor's own driver, not on VFIO's. */
   readonly ownFunctions?: (driver: string | null) => boolean
   /** True if the driver takes the place of the one by which the host would use the device. */
   readonly replacesHostDriver?: (driver: string) => boolean
-  /** What stands in the way of sharing. */
+  /** What prevents sharing. */
   readonly blockers: (facts: VendorFacts) => string[]
-  /** Worth knowing, without standing in the way. */
+  /** Worth knowing, but not in the way. */
   readonly notes: (facts: VendorFacts) => string[]
   readonly hooks?: (facts: VendorFacts) => readonly HookFinding[] | null
 }
