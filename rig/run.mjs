@@ -94,7 +94,7 @@ export const boot = async ({
   const silenced = async () => {
     if (ending !== undefined) return
     ending = 'went silent'
-    await interview(monitor, ofQemu)
+    if (await interview(monitor, ofQemu)) ending = 'lost an interrupt'
     child.kill('SIGKILL')
   }
   const deadline = setTimeout(end, timeout * 1000, 'timed out')
