@@ -78,17 +78,17 @@ const sleepersOf = (registers) =>
 const inServiceOf = (lapic) => /^ISR\s+(\d[\d ]*)/m.exec(lapic)?.[1].trim() ?? ''
 
 /**
- * Asks QEMU, at `stream`, where a hanging guest's processors are, a few times, and then has its kernel say why. Calls
- * `tell` with each line of QEMU's; the kernel's come over its console. The machine is not to be used after that.
+ * Asks QEMU, at `stream`, where a hanging guest's processors are, a few times, and calls `tell` with each line of what it says.
+ * `backtrace()` then has the kernel say why, over its console; the machine ends by that.
  *
- * Returns whether an emulated processor lost the end of an interrupt: it sleeps with interrupts on while a vector is in service,
+ * `lostInterrupt` is whether an emulated processor lost the end of an interrupt: it sleeps with interrupts on while a vector is in service,
  * each time that it is looked at. No kernel sleeps inside a handler, and nothing wakes that processor any more.
  */
-export const interview = async (stream, tell, backtrace = BACKTRACE_MILLISECONDS) => {
+export const interview = async (stream, tell) => {
   const ask = monitor(stream)
   if ((await ask('qmp_capabilities')) === undefined) {
     tell('QEMU does not answer')
-    return false
+    return { lostInterrupt: false, backtrace: () => Promise.resolve() }
   }
   const command = async (line) => String(await ask('human-monitor-command', { 'command-line': line }))
   // By processor: what was in service at each look.
@@ -104,9 +104,12 @@ export const interview = async (stream, tell, backtrace = BACKTRACE_MILLISECONDS
       for (const line of lapic.split(/\r?\n/)) if (TIMER.test(line)) tell(`CPU#${processor} ${line.trim()}`)
     }
   }
-  await ask('inject-nmi')
-  await pause(backtrace)
-  return [...inService.values()].some(
+  const lostInterrupt = [...inService.values()].some(
     (vectors) => vectors.length === SAMPLES && vectors[0] !== '' && new Set(vectors).size === 1,
   )
+  const backtrace = async () => {
+    await ask('inject-nmi')
+    await pause(BACKTRACE_MILLISECONDS)
+  }
+  return { lostInterrupt, backtrace }
 }

@@ -94,7 +94,10 @@ export const boot = async ({
   const silenced = async () => {
     if (ending !== undefined) return
     ending = 'went silent'
-    if (await interview(monitor, ofQemu)) ending = 'lost an interrupt'
+    const { lostInterrupt, backtrace } = await interview(monitor, ofQemu)
+    // Said before the kernel's backtrace, by which the machine ends.
+    if (lostInterrupt) ending = 'lost an interrupt'
+    await backtrace()
     child.kill('SIGKILL')
   }
   const deadline = setTimeout(end, timeout * 1000, 'timed out')

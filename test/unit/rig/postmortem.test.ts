@@ -6,7 +6,11 @@ import test from 'ava'
 import { ROOT } from '../claims.js'
 
 const { interview } = (await import(join(ROOT, 'rig/index.mjs'))) as {
-  interview(stream: Duplex, tell: (line: string) => void, backtrace: number): Promise<boolean>
+  interview(stream: Duplex, tell: (line: string) => void): Promise<{ lostInterrupt: boolean }>
+}
+
+async function lost(stream: Duplex, tell: (line: string) => void = () => undefined): Promise<boolean> {
+  return (await interview(stream, tell)).lostInterrupt
 }
 
 interface Question {
@@ -52,30 +56,18 @@ const apic = (isr: string): string => `LVTT\t 0x000000ec\r\nISR\t ${isr}\r\nIRR\
 test('a processor that sleeps with a vector in service at each look has lost its end', async (t) => {
   const told: string[] = []
   const hung = monitor(SLEEPING, (number) => apic(number === 1 ? '236' : '(none)'))
-  t.true(await interview(hung, (line) => told.push(line), 1))
+  t.true(await lost(hung, (line) => told.push(line)))
   t.true(told.includes('CPU#1 ISR\t 236'), told.join('\n'))
 })
 
 test('processors that wait, that serve an interrupt just now, or that run, have lost nothing', async (t) => {
-  const ignore = (): void => undefined
-  t.false(
-    await interview(
-      monitor(SLEEPING, () => apic('(none)')),
-      ignore,
-      1,
-    ),
-  )
+  const idle = monitor(SLEEPING, () => apic('(none)'))
+  t.false(await lost(idle))
   const once = monitor(SLEEPING, (_number, look) => apic(look === 2 ? '236' : '(none)'))
-  t.false(await interview(once, ignore, 1))
+  t.false(await lost(once))
   const others = monitor(SLEEPING, (_number, look) => apic(String(34 + look)))
-  t.false(await interview(others, ignore, 1), 'another one each time')
-  const running = processor(0, '00000246', 0) + processor(1, '00000046', 1)
-  t.false(
-    await interview(
-      monitor(running, () => apic('236')),
-      ignore,
-      1,
-    ),
-    'one runs, one has them off',
-  )
+  t.false(await lost(others), 'another one each time')
+  const awake = processor(0, '00000246', 0) + processor(1, '00000046', 1)
+  const running = monitor(awake, () => apic('236'))
+  t.false(await lost(running), 'one runs, one has them off')
 })
