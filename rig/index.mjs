@@ -18,7 +18,7 @@ import { openTrace } from './trace.mjs'
 export { isBuilt, whyNotBuilt } from './built.mjs'
 export { DEVICES } from './machine.mjs'
 export { Apt } from './packages.mjs'
-export { counted } from './postmortem.mjs'
+export { counted, interview } from './postmortem.mjs'
 export { RigError } from './say.mjs'
 
 /** Fetches, unpacks and compiles what machines with that kernel need, so that several may then start at once. */
@@ -97,14 +97,16 @@ const ENDINGS = {
   'timed out': ({ timeout }) => `timed out after ${timeout} s`,
   'went silent': ({ silence }) => `the command said nothing for ${silence} s, and its machine may hang`,
   'died booting': () => 'the rig died before it was up',
+  'lost an interrupt': () =>
+    'an emulated processor sleeps with an interrupt in service, whose end QEMU lost, and never wakes',
   'kernel died': () => "the guest's kernel died while the command ran",
   'QEMU died': () => 'QEMU died',
 }
 
 const TIMES = ['timed out', 'went silent']
 
-// Both were seen, rarely, on machines where nothing is wrong; a dead kernel under a running command was not.
-const WORTH_A_RETRY = ['died booting', 'QEMU died']
+// Seen, rarely, on machines where nothing is wrong; a dead kernel under a running command was not, nor one that hangs otherwise.
+const WORTH_A_RETRY = ['died booting', 'QEMU died', 'lost an interrupt']
 
 /**
  * @typedef {object} RigOptions

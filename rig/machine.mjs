@@ -92,9 +92,6 @@ const kernelCommandLine = ({ memory, append, iommu, sriov }) =>
     'console=ttyS0 loglevel=4 panic=-1 oops=panic',
     // An NMI comes from postmortem.mjs only. With it, and with any other panic, where all processors are (0x40).
     'unknown_nmi_panic panic_print=0x40',
-    // A timer that goes off once and is lost leaves a processor without ticks, and RCU waits for it: seen in emulation, once in
-    // some hours. One that repeats comes again.
-    'nohz=off highres=off',
     'mitigations=off init_on_alloc=0 nowatchdog cryptomgr.notests tsc=reliable no_timer_check',
     // The bridge's hot-plug controller cannot be had beside ACPI's: without this, each boot complains of it.
     'initcall_blacklist=shpcd_init',

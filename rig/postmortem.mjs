@@ -7,6 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const ANSWER_MILLISECONDS = 5000
 const SAMPLES = 3
 const BETWEEN_MILLISECONDS = 300
+/** The interrupt flag of the flags register. */
+const INTERRUPTS_ON = 1 << 9
 // For two backtraces on an emulated serial line.
 const BACKTRACE_MILLISECONDS = 10_000
 
@@ -64,30 +66,50 @@ const monitor = (stream) => {
     })
 }
 
+/** The processors of `info registers -a` that sleep with interrupts on, by their numbers. */
+const sleepersOf = (registers) =>
+  registers.split(/^CPU#/m).flatMap((text) => {
+    const number = Number.parseInt(text, 10)
+    const flags = Number.parseInt(/RFL=([0-9a-f]+)/.exec(text)?.[1] ?? '0', 16)
+    return Number.isNaN(number) || !text.includes('HLT=1') || (flags & INTERRUPTS_ON) === 0 ? [] : [number]
+  })
+
+/** What `info lapic` says of the vectors in service; '' for none. */
+const inServiceOf = (lapic) => /^ISR\s+(\d[\d ]*)/m.exec(lapic)?.[1].trim() ?? ''
+
 /**
- * Asks QEMU, at `stream`, where a hanging guest's processors are, a few times, and then has its kernel say why. Calls
- * `tell` with each line of QEMU's; the kernel's come over its console. The machine is not to be used after that.
+ * Asks QEMU, at `stream`, where a hanging guest's processors are, a few times, and calls `tell` with each line of what it says.
+ * `backtrace()` then has the kernel say why, over its console; the machine ends by that.
+ *
+ * `lostInterrupt` is whether an emulated processor lost the end of an interrupt: it sleeps with interrupts on while a vector is in service,
+ * each time that it is looked at. No kernel sleeps inside a handler, and nothing wakes that processor any more.
  */
 export const interview = async (stream, tell) => {
   const ask = monitor(stream)
   if ((await ask('qmp_capabilities')) === undefined) {
     tell('QEMU does not answer')
-    return
+    return { lostInterrupt: false, backtrace: () => Promise.resolve() }
   }
-  let processors = 0
+  const command = async (line) => String(await ask('human-monitor-command', { 'command-line': line }))
+  // By processor: what was in service at each look.
+  const inService = new Map()
   for (let sample = 0; sample < SAMPLES; sample++) {
     if (sample > 0) await pause(BETWEEN_MILLISECONDS)
-    const registers = await ask('human-monitor-command', { 'command-line': 'info registers -a' })
-    const lines = String(registers).split(/\r?\n/)
-    for (const line of lines) if (TELLING.test(line)) tell(line)
-    processors = lines.filter((line) => line.startsWith('CPU#')).length
+    const registers = await command('info registers -a')
+    for (const line of registers.split(/\r?\n/)) if (TELLING.test(line)) tell(line)
+    for (const processor of sleepersOf(registers)) {
+      const lapic = await command(`info lapic ${processor}`)
+      inService.set(processor, [...(inService.get(processor) ?? []), inServiceOf(lapic)])
+      if (sample < SAMPLES - 1) continue
+      for (const line of lapic.split(/\r?\n/)) if (TIMER.test(line)) tell(`CPU#${processor} ${line.trim()}`)
+    }
   }
-  // Whether a processor that waits has a timer running, or an interrupt that it does not take.
-  for (let processor = 0; processor < processors; processor++) {
-    const lapic = await ask('human-monitor-command', { 'command-line': `info lapic ${processor}` })
-    for (const line of String(lapic).split(/\r?\n/))
-      if (TIMER.test(line)) tell(`CPU#${processor} ${line.trim()}`)
+  const lostInterrupt = [...inService.values()].some(
+    (vectors) => vectors.length === SAMPLES && vectors[0] !== '' && new Set(vectors).size === 1,
+  )
+  const backtrace = async () => {
+    await ask('inject-nmi')
+    await pause(BACKTRACE_MILLISECONDS)
   }
-  await ask('inject-nmi')
-  await pause(BACKTRACE_MILLISECONDS)
+  return { lostInterrupt, backtrace }
 }

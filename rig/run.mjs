@@ -100,7 +100,10 @@ export const boot = async ({
   const silenced = async () => {
     if (ending !== undefined) return
     ending = 'went silent'
-    await interview(monitor, ofQemu)
+    const { lostInterrupt, backtrace } = await interview(monitor, ofQemu)
+    // Said before the kernel's backtrace, by which the machine ends.
+    if (lostInterrupt) ending = 'lost an interrupt'
+    await backtrace()
     child.kill('SIGKILL')
   }
   const deadline = setTimeout(end, timeout * 1000, 'timed out')

@@ -7,14 +7,22 @@ import { join } from 'node:path'
 
 const say = (what) => process.stdout.write(`\n@batch ${JSON.stringify(what)}\n`)
 
-const runJob = ({ cwd, file, titles = [], env = {} }, seconds) =>
+const runJob = ({ cwd, file, matches, env = {} }, seconds) =>
   new Promise((resolve) => {
     const ava = join(cwd, 'node_modules', 'ava', 'entrypoints', 'cli.mjs')
-    // A title may be part of one that a template makes.
-    const matches = titles.flatMap((title) => ['--match', `*${title.replace(/\$\{[^}]*\}/g, '*')}*`])
     const child = spawn(
       process.execPath,
-      [ava, '--tap', '--serial', '--concurrency', '1', '--timeout', `${seconds}s`, ...matches, file],
+      [
+        ava,
+        '--tap',
+        '--serial',
+        '--concurrency',
+        '1',
+        '--timeout',
+        `${seconds}s`,
+        ...matches.flatMap((glob) => ['--match', glob]),
+        file,
+      ],
       // A group of its own, so that whatever it started ends with it.
       { cwd, env: { ...process.env, ...env, CI: '1' }, stdio: ['ignore', 'pipe', 'pipe'], detached: true },
     )

@@ -4,6 +4,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
+import { partsOf, patternOf } from './claims.mjs'
 import { Lines, ROOT, runLines } from './process.mjs'
 import { scratchFolder } from './scratch.mjs'
 
@@ -21,15 +22,6 @@ const NO_TEST = /^(?:file:\/)?\/\S+:\d+$|^\S+\.test\.js exited |^No tests found 
 // Seconds. In the rig everything is some ten times slower.
 const PATIENCE = { host: 300, rig: 600 }
 const BOOT = 120
-
-/** Whether a title is of that text, in which a template has holes: `${mode}: closed twice`. */
-const madeBy = (title) =>
-  new RegExp(
-    title
-      .split(/\$\{[^}]*\}/)
-      .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
-      .join('.+'),
-  )
 
 /** What became of one job. */
 class Outcome {
@@ -57,7 +49,7 @@ class Outcome {
   of(title) {
     const exact = this.titles.get(title)
     if (exact !== undefined) return exact
-    const made = madeBy(title)
+    const made = new RegExp(patternOf(title))
     const close = [...this.titles].filter(([name]) => made.test(name)).map(([, ending]) => ending)
     return this.#worst(close)
   }
@@ -149,7 +141,12 @@ export const runBatch = async (jobs, { machine, told, patience } = {}) => {
   let left = jobs
   while (left.length > 0) {
     const list = join(scratchFolder('batch'), 'jobs.json')
-    writeFileSync(list, JSON.stringify({ seconds, jobs: left }))
+    // A title may be part of one that a template makes, or the template.
+    const jobsWith = left.map(({ titles = [], ...job }) => ({
+      ...job,
+      matches: titles.map((title) => ['', ...partsOf(title), ''].join('*')),
+    }))
+    writeFileSync(list, JSON.stringify({ seconds, jobs: jobsWith }))
     const args = [MAIN, list]
     const line = (text) => reader.line(text)
     const problem =

@@ -31,16 +31,15 @@ export const rowsOf = (page) => {
 
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
 
-/** A title made from a template: `${name}: closed twice`. */
+/** What stands between the holes of a title's template, `${name}: closed twice`. */
+export const partsOf = (template) => template.split(/\$\{[^}]*\}/)
+
+/** The text of a regular expression for the titles that a template makes. */
+export const patternOf = (template) => partsOf(template).map(escaped).join('.+')
+
 const templates = (source) =>
   [...source.matchAll(/`([^`\n]*\$\{[^`\n]*)`/g)].map(
-    ([, template]) =>
-      new RegExp(
-        `^${template
-          .split(/\$\{[^}]*\}/)
-          .map(escaped)
-          .join('.+')}$`,
-      ),
+    ([, template]) => new RegExp(`^${patternOf(template)}$`),
   )
 
 /** Whether a test's source declares that title: as it is, or by a template that makes it. */

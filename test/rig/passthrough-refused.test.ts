@@ -142,8 +142,9 @@ test.serial('e1000e: MSI that a guest turns on in D3, which the kernel refuses, 
 })
 
 test.serial('start() while another closes it: the guest’s memory is not left to the device', async (t) => {
-  const before = holdings()
-  for (const end of ['passthrough', 'vm'] as const) {
+  let before: ReturnType<typeof holdings> | undefined
+  // The first round makes what a process makes once.
+  for (const end of ['vm', 'passthrough', 'vm'] as const) {
     const guest = new Guest()
     const more = GuestMemory.create(16 << 20)
     guest.vm.addMemory({ guestAddress: 0x100_0000n, memory: more })
@@ -167,6 +168,7 @@ test.serial('start() while another closes it: the guest’s memory is not left t
     )
     if (end === 'passthrough') await guest.close()
     more.close()
+    before ??= holdings()
   }
   t.deepEqual(holdings(), before)
 })
