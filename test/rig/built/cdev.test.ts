@@ -232,7 +232,7 @@ test.serial('from a descriptor that is not bound yet, and shared with another en
   t.throws(() => Iommufd.fromFd(1), { instanceOf: VfioError })
   t.throws(() => Iommufd.open({ devRoot: '/nonexistent' }), {
     instanceOf: VfioError,
-    message: /does not have its node/,
+    message: /does not contain its node/,
   })
 })
 
