@@ -42,7 +42,7 @@ module.exports = {
       from: {
         path: '^ts/',
         pathNot:
-          '^ts/((device|iommu)/kernel/|device/open/|memory/|event/|kvm/|iommu/iommufd/|vfio-user/|handle[.]ts$|native/)',
+          '^ts/((device|iommu)/kernel/|memory/|event/|kvm/|iommu/iommufd/|vfio-user/|handle[.]ts$|native/)',
       },
       to: { path: NATIVE, dependencyTypesNot: ['type-only'] },
     },

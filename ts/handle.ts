@@ -26,7 +26,7 @@ const abandoned = new FinalizationRegistry<Abandoned>(({ native, label }) => {
 
 /** Checks that a value is a token of one kind. */
 function readToken(token: unknown, kind: string): ShareToken {
-  if (typeof token !== 'object' || token === null) throw new TypeError('token must be what share() returned')
+  if (typeof token !== 'object' || token === null) throw new TypeError('token must come from share()')
   const { vfio, id } = token as Partial<ShareToken>
   if (vfio !== kind) throw new TypeError(`token must be one of ${kind}.share(), not of ${String(vfio)}`)
   if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 1)

@@ -48,7 +48,7 @@ test('a token is claimed by its own class, and a claim that fails holds nothing'
     t.throws(() => EventFd.claim({ ...token, id } as ShareToken), { message: 'token.id must be a number' })
   for (const other of [null, undefined, 1, 'token'])
     t.throws(() => EventFd.claim(other as unknown as ShareToken), {
-      message: 'token must be what share() returned',
+      message: 'token must come from share()',
     })
   t.is(addon().handleHolders(eventfd.native), 1)
   {

@@ -152,7 +152,7 @@ export function shrinkableMemory(size: number): GuestMemory {
   }
 }
 
-/** A region of a kind over memory: all of it mapped, unless told otherwise. */
+/** A region of a kind over memory: all of it mapped by default. */
 export function memoryRegion(
   memory: GuestMemory,
   {

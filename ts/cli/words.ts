@@ -18,10 +18,10 @@ const asOption = (name: string): string =>
 
 /** Sentences of errors that say how a program does it, where the command does otherwise. */
 const SENTENCES: readonly [RegExp, string][] = [
-  [/ \(option vfToken\)/g, ', which only a program can pass, not this command'],
+  [/pass it as vfToken/g, 'a program can pass it; this command cannot'],
   [
-    /iommu: 'noiommu' opens it all the same/g,
-    'a program can open it anyway (iommu: noiommu); this command does not',
+    /Pass iommu: 'noiommu' to open it anyway/g,
+    'A program can open it anyway (iommu: noiommu); this command does not',
   ],
   [/: open it by its group, iommu: 'type1v2'/g, ''],
   [/ \(see (?:region\.flags|info\.resettable)\)/g, ''],

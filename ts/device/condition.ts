@@ -32,7 +32,7 @@ export function conditionOf(config: PciConfig): DeviceCondition {
 const REMEDIES: Record<DeviceTrouble, string> = {
   'memory-decoding-off': 'Set config.command.memorySpace (and power state D0) first.',
   'powered-down':
-    'It sleeps: write D0 to its power management capability, reset it, or end low power with features.lowPower.exit().',
+    'The device is asleep: write D0 to its power management capability, reset it, or end low power with features.lowPower.exit().',
   'device-lost':
     'Its config space reads as all ones: it was unplugged, or did not come back from a reset; try its bus, or a power cycle.',
 }

@@ -49,6 +49,6 @@ export function kernelOf(
   throw new VfioError(EOPNOTSUPP, call, {
     subject: label,
     reason: 'no-feature',
-    remedy: "Only a device of the kernel's VFIO can do this; this one has another kind of backend.",
+    remedy: "Only a device opened through the kernel's VFIO can do this.",
   })
 }

@@ -20,6 +20,6 @@ export const deviceKinds = new Map<unknown, DeviceKind>([
 
 export function deviceKind(kind: unknown): DeviceKind {
   const found = deviceKinds.get(kind)
-  if (found === undefined) throw new TypeError('token must be what share() returned')
+  if (found === undefined) throw new TypeError('token must come from share()')
   return found
 }

@@ -127,7 +127,7 @@ export class VfioDevice extends OpenDevice {
   static claim(token: ShareToken): VfioDevice {
     const make = (native: NativeHandle, details: ShareToken): VfioDevice => {
       const { name, sysfsPath, space, guard, groupFd, backend } = details
-      if (typeof name !== 'string') throw new TypeError('token must be what share() returned')
+      if (typeof name !== 'string') throw new TypeError('token must come from share()')
       const { over } = deviceKind(backend)
       const claimed = AddressSpace.claim(space as ShareToken).closeWithMembers()
       try {

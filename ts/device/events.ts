@@ -90,13 +90,14 @@ async function giveBack(device: DeviceCore): Promise<void> {
   if (device.wired) {
     process.emitWarning(`the kernel asks for ${device.label} back, which a guest has`, {
       type: 'VfioRequestWarning',
-      detail: 'Set device.onRequest to take it from the guest and close it; until then the other side waits.',
+      detail:
+        'Set device.onRequest to take it from the guest and close it; until then whoever unbinds it waits.',
     })
     return
   }
   process.emitWarning(`the kernel asks for ${device.label} back; it is closed`, {
     type: 'VfioRequestWarning',
-    detail: 'Set device.onRequest to answer otherwise.',
+    detail: 'Set device.onRequest to handle this yourself.',
   })
   await device.close()
 }
@@ -104,7 +105,7 @@ async function giveBack(device: DeviceCore): Promise<void> {
 function silence(device: DeviceCore): void {
   process.emitWarning(`${device.label} reports an uncorrectable error; its bus mastering is turned off`, {
     type: 'VfioErrorWarning',
-    detail: 'Set device.onError to answer otherwise.',
+    detail: 'Set device.onError to handle this yourself.',
   })
   device.stopDma()
 }

@@ -341,7 +341,10 @@ export class InterruptIndex {
     const subject = `${this.name} ${vectors} of ${this.#device.label}`
     const other = this.#device.exclusive
     if (error.available !== undefined)
-      return { subject, remedy: `The host can spare ${String(error.available)}: enable no more.` }
+      return {
+        subject,
+        remedy: `The host has ${String(error.available)} vectors left: enable at most that many.`,
+      }
     if (error.code === 'EINVAL' && other !== undefined && other !== this && this.index <= 2) {
       return {
         subject,

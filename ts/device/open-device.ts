@@ -93,7 +93,7 @@ export abstract class OpenDevice extends SharedHandle<'VfioDevice'> implements D
     }
   }
 
-  /** The descriptor's number. It stays this object's. */
+  /** The descriptor's number. The object keeps ownership. */
   get fd(): number {
     return kernelOf(this, 'open').fd
   }

@@ -47,6 +47,6 @@ export function poll(
   throw new VfioError(ETIMEDOUT, 'poll', {
     subject: `${label} at 0x${offset.toString(16)}`,
     reason: 'timeout',
-    remedy: `The register did not take the value within ${String(timeoutMicros)} microseconds.`,
+    remedy: `The register did not reach the value within ${String(timeoutMicros)} microseconds.`,
   })
 }

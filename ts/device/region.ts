@@ -95,7 +95,7 @@ export class Region extends PeerMemory {
   get native(): NativeHandle {
     const { native } = this.#registers
     if (native !== undefined) return native
-    throw this.#notMapped('Nothing of the region is mapped in this process; use read() and write().')
+    throw this.#notMapped('No part of the region is mapped in this process; use read() and write().')
   }
 
   /** Reads one byte. @throws RangeError for an offset outside the region */
@@ -216,7 +216,8 @@ export class Region extends PeerMemory {
       throw new VfioError(EOPNOTSUPP, 'mmap', {
         subject: this.#context.label,
         reason: 'not-memory-like',
-        remedy: 'Only prefetchable BARs behave like memory; use read32, write32 and their kin on registers.',
+        remedy:
+          'Only prefetchable BARs behave like memory; use read32(), write32() and the like for registers.',
       })
     }
     const leaves = 'The range leaves mmapAreas; use read() and write() there.'

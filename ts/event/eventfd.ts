@@ -50,7 +50,7 @@ export class EventFd extends SharedHandle<'EventFd'> {
     }
   }
 
-  /** The descriptor's number, for interfaces that take one. It stays this object's. */
+  /** The descriptor's number, for interfaces that take one. The object keeps ownership. */
   get fd(): number {
     return addon().handleFd(this.native)
   }

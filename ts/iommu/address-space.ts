@@ -92,7 +92,7 @@ export class AddressSpace extends SharedHandle<'AddressSpace'> {
     return this.#backend.tag
   }
 
-  /** The descriptor number of the container, or of the iommufd that the space is in. It stays this object's. */
+  /** The descriptor number of the container, or of the iommufd that the space is in. The object keeps ownership. */
   get fd(): number {
     return this.#backend.fd
   }

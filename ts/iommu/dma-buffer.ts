@@ -48,7 +48,7 @@ export class DmaBuffer extends SharedHandle<'DmaBuffer'> {
   static claim(token: ShareToken): DmaBuffer {
     return SharedHandle.claimed(token, 'DmaBuffer', (mapping, { memory, iova, size }) => {
       if (typeof iova !== 'bigint' || typeof size !== 'number')
-        throw new TypeError('token must be what share() returned')
+        throw new TypeError('token must come from share()')
       return new DmaBuffer(mapping, GuestMemory.claim(memory as ShareToken), iova, size, undefined)
     })
   }

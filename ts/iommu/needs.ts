@@ -27,7 +27,7 @@ export function attachGroup(backend: SpaceBackend, group: NativeHandle): void {
     throw new VfioError(EOPNOTSUPP, 'VFIO_GROUP_SET_CONTAINER', {
       remedy:
         backend.ioas === undefined
-          ? 'A group needs a container, and this space is none.'
+          ? 'A group needs a container; this space is not one.'
           : 'A group needs a container, and this space is an IOAS: open the device by its own node.',
     })
   }

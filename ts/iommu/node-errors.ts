@@ -15,7 +15,7 @@ export function iommufdContext(path: string, error: VfioError): VfioErrorContext
   return {
     subject: path,
     reason: 'no-iommufd',
-    remedy: `${noIommufdNode(readMachine())} VFIO's container does without.`,
+    remedy: `${noIommufdNode(readMachine())} A VFIO container works without it.`,
   }
 }
 

@@ -47,7 +47,8 @@ export function openSpace(options: AddressSpaceOptions | undefined): OpenedSpace
     throw new TypeError('container and iommufd exclude each other: a space is in one of the two')
   if (ioasId !== undefined) {
     integer(ioasId, 'ioasId', 0, 0xffff_ffff)
-    if (iommufd === undefined) throw new TypeError('ioasId needs iommufd: ids are numbers of its own')
+    if (iommufd === undefined)
+      throw new TypeError('ioasId needs iommufd: an id is valid only in its own iommufd')
   }
   const inContainer = container !== undefined || (iommu !== 'auto' && iommu !== 'iommufd')
   if (iommufd !== undefined && inContainer)

@@ -18,7 +18,7 @@ function memlockContext(size: number): VfioErrorContext {
   }
   return {
     reason: 'memlock-limit',
-    remedy: `Mapped memory is pinned and counts against ${limit}; ${String(size)} bytes more do not fit: raise it (ulimit -l, LimitMEMLOCK=) or map less.`,
+    remedy: `Mapped memory is pinned and counts against ${limit}; ${String(size)} more bytes exceed it: raise it (ulimit -l, LimitMEMLOCK=) or map less.`,
   }
 }
 

@@ -30,7 +30,7 @@ export const spaceKinds = new Map<unknown, SpaceKind>([
 /** The kind that a token's `backend` names. */
 export function spaceKindOf({ backend }: Readonly<Record<string, unknown>>): SpaceKind {
   const kind = spaceKinds.get(backend)
-  if (kind === undefined) throw new TypeError('token must be what share() returned')
+  if (kind === undefined) throw new TypeError('token must come from share()')
   return kind
 }
 

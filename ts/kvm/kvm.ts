@@ -36,7 +36,7 @@ export class Kvm extends Handle {
     this.close()
     throw new VfioError(ENOSYS, 'KVM_GET_API_VERSION', {
       subject: `version ${String(version)}`,
-      remedy: `This package speaks version ${String(API_VERSION)}.`,
+      remedy: `node-vfio needs version ${String(API_VERSION)}.`,
     })
   }
 
@@ -56,7 +56,7 @@ export class Kvm extends Handle {
     return new Kvm(addon().kvmFromFd(integer(fd, 'fd', 0, 0x7fff_ffff)))
   }
 
-  /** The descriptor's number. It stays this object's. */
+  /** The descriptor's number. The object keeps ownership. */
   get fd(): number {
     return addon().handleFd(this.native)
   }

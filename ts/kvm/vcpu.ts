@@ -44,7 +44,7 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
     return addon().vcpuId(this.native)
   }
 
-  /** The descriptor's number. It stays this object's. */
+  /** The descriptor's number. The object keeps ownership. */
   get fd(): number {
     return addon().handleFd(this.native)
   }

@@ -75,7 +75,7 @@ export class Vm extends SharedHandle<'Vm'> {
     return SharedHandle.claimed(token, 'Vm', Vm.over)
   }
 
-  /** The descriptor's number. It stays this object's. */
+  /** The descriptor's number. The object keeps ownership. */
   get fd(): number {
     return addon().handleFd(this.native)
   }

@@ -65,7 +65,7 @@ function irqfdContext(vm: WiredVm, gsi: number, error: VfioError): VfioErrorCont
     case 'ENOENT':
       return {
         subject,
-        remedy: 'The GSI leads nowhere: route it first, with vm.routing.msi() or vm.routing.pin().',
+        remedy: 'The GSI has no route: add one first, with vm.routing.msi() or vm.routing.pin().',
       }
     case 'EINVAL':
       return {
@@ -89,7 +89,7 @@ export function makeIrqfd(vm: WiredVm, eventfd: EventFd, options: IrqfdOptions):
   if (resample !== undefined && vm.irqchip !== 'full') {
     throw new VfioError(EINVAL, 'KVM_IRQFD', {
       subject: `GSI ${String(gsi)}`,
-      remedy: `Resampling needs the full in-kernel chip, and this machine's is ${vm.irqchip}: its IOAPIC is the VMM's, told by exits of reason ioapic-eoi.`,
+      remedy: `Resampling needs the full in-kernel chip, and this machine's is ${vm.irqchip}: the VMM emulates its IOAPIC and gets exits of reason ioapic-eoi.`,
     })
   }
   const native = attempt(
@@ -113,7 +113,7 @@ function doorbellContext(place: string, error: VfioError): VfioErrorContext {
       return {
         subject: place,
         remedy:
-          'A doorbell that overlaps this one is there already: close it, or tell them apart by `match`.',
+          'A doorbell that overlaps this one is there already: close it, or give each a different `match`.',
       }
     case 'EFAULT':
       return {

@@ -28,7 +28,7 @@ export class DmaBufFile extends SharedHandle<'DmaBufFile'> {
     return SharedHandle.claimed(token, 'DmaBufFile', (native) => new DmaBufFile(native))
   }
 
-  /** The descriptor's number, for interfaces that take one. It stays this object's. */
+  /** The descriptor's number, for interfaces that take one. The object keeps ownership. */
   get fd(): number {
     return addon().handleFd(this.native)
   }

@@ -91,7 +91,7 @@ export class GuestMemory extends SharedHandle<'GuestMemory'> {
     )
   }
 
-  /** The descriptor's number. It stays this object's. */
+  /** The descriptor's number. The object keeps ownership. */
   get fd(): number {
     return addon().handleFd(this.native)
   }

@@ -19,7 +19,7 @@ export function peerContext({ code }: VfioError): VfioErrorContext {
     return {
       reason: 'peer-memory',
       remedy:
-        'A VFIO container takes a region whose device decodes memory accesses (config.command.memorySpace). iommufd, its containers too, takes none by address: a space of iommufd takes device.features.dmaBuf(region) by mapFile() (Linux 6.19).',
+        'A VFIO container takes a region whose device decodes memory accesses (config.command.memorySpace). iommufd and its containers cannot map a BAR by address: map device.features.dmaBuf(region) with mapFile() (Linux 6.19).',
     }
   }
   if (code === 'EIO') {

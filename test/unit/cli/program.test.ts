@@ -60,7 +60,7 @@ cliTest('a refusal is told with its remedy below, without a stack', async (t, { 
     t.is(out, '')
     t.deepEqual(err.split('\n'), [
       'vfio: open on 0000:00:13.0: resource busy or locked (EBUSY)',
-      '  The driver e1000e has the device: unbind it and bind the device to vfio-pci.',
+      '  The device is bound to e1000e: unbind it and bind the device to vfio-pci.',
       '',
     ])
   }

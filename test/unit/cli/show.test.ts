@@ -23,7 +23,7 @@ cliTest('shows the host side, why it cannot be opened and what to do', async (t,
     '  power state    D0',
     '  SR-IOV         2 of 7 virtual functions',
     '  can be opened  no: driver e1000e',
-    '                 The driver e1000e has the device: unbind it and bind the device to vfio-pci.',
+    '                 The device is bound to e1000e: unbind it and bind the device to vfio-pci.',
   ])
 })
 

@@ -140,7 +140,7 @@ test('a token of a kind of space that nobody knows, or of an object that is none
   const token = space.share()
   t.throws(() => AddressSpace.claim({ ...token, backend: 'other' }), {
     instanceOf: TypeError,
-    message: 'token must be what share() returned',
+    message: 'token must come from share()',
   })
   t.throws(() => AddressSpace.claim({ ...token, backend: 'iommufd' }), {
     instanceOf: TypeError,
@@ -238,7 +238,7 @@ test('a group goes into a container, and this space is none', (t) => {
     () => {
       space.attachGroup(space.native)
     },
-    { code: 'EOPNOTSUPP', message: /A group needs a container, and this space is none\.$/ },
+    { code: 'EOPNOTSUPP', message: /A group needs a container; this space is not one\.$/ },
   )
 })
 

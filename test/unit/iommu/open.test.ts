@@ -21,7 +21,7 @@ test('what excludes what is said before anything is opened', (t) => {
       { container: 'vfio', iommu: 'iommufd' },
       'container and iommufd exclude each other: a space is in one of the two',
     ],
-    [{ ioasId: 1 }, 'ioasId needs iommufd: ids are numbers of its own'],
+    [{ ioasId: 1 }, 'ioasId needs iommufd: an id is valid only in its own iommufd'],
     [
       { iommu: 'type1', dirtyTracking: true },
       'dirtyTracking needs iommu iommufd or type1v2: nothing else tracks dirty pages',
@@ -53,7 +53,7 @@ test.serial('where there is no node, the reason names which', (t) => {
     t.is(error.subject, join(devRoot, node))
     t.is(error.reason, reason)
   }
-  t.throws(() => Iommufd.open({ devRoot }), { message: /VFIO's container does without\.$/ })
+  t.throws(() => Iommufd.open({ devRoot }), { message: /A VFIO container works without it\.$/ })
   // Nodes of devices are what tells a kernel that has both from one that has not.
   writeFileSync(join(devRoot, 'iommu'), '')
   t.throws(open({ devRoot }), { code: 'ENOENT', message: /vfio\/vfio/ })

@@ -255,7 +255,7 @@ export class DeviceMigration {
     try {
       now = this.state
     } catch {
-      return { subject, remedy: 'The device does not tell its state any more: reset() it.' }
+      return { subject, remedy: 'The device no longer reports its state: call reset().' }
     }
     if (now === 'error')
       return { subject, remedy: 'The device is in the error state: only reset() leads out of it.' }
@@ -289,7 +289,7 @@ export class DeviceMigration {
         remedy ??
         (way === null
           ? `The driver has no such state: it can ${describeCapabilities(this.capabilities)}.`
-          : `The shortest legal way is ${wayInWords(this.capabilities, from, way)}.`),
+          : `The shortest legal sequence is ${wayInWords(this.capabilities, from, way)}.`),
     })
   }
 
@@ -297,7 +297,7 @@ export class DeviceMigration {
     if (this.#busy !== null) {
       throw new VfioError(EBUSY, STATE, {
         subject: this.#device.label,
-        remedy: `Its ${this.#busy} is under way: let that end first.`,
+        remedy: `Its ${this.#busy} is in progress: wait for it to end.`,
       })
     }
     this.#busy = what

@@ -43,7 +43,7 @@ export class MigrationStream {
     return this.#session.closed
   }
 
-  /** The descriptor's number. It stays this object's. @throws VfioError EOPNOTSUPP where the data comes another way */
+  /** The descriptor's number. The object keeps ownership. @throws VfioError EOPNOTSUPP where the data comes another way */
   get fd(): number {
     const { fd } = this.#session
     if (fd !== undefined) return fd
@@ -90,7 +90,7 @@ export class MigrationStream {
     if (answer === undefined)
       throw this.#without(
         'VFIO_MIG_GET_PRECOPY_INFO',
-        'Nothing tells what is left: read until nothing comes.',
+        'The amount left is unknown: read until the end of the stream.',
       )
     const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
     return {

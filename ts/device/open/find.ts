@@ -53,12 +53,12 @@ function notOnVfio({ name, driver, sysfsPath }: ResolvedDevice): VfioError {
     return new VfioError(ENODEV, 'open', {
       subject: name,
       reason: 'no-driver',
-      remedy: `No driver has the device: bind it to vfio-pci (echo vfio-pci > ${sysfsPath}/driver_override; echo ${name} > /sys/bus/pci/drivers_probe).`,
+      remedy: `The device has no driver: bind it to vfio-pci (echo vfio-pci > ${sysfsPath}/driver_override; echo ${name} > /sys/bus/pci/drivers_probe).`,
     })
   }
   return new VfioError(EBUSY, 'open', {
     subject: name,
     reason: 'wrong-driver',
-    remedy: `The driver ${driver} has the device: unbind it and bind the device to vfio-pci.`,
+    remedy: `The device is bound to ${driver}: unbind it and bind the device to vfio-pci.`,
   })
 }

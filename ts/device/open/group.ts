@@ -41,7 +41,7 @@ export function openGroup(device: FoundDevice, options: Checked, why: OpenChoice
 function warnOf(name: string): void {
   process.emitWarning(`${name} is opened without an IOMMU: it can read and write all memory of the host`, {
     type: 'VfioNoIommuWarning',
-    detail: 'The kernel is tainted, and this program is trusted as the kernel is.',
+    detail: 'The kernel is now tainted, and this program has as much power as the kernel.',
   })
 }
 

@@ -32,7 +32,7 @@ function tokenRefused(subject: string, vfToken: string | undefined): VfioErrorCo
     reason: 'permission',
     remedy:
       vfToken === undefined
-        ? 'The physical function is on vfio: the virtual function needs its token (option vfToken).'
+        ? 'The physical function is bound to VFIO with a token: pass it as vfToken.'
         : 'The physical function does not know this vfToken.',
   }
 }
@@ -43,7 +43,7 @@ export function otherSpace(name: string, call: string): VfioError {
     subject: name,
     reason: 'other-address-space',
     remedy:
-      'Another device of its group is open in a different AddressSpace: give that one, or close the device.',
+      'Another device of its group is open in a different AddressSpace: pass that space as `iommu`, or close the other device.',
   })
 }
 
@@ -163,8 +163,8 @@ export function bareness(group: number, bare: boolean): VfioError {
     subject: `group ${String(group)}`,
     reason: 'no-iommu',
     remedy: bare
-      ? "No IOMMU is behind the device: it can reach all memory of the host. iommu: 'noiommu' opens it all the same."
-      : 'An IOMMU is behind the device, and VFIO gives it only with that: leave the option iommu out.',
+      ? "The device has no IOMMU, so it can reach all memory of the host. Pass iommu: 'noiommu' to open it anyway."
+      : 'The device has an IOMMU, and VFIO always uses it: leave out the option iommu.',
   })
 }
 

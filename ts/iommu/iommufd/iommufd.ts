@@ -63,7 +63,7 @@ export class Iommufd extends SharedHandle<'Iommufd'> {
     return SharedHandle.claimed(token, 'Iommufd', Iommufd.over)
   }
 
-  /** The descriptor's number. It stays this object's. */
+  /** The descriptor's number. The object keeps ownership. */
   get fd(): number {
     return addon().handleFd(this.native)
   }

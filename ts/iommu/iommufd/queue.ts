@@ -46,7 +46,7 @@ export abstract class RecordQueue<Item> extends Handle {
     // The records are still in the queue.
   }
 
-  /** The descriptor's number. It stays this object's. */
+  /** The descriptor's number. The object keeps ownership. */
   get fd(): number {
     return addon().handleFd(this.native)
   }

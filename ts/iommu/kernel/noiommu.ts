@@ -45,7 +45,7 @@ export class NoIommuBackend extends ContainerBackend {
     if (iova !== undefined) {
       throw new VfioError(EOPNOTSUPP, 'VFIO_IOMMU_MAP_DMA', {
         reason: 'no-iommu',
-        remedy: 'Without an IOMMU a device sees memory where it is: leave iova out.',
+        remedy: 'Without an IOMMU the address is the physical one: leave out iova.',
       })
     }
     const pages = addon().memoryPages(memory.native, offset, size)
@@ -63,7 +63,7 @@ export class NoIommuBackend extends ContainerBackend {
         subject: `${String(size)} bytes`,
         reason: 'no-iova',
         remedy:
-          'The pages are not side by side, and no IOMMU makes them so: use hugePages, or one page at a time.',
+          'The pages are not contiguous, and there is no IOMMU to map them so: use hugePages, or one page at a time.',
       })
     }
     if (below !== undefined && start + BigInt(size) > below) {

@@ -15,7 +15,7 @@ export const intel: Vendor = {
   notes({ driver, framework, has }) {
     if (driver === null || !GPU_DRIVERS.includes(driver)) return []
     if (framework === 'mdev')
-      return ['a GVT-g device opens only with a KVM machine of the same process that VFIO was told of']
+      return ['a GVT-g device opens only after VFIO has been given the KVM machine of the same process']
     if (framework !== 'sriov') return []
     if (driver === 'i915') return ['SR-IOV of i915 is in trees of vendors only; upstream it is in xe']
     return has('sriov_admin') ? ['profiles of the functions are in sriov_admin (vfN counts from 1)'] : []
