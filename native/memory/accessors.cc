@@ -1,6 +1,6 @@
-// The accessors take their arguments from memory shared with ts/device/kernel/accessors.ts and leave their result there:
-// converting them through Node-API, one by one, takes longer than all the rest (measured: 31 ns for a read32 that does,
-// 13 for one that does not, 9 for a function that is empty).
+// The accessors take their arguments from memory shared with ts/device/kernel/accessors.ts and leave their result
+// there: converting them through Node-API, one by one, takes longer than all the rest (measured: 31 ns for a read32
+// that does, 13 for one that does not, 9 for a function that is empty).
 #include "memory/accessors.h"
 
 #include <cerrno>

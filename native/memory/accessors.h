@@ -8,9 +8,9 @@
 
 namespace nodevfio {
 
-// How an access passes its arguments and its result: memory shared with ts/device/kernel/accessors.ts, which lays it out
-// alike. Everything is read with the width that it was written with: the processor passes a store on to a load of the
-// same width at once, and makes a wider one wait.
+// How an access passes its arguments and its result: memory shared with ts/device/kernel/accessors.ts, which lays it
+// out alike. Everything is read with the width that it was written with: the processor passes a store on to a load of
+// the same width at once, and makes a wider one wait.
 struct Exchange {
   uint32_t region;  // what enter() gave, in two parts
   uint32_t generation;
