@@ -15,7 +15,7 @@ import { boot } from './run.mjs'
 import { RigError, warn } from './say.mjs'
 import { openTrace } from './trace.mjs'
 
-export { isBuilt, whyNotBuilt } from './built.mjs'
+export { isBuilt, progressOf, whyNotBuilt } from './built.mjs'
 export { DEVICES } from './machine.mjs'
 export { Apt } from './packages.mjs'
 export { counted, interview } from './postmortem.mjs'
