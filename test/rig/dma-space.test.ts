@@ -159,7 +159,7 @@ test.serial('RLIMIT_MEMLOCK, in a process that lost its exemption', async (t) =>
     for (const form of ['allocate', 'allocateSync']) {
       const error = (await other.said()) as Record<string, string> | null
       t.like(error, { name: 'VfioError', code: 'ENOMEM', reason: 'memlock-limit' }, form)
-      t.regex(error?.remedy ?? '', /1048576 bytes.*2097152 bytes more.*ulimit -l/)
+      t.regex(error?.remedy ?? '', /1048576 bytes.*2097152 more bytes.*ulimit -l/)
     }
     t.is(await other.said(), 512 << 10, 'what fits still maps')
   } finally {
