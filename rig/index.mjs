@@ -98,7 +98,7 @@ const ENDINGS = {
   'went silent': ({ silence }) => `the command said nothing for ${silence} s, and its machine may hang`,
   'died booting': () => 'the rig died before it was up',
   'lost an interrupt': () =>
-    'an emulated processor sleeps with an interrupt in service, whose end QEMU lost, and never wakes',
+    'an emulated processor has an interrupt in service whose end QEMU lost, and takes no other any more',
   'kernel died': () => "the guest's kernel died while the command ran",
   'QEMU died': () => 'QEMU died',
 }

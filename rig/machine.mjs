@@ -78,7 +78,9 @@ export const devicesOf = ({ iommu, sriov }) => {
 // no-IOMMU.
 export const IOMMUS = {
   intel: {
-    device: ['-device', 'intel-iommu,intremap=on,caching-mode=on,device-iotlb=on'],
+    // With `eim` the kernel drives its local APICs by MSRs (x2APIC). As memory, a write to one that has to wait for QEMU's lock while
+    // the processor's TLB is resized is sometimes dropped (accel/tcg/cputlb.c up to 11.1 at least): a lost end of interrupt.
+    device: ['-device', 'intel-iommu,intremap=on,eim=on,caching-mode=on,device-iotlb=on'],
     append: 'intel_iommu=on iommu=nopt',
   },
   virtio: { device: ['-device', 'virtio-iommu-pci,addr=02.0'], append: 'iommu=nopt' },

@@ -66,12 +66,16 @@ const monitor = (stream) => {
     })
 }
 
-/** The processors of `info registers -a` that sleep with interrupts on, by their numbers. */
-const sleepersOf = (registers) =>
+/**
+ * The processors of `info registers -a` that are outside of every handler, by their numbers: they sleep, or run a program, with
+ * interrupts on.
+ */
+const freeOf = (registers) =>
   registers.split(/^CPU#/m).flatMap((text) => {
     const number = Number.parseInt(text, 10)
     const flags = Number.parseInt(/RFL=([0-9a-f]+)/.exec(text)?.[1] ?? '0', 16)
-    return Number.isNaN(number) || !text.includes('HLT=1') || (flags & INTERRUPTS_ON) === 0 ? [] : [number]
+    const outside = text.includes('HLT=1') || text.includes('CPL=3')
+    return Number.isNaN(number) || !outside || (flags & INTERRUPTS_ON) === 0 ? [] : [number]
   })
 
 /** What `info lapic` says of the vectors in service; '' for none. */
@@ -81,8 +85,9 @@ const inServiceOf = (lapic) => /^ISR\s+(\d[\d ]*)/m.exec(lapic)?.[1].trim() ?? '
  * Asks QEMU, at `stream`, where a hanging guest's processors are, a few times, and calls `tell` with each line of what it says.
  * `backtrace()` then has the kernel say why, over its console; the machine ends by that.
  *
- * `lostInterrupt` is whether an emulated processor lost the end of an interrupt: it sleeps with interrupts on while a vector is in service,
- * each time that it is looked at. No kernel sleeps inside a handler, and nothing wakes that processor any more.
+ * `lostInterrupt` is whether an emulated processor lost the end of an interrupt: it sleeps or runs a program, with interrupts on, while the
+ * same vector is in service, each time that it is looked at. No kernel does either inside a handler, and nothing interrupts that processor
+ * any more.
  */
 export const interview = async (stream, tell) => {
   const ask = monitor(stream)
@@ -97,7 +102,7 @@ export const interview = async (stream, tell) => {
     if (sample > 0) await pause(BETWEEN_MILLISECONDS)
     const registers = await command('info registers -a')
     for (const line of registers.split(/\r?\n/)) if (TELLING.test(line)) tell(line)
-    for (const processor of sleepersOf(registers)) {
+    for (const processor of freeOf(registers)) {
       const lapic = await command(`info lapic ${processor}`)
       inService.set(processor, [...(inService.get(processor) ?? []), inServiceOf(lapic)])
       if (sample < SAMPLES - 1) continue

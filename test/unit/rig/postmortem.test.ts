@@ -48,8 +48,8 @@ test.after.always(() => {
   clearInterval(alive)
 })
 
-const processor = (number: number, flags: string, halted: number): string =>
-  `CPU#${number}\r\nRAX=0 RBX=0\r\nRIP=ffffffff817b5b93 RFL=${flags} [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=${halted}\r\n`
+const processor = (number: number, flags: string, halted: number, ring = 0): string =>
+  `CPU#${number}\r\nRAX=0 RBX=0\r\nRIP=ffffffff817b5b93 RFL=${flags} [---Z-P-] CPL=${ring} II=0 A20=1 SMM=0 HLT=${halted}\r\n`
 const SLEEPING = processor(0, '00000246', 1) + processor(1, '00000246', 1)
 const apic = (isr: string): string => `LVTT\t 0x000000ec\r\nISR\t ${isr}\r\nIRR\t 34 236\r\n`
 
@@ -58,6 +58,15 @@ test('a processor that sleeps with a vector in service at each look has lost its
   const hung = monitor(SLEEPING, (number) => apic(number === 1 ? '236' : '(none)'))
   t.true(await lost(hung, (line) => told.push(line)))
   t.true(told.includes('CPU#1 ISR\t 236'), told.join('\n'))
+})
+
+test('one that runs a program with a vector in service at each look has lost its end too', async (t) => {
+  const busy = processor(0, '00010212', 0, 3) + processor(1, '00010202', 0)
+  t.true(await lost(monitor(busy, (number) => apic(number === 0 ? '236' : '(none)'))))
+  t.false(
+    await lost(monitor(busy, (number) => apic(number === 1 ? '236' : '(none)'))),
+    'the kernel may be in a handler',
+  )
 })
 
 test('processors that wait, that serve an interrupt just now, or that run, have lost nothing', async (t) => {
