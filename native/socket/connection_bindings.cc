@@ -233,11 +233,13 @@ Napi::Value connectionFunctions(const Napi::CallbackInfo& info) {
   const auto connection = take<Connection>(info[0], "connection");
   Inbox& inbox = connection->inbox();
   const auto out = orThrow(Mapping::anonymous(inbox.framing().maxMessage), "mmap");
-  const auto port = [&] { return std::make_unique<Port>(Handle::from(info[0], "connection").slot(), out); };
+  Handle& handle = Handle::from(info[0], "connection");
+  const auto port = [&] { return std::make_unique<Port>(handle.slot(), out); };
+  const auto& in = inbox.buffer();
   auto result = Napi::Object::New(env);
   result.Set("table", lend(env, inbox.table()));
-  result.Set("in", lend(env, inbox.buffer(), inbox.buffer()->address(), inbox.buffer()->size()));
-  result.Set("out", lend(env, out, out->address(), out->size()));
+  result.Set("in", lendUntilClosed(env, handle, in, in->address(), in->size()));
+  result.Set("out", lendUntilClosed(env, handle, out, out->address(), out->size()));
   result.Set("receive", hotFunction(env, port(), "receive", receiveNow));
   result.Set("wait", hotFunction(env, port(), "wait", waitForMore));
   result.Set("send", hotFunction(env, port(), "send", sendBuffer));

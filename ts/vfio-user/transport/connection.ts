@@ -49,6 +49,9 @@ function explain(path: string): (error: VfioError) => VfioErrorContext {
   }
 }
 
+// Keeps a connection for as long as one of its buffers is held.
+const owners = new WeakMap<ArrayBuffer, Connection>()
+
 /**
  * A connection to one peer. Messages are read in place: after a `receive()`, a `wait()` or in the handler of `onMessages()`
  * the first `count` entries of the table say where in `bytes` each is, until the next time.
@@ -78,6 +81,8 @@ export class Connection extends SharedHandle<'Connection'> {
     this.#offsets = new Uint32Array(port.table, offsets, most)
     this.#lengths = new Uint32Array(port.table, offsets + most * 4, most)
     this.#descriptors = new Uint32Array(port.table, offsets + most * 8, most)
+    owners.set(port.in, this)
+    owners.set(port.out, this)
     this.bytes = new Uint8Array(port.in)
     this.data = new DataView(port.in)
     this.out = new Uint8Array(port.out)
