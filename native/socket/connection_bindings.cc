@@ -270,6 +270,18 @@ Napi::Value connectionHangUp(const Napi::CallbackInfo& info) {
   return undefined(info);
 }
 
+// connectionWatch(connection, eventfd): a signal ends a wait too.
+Napi::Value connectionWatch(const Napi::CallbackInfo& info) {
+  const auto connection = take<Connection>(info[0], "connection");
+  orThrow(connection->watch(take<EventFd>(info[1], "eventfd")), "eventfd read");
+  return undefined(info);
+}
+
+Napi::Value connectionUnwatch(const Napi::CallbackInfo& info) {
+  take<Connection>(info[0], "connection")->unwatch(take<EventFd>(info[1], "eventfd"));
+  return undefined(info);
+}
+
 // connectionPeer(connection): who connected, as the kernel knows it.
 Napi::Value connectionPeer(const Napi::CallbackInfo& info) {
   const auto connection = take<Connection>(info[0], "connection");
@@ -290,6 +302,8 @@ void registerConnection(Napi::Env env, Napi::Object exports) {
   define<connectionTake>(env, exports, "connectionTake");
   define<connectionFlush>(env, exports, "connectionFlush");
   define<connectionHangUp>(env, exports, "connectionHangUp");
+  define<connectionWatch>(env, exports, "connectionWatch");
+  define<connectionUnwatch>(env, exports, "connectionUnwatch");
   define<connectionPeer>(env, exports, "connectionPeer");
   exports.Set("connectionMostMessages", Inbox::kMostMessages);
   exports.Set("connectionMostSpinMicros", static_cast<double>(kMostSpinMicros));
