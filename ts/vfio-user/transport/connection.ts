@@ -315,11 +315,6 @@ export class Connection extends SharedHandle<'Connection'> {
     return { messages, bytes, receives }
   }
 
-  /** Nothing is taken before the messages are received. @internal */
-  giveBack(): void {
-    // They are still in the socket.
-  }
-
   /** Closes it; the peer sees the end once no Worker holds it any more. Idempotent. */
   close(): void {
     this.closeNow()
