@@ -82,12 +82,50 @@ bool Connection::ended() {
   return true;
 }
 
-bool Connection::next() { return (inbox_->next() && inbox_->table()->count != 0) || ended(); }
+// True when every message of the table was answered.
+bool Connection::answerFirst() {
+  uint8_t reply[Responder::kMostReply];
+  const Inbox::Table& table = *inbox_->table();
+  uint32_t done = 0;
+  // One with descriptors is nobody's but who is told of it.
+  while (done < table.count && table.descriptors[done] == 0) {
+    const std::span<const uint8_t> message(inbox_->buffer()->address() + table.offsets[done], table.lengths[done]);
+    const auto length = responder_->answer(message, reply);
+    if (!length) break;
+    ++done;
+    const iovec part = {reply, *length};
+    // Who is gone or does not read, the next receive tells.
+    if (*length != 0) static_cast<void>(send(std::span(&part, 1), {}));
+  }
+  if (done != 0) {
+    answered_ = true;
+    inbox_->dropFirst(done);
+  }
+  return table.count == 0;
+}
+
+// After the table was filled: whether there is anything to be told.
+bool Connection::told() {
+  answered_ = false;
+  while (inbox_->table()->count != 0) {
+    if (responder_ == nullptr || !answerFirst()) return true;
+    inbox_->next();
+  }
+  return ended();
+}
+
+bool Connection::next() {
+  inbox_->next();
+  return told();
+}
 
 bool Connection::take(int flags) {
   // What is refused either came to nothing, or has ended the connection.
-  const bool received{inbox_->receive(fd(), flags)};
-  return (received && inbox_->table()->count != 0) || ended();
+  if (!inbox_->receive(fd(), flags)) {
+    answered_ = false;
+    return ended();
+  }
+  return told();
 }
 
 bool Connection::receive() { return next() || take(MSG_DONTWAIT); }
@@ -113,7 +151,15 @@ bool Connection::sleep(int milliseconds) {
     }
     slice_ = milliseconds;
   }
-  return take(0);
+  if (responder_ == nullptr) [[likely]] {
+    return take(0);
+  }
+  // What is answered is no reason to come back earlier than at the end of the time.
+  const int64_t until = monotonicNanoseconds() + milliseconds * int64_t{1'000'000};
+  do {
+    if (take(0)) return true;
+  } while (answered_ && !manyToWaitFor() && monotonicNanoseconds() < until);
+  return false;
 }
 
 // A read that blocks hears neither that the peer reads again, nor eventfds.

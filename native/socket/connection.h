@@ -16,6 +16,7 @@
 #include "event/pollable.h"
 #include "socket/inbox.h"
 #include "socket/outbox.h"
+#include "socket/responder.h"
 #include "support/object.h"
 
 namespace nodevfio {
@@ -64,6 +65,10 @@ class Connection : public Pollable {
   Result<> watch(const std::shared_ptr<EventFd>& eventFd);
   void unwatch(const std::shared_ptr<EventFd>& eventFd);
 
+  // Has messages answered before they are told, as long as nothing is before them that is to be told. Not while another
+  // thread receives.
+  void answerBy(std::shared_ptr<Responder> responder) { responder_ = std::move(responder); }
+
   // False when the peer does not get it, because the connection has ended. A refusal leaves everything as it was.
   Result<bool> send(std::span<const iovec> parts, std::span<const int> fds);
   // Sends what waits; false when nothing does any more.
@@ -78,6 +83,8 @@ class Connection : public Pollable {
   Connection(int fd, std::unique_ptr<Inbox> inbox, uint32_t queueBytes);
 
   bool take(int flags);
+  bool told();
+  bool answerFirst();
   bool ended();
   bool sleepOverAll(int milliseconds);
   bool manyToWaitFor() const {
@@ -88,6 +95,9 @@ class Connection : public Pollable {
 
   const std::unique_ptr<Inbox> inbox_;
   Outbox outbox_;
+  std::shared_ptr<Responder> responder_;
+  // The last `told` answered something.
+  bool answered_ = false;
   std::atomic<bool> receiving_{false};
   // What the socket was told of how long a read may take; 0: nothing yet.
   int slice_ = 0;

@@ -9,8 +9,10 @@
 #include <memory>
 #include <vector>
 
+#include "memory/memory.h"
 #include "socket/bindings.h"
 #include "socket/connection.h"
+#include "socket/plain_ranges.h"
 #include "support/arguments.h"
 #include "support/clock.h"
 #include "support/lend.h"
@@ -259,6 +261,36 @@ Napi::Value connectionTake(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// connectionPlain(connection, ranges): parts of regions that are answered as memory from now on, instead of those of
+// before; each is [region, start, size, memory, offset, writable].
+Napi::Value connectionPlain(const Napi::CallbackInfo& info) {
+  const auto connection = take<Connection>(info[0], "connection");
+  auto plain = std::make_shared<PlainRanges>();
+  for (const Napi::Value& each : elementsOf(info[1], "ranges")) {
+    const auto parts = elementsOf(each, "range");
+    if (parts.size() != 6) throw Napi::TypeError::New(info.Env(), "range must have six elements");
+    PlainRanges::Range range = {uint32Of(parts[0], "region"),
+                                static_cast<uint64_t>(safeInteger(parts[1], "start")),
+                                static_cast<uint64_t>(safeInteger(parts[2], "size")),
+                                nullptr,
+                                nullptr,
+                                booleanOf(parts[5], "writable")};
+    const auto memory = take<Memory>(parts[3], "memory");
+    const auto offset = static_cast<uint64_t>(safeInteger(parts[4], "offset"));
+    if (range.size > memory->size() || offset > memory->size() - range.size) {
+      throw Napi::RangeError::New(info.Env(), "offset and size must lie inside the memory");
+    }
+    // Others could cut it short under accesses that nothing guards.
+    if (!memory->keepsItsSize()) throw Napi::TypeError::New(info.Env(), "memory must be sealed");
+    range.mapping = orThrow(memory->home(true), "mmap");
+    range.memory = range.mapping->address() + offset;
+    orThrow(plain->add(std::move(range)), "plain range");
+  }
+  const Turn turn(info.Env(), connection.get());
+  if (turn) connection->answerBy(std::move(plain));
+  return undefined(info);
+}
+
 // connectionFlush(connection): sends what waits; whether anything still does.
 Napi::Value connectionFlush(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), take<Connection>(info[0], "connection")->flush());
@@ -300,6 +332,7 @@ Napi::Value connectionPeer(const Napi::CallbackInfo& info) {
 void registerConnection(Napi::Env env, Napi::Object exports) {
   define<connectionFunctions>(env, exports, "connectionFunctions");
   define<connectionTake>(env, exports, "connectionTake");
+  define<connectionPlain>(env, exports, "connectionPlain");
   define<connectionFlush>(env, exports, "connectionFlush");
   define<connectionHangUp>(env, exports, "connectionHangUp");
   define<connectionWatch>(env, exports, "connectionWatch");

@@ -65,12 +65,10 @@ void Inbox::end(End end, int error) {
 }
 
 bool Inbox::next() {
-  if (table_->count != 0) {
-    for (Batch& batch : batches_) {
-      if (batch.count != 0 && batch.start < begin_) closeAll(batch);
-    }
-    table_->count = 0;
+  for (Batch& batch : batches_) {
+    if (batch.count != 0 && batch.start < begin_) closeAll(batch);
   }
+  table_->count = 0;
   if (ended()) {
     table_->more = 0;
     return true;
@@ -192,6 +190,17 @@ Result<> Inbox::accept(const msghdr& header, uint32_t before) {
   free->start = start;
   free->count = count;
   return {};
+}
+
+void Inbox::dropFirst(uint32_t count) {
+  Table& table = *table_;
+  const uint32_t left = table.count - count;
+  table.count = left;
+  table.answered += count;
+  if (left == 0) return;
+  for (uint32_t* each : {table.offsets, table.lengths, table.descriptors}) {
+    memmove(each, each + count, left * sizeof(uint32_t));
+  }
 }
 
 std::span<const int> Inbox::takeDescriptors(uint32_t message) {

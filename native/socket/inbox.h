@@ -29,6 +29,8 @@ class Inbox {
     double bytes = 0;
     // Calls of recvmsg that brought something.
     double receives = 0;
+    // Messages that a responder answered.
+    double answered = 0;
     // The whole messages of the last receive.
     uint32_t count = 0;
     // Not 0: another receive may bring more at once, without an event from the kernel.
@@ -58,6 +60,9 @@ class Inbox {
 
   // Those that came with a message of the table: the caller closes them from now on.
   std::span<const int> takeDescriptors(uint32_t message);
+
+  // Takes the first messages out of the table, of which nobody shall hear.
+  void dropFirst(uint32_t count);
 
   void end(End end, int error = 0);
   bool ended() const { return table_->end.load(std::memory_order_acquire) != End::kNone; }

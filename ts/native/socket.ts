@@ -11,6 +11,16 @@ export type ConnectionShape = [
   queueBytes: number,
 ]
 
+/** Part of a region, and the memory that it is. */
+export type PlainRangeShape = [
+  region: number,
+  start: number,
+  size: number,
+  memory: NativeHandle,
+  offset: number,
+  writable: boolean,
+]
+
 /** The hot functions of a connection, and the memory that they leave messages in and send them from. */
 export interface ConnectionPort {
   /** Totals as doubles; from `connectionCountOffset` on numbers of 32 bits, see there. */
@@ -39,6 +49,8 @@ export interface SocketFunctions {
   connectionFunctions(connection: NativeHandle): ConnectionPort
   /** The descriptors of a message; whoever calls closes them. */
   connectionTake(connection: NativeHandle, message: number): number[]
+  /** Parts of regions that are answered as memory, instead of those of before. */
+  connectionPlain(connection: NativeHandle, ranges: readonly PlainRangeShape[]): void
   /** Sends what waits; whether anything still does. */
   connectionFlush(connection: NativeHandle): boolean
   connectionHangUp(connection: NativeHandle): void

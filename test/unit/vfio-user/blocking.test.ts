@@ -143,7 +143,7 @@ test.serial('an eventfd ends a wait too, until it is taken away', (t) => {
   const [one, other] = Connection.pair(OPTIONS)
   const eventfd = new EventFd()
   const stop = one.wakeOn(eventfd)
-  const busy = t.throws(() => one.wakeOn(eventfd), { instanceOf: VfioError }) as VfioError
+  const busy = t.throws<VfioError>(() => one.wakeOn(eventfd), { instanceOf: VfioError })
   t.is(busy.code, 'EBUSY')
   for (const spin of [0, 2000]) {
     eventfd.signal()
@@ -214,7 +214,7 @@ test.serial('two threads do not receive at once, and both may send', async (t) =
   t.is(await message(worker), 'up')
   await sleep(50)
   for (const call of [() => other.receive(), () => other.wait(0)]) {
-    const error = t.throws(call, { instanceOf: VfioError }) as VfioError
+    const error = t.throws<VfioError>(call, { instanceOf: VfioError })
     t.is(error.code, 'EBUSY')
   }
   t.true(sendMessage(other, 20, 1))

@@ -27,7 +27,7 @@ test.serial('a message arrives whole, and its answer', (t) => {
   t.is(one.wait(1000), 1)
   t.deepEqual(numbersIn(one), [8])
   t.is(one.wait(0), 0)
-  t.deepEqual(one.counters, { messages: 1, bytes: 36, receives: 1 })
+  t.deepEqual(one.counters, { messages: 1, bytes: 36, receives: 1, answered: 0 })
   one.close()
   other.close()
 })

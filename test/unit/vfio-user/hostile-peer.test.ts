@@ -327,14 +327,14 @@ test.serial('bad arguments are refused before anything is sent', (t) => {
   }
   bad(() => Connection.pair({} as never), TypeError)
   bad(() => Connection.pair({ ...OPTIONS, spareBytes: 1 }), RangeError)
-  const error = t.throws(() => one.send(16, [1000_000])) as NodeJS.ErrnoException
+  const error = t.throws<NodeJS.ErrnoException>(() => one.send(16, [1000_000]))
   t.is(error.code, 'EBADF')
   t.is(other.receive(), 0)
   t.true(sendMessage(one, 32, 1))
   t.is(other.receive(), 1)
   one.close()
-  t.is((t.throws(() => one.send(16)) as NodeJS.ErrnoException).code, 'EBADF')
-  t.is((t.throws(() => one.receive()) as NodeJS.ErrnoException).code, 'EBADF')
-  t.is((t.throws(() => one.wait(0)) as NodeJS.ErrnoException).code, 'EBADF')
+  t.is(t.throws<NodeJS.ErrnoException>(() => one.send(16)).code, 'EBADF')
+  t.is(t.throws<NodeJS.ErrnoException>(() => one.receive()).code, 'EBADF')
+  t.is(t.throws<NodeJS.ErrnoException>(() => one.wait(0)).code, 'EBADF')
   other.close()
 })

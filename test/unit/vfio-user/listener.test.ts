@@ -13,7 +13,7 @@ import { ended, inChild, inWorker, message, SANITIZED } from '../support.js'
 import { numbersIn, openDescriptors, OPTIONS, ownFd, sendMessage } from './transport.js'
 
 function refused(t: ExecutionContext, code: string, call: () => unknown): VfioError {
-  const error = t.throws(call, { instanceOf: VfioError }) as VfioError
+  const error = t.throws<VfioError>(call, { instanceOf: VfioError })
   t.is(error.code, code, error.message)
   return error
 }
@@ -77,12 +77,12 @@ test.serial('a queue that is full is told at once', (t) => {
   const path = join(temporaryFolder(t, 'listener'), 's')
   using listener = Listener.listen(path, OPTIONS, { backlog: 0 })
   const peers: Connection[] = []
-  const error = t.throws(
+  const error = t.throws<VfioError>(
     () => {
       for (;;) peers.push(Connection.connect(path, OPTIONS))
     },
     { instanceOf: VfioError },
-  ) as VfioError
+  )
   t.is(error.code, 'EAGAIN')
   t.is(peers.length, 1)
   for (const peer of peers) peer.close()

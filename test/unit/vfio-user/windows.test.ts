@@ -16,7 +16,7 @@ const PAGE64 = BigInt(PAGE)
 const BOTH = { read: true, write: true }
 
 function refused(t: ExecutionContext, code: string, call: () => unknown): VfioError {
-  const error = t.throws(call, { instanceOf: VfioError }) as VfioError
+  const error = t.throws<VfioError>(call, { instanceOf: VfioError })
   t.is(error.code, code, error.message)
   t.true((error.remedy ?? '').length > 0, error.message)
   return error
@@ -185,11 +185,9 @@ test('what a peer claims is checked before anything is mapped', (t) => {
   closeSync(zero)
   closeSync(disk)
   t.is(
-    (
-      t.throws(() => {
-        windows.add(0n, PAGE64, zero, 0n, BOTH)
-      }) as VfioError
-    ).code,
+    t.throws<VfioError>(() => {
+      windows.add(0n, PAGE64, zero, 0n, BOTH)
+    }).code,
     'EBADF',
   )
   const readOnly = openSync(`/proc/self/fd/${String(memory.fd)}`, 'r')
@@ -250,14 +248,12 @@ test('closing the table detaches what it gave', (t) => {
   windows.close()
   t.is(buffer.byteLength, 0)
   t.is(
-    (
-      t.throws(() => {
-        windows.copyIn(0n, new Uint8Array(1))
-      }) as VfioError
-    ).code,
+    t.throws<VfioError>(() => {
+      windows.copyIn(0n, new Uint8Array(1))
+    }).code,
     'EBADF',
   )
-  t.is((t.throws(() => windows.window(0n, 1)) as VfioError).code, 'EBADF')
+  t.is(t.throws<VfioError>(() => windows.window(0n, 1)).code, 'EBADF')
 })
 
 test('a file that is cut short gives errors for its window, and nothing else', (t) => {

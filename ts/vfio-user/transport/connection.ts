@@ -23,6 +23,8 @@ export interface ConnectionCounters {
   readonly bytes: number
   /** Reads of the socket that brought something. */
   readonly receives: number
+  /** Messages among them that `answerPlain()` answered. */
+  readonly answered: number
 }
 
 const MOST_MILLISECONDS = 2 ** 31 - 1
@@ -310,8 +312,8 @@ export class Connection extends SharedHandle<'Connection'> {
   }
 
   get counters(): ConnectionCounters {
-    const [messages = 0, bytes = 0, receives = 0] = new Float64Array(this.#port.table, 0, 3)
-    return { messages, bytes, receives }
+    const [messages = 0, bytes = 0, receives = 0, answered = 0] = new Float64Array(this.#port.table, 0, 4)
+    return { messages, bytes, receives, answered }
   }
 
   /** Closes it; the peer sees the end once no Worker holds it any more. Idempotent. */
