@@ -34,6 +34,10 @@ enum class Kind : uint8_t {
   kHwQueue,
   kFaultQueue,
   kEventQueue,
+  kFileWatch,
+  kListener,
+  kConnection,
+  kWindows,
   // A file of which nothing more is known.
   kFile,
 };
