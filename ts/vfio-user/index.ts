@@ -24,3 +24,5 @@ export type {
   WriteHandler,
 } from './server/options.js'
 export { UserDevice } from './server/user-device.js'
+export { UserDeviceServer, type UserDeviceServerOptions } from './server/server.js'
+export type { ServerStatistics } from './server/statistics.js'

@@ -141,7 +141,7 @@ function regionInfo(session: Session, view: DataView, at: number, length: number
   const complete = argsz >= info.regionInfoBytes(description.areas)
   const encode: Encode = (out, id) => info.encodeRegionInfoReply(out, 0, id, argsz, description)
   // One descriptor, and none with a reply that is not complete: QEMU ends at more.
-  return mapped && complete && memory !== null ? { encode, fds: [memory.fd] } : encode
+  return mapped && complete ? { encode, fds: [memory.fd] } : encode
 }
 
 function irqInfo(session: Session, view: DataView, at: number, length: number): Reply {

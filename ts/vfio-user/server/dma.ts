@@ -25,7 +25,6 @@ export interface UserDmaRange {
 
 const READ = 'VFIO_USER_DMA_READ'
 const WRITE = 'VFIO_USER_DMA_WRITE'
-const EFAULT = 14
 const ENOTCONN = 107
 const MOST_LENGTH = 2 ** 32 - 1
 const LEAST_PAGE = 4096

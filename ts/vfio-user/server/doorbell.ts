@@ -65,9 +65,7 @@ export class BelledRegion implements ServedRegion {
   }
 
   write(offset: number, width: AccessWidth, value: number): unknown {
-    const bells = this.#bells
-    for (let i = 0; i < bells.length; i++) {
-      const bell = bells[i] as Bell
+    for (const bell of this.#bells) {
       // Written as a number up to 32 bits, so that nothing is allocated.
       if (hits(bell, offset, width) && (bell.value === null || bell.value === value)) return bell.onRing(1)
     }

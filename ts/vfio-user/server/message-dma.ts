@@ -64,6 +64,10 @@ export class MessageDma implements MessageTransfer {
     this.#statistics.dmaWritten += source.length
   }
 
+  get busy(): boolean {
+    return this.#current !== null || this.#waiting.length > 0
+  }
+
   /** A command is being answered. */
   hold(): void {
     this.#held = true

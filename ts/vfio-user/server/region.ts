@@ -230,11 +230,7 @@ export class DividedRegion implements ServedRegion {
   }
 
   #at(offset: number): RegionPart | null {
-    const parts = this.#parts
-    for (let i = 0; i < parts.length; i++) {
-      const part = parts[i] as RegionPart
-      if (offset >= part.offset && offset < part.end) return part
-    }
+    for (const part of this.#parts) if (offset >= part.offset && offset < part.end) return part
     return null
   }
 }

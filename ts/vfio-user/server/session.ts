@@ -45,6 +45,8 @@ export class Session {
   readonly rings: Rings
   /** Null until the client has said which version it speaks. */
   agreement: Agreement | null = null
+  /** Called when a handler's promise has settled. */
+  onSettled: (() => void) | undefined
   readonly #regions: readonly ServedRegion[]
   readonly #statistics: ServerStatistics
   readonly #later: (pending: Promise<unknown>) => void
@@ -52,6 +54,8 @@ export class Session {
   #backlogBytes = 0
   // An answer is not there yet; what comes meanwhile waits.
   #pending = false
+  // Promises of handlers for which no answer waits.
+  #unsettled = 0
   #over = false
   // Where the descriptors of the message at hand are: in the channel's table, or with a message that waited.
   #index = 0
@@ -66,8 +70,14 @@ export class Session {
     this.#regions = device.parts.regions
     this.#statistics = options.statistics
     this.#later = (pending) => {
-      pending.catch((error: unknown) => {
+      this.#unsettled++
+      const settled = (): void => {
+        this.#unsettled--
+        this.onSettled?.()
+      }
+      pending.then(settled, (error: unknown) => {
         this.failed(error)
+        settled()
       })
     }
     this.#statistics.clients++
@@ -77,9 +87,9 @@ export class Session {
     return this.#over
   }
 
-  /** Whether an answer is awaited: promises need turns of the event loop. */
+  /** Whether handlers' promises, or the client's memory, are awaited: these need turns of the event loop. */
   get busy(): boolean {
-    return this.#pending
+    return this.#pending || this.#unsettled > 0 || this.messages.busy
   }
 
   /** Whether an eventfd of the client's is awaited, which the event loop tells of. */
@@ -318,6 +328,7 @@ export class Session {
       answer(value)
       this.messages.release()
       this.#catchUp()
+      this.onSettled?.()
     }
     const { deadlineMillis } = this.options
     const timer = setTimeout(() => {
@@ -343,6 +354,12 @@ export class Session {
     this.#backlog.push({ view: new DataView(copy.buffer), fds: this.channel.takeFds(i) })
   }
 
+  /** Of a message that waited, what nobody took. */
+  #closeStored(): void {
+    this.#stored?.forEach(this.options.closeFd)
+    this.#stored = null
+  }
+
   #catchUp(): void {
     let served = 0
     while (!this.#pending && !this.#over && served < this.#backlog.length) {
@@ -352,8 +369,7 @@ export class Session {
       try {
         this.#serve(view, 0, view.byteLength)
       } finally {
-        this.#stored?.forEach(this.options.closeFd)
-        this.#stored = null
+        this.#closeStored()
       }
     }
     this.#backlog.splice(0, served)
