@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
 
-import { EventFd } from '../../../../ts/event/eventfd.js'
+import { type EventFd } from '../../../../ts/event/eventfd.js'
 import {
   UserDevice,
   type UserDeviceOptions,
@@ -19,7 +19,7 @@ import { type Claims, encodeVersion } from '../../../../ts/vfio-user/protocol/ne
 import * as io from '../../../../ts/vfio-user/protocol/region-io.js'
 import { Connection } from '../../../../ts/vfio-user/transport/connection.js'
 import type { ConnectionEnd } from '../../../../ts/vfio-user/transport/end.js'
-import { GuestMemory } from '../../../../ts/memory/guest-memory.js'
+import { type GuestMemory } from '../../../../ts/memory/guest-memory.js'
 import { temporaryFolder } from '../../../temporary.js'
 
 /** A message that came. */
