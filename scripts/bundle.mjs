@@ -39,6 +39,9 @@ const shared = (file) => {
   const path = relative(DIST, file)
   // Only changes of the host write to it, and start processes for that.
   if (path === join('host', 'io.js')) return 'merged'
+  // Who only drives devices needs no server of one.
+  if (path === join('vfio-user', 'index.js') || path.startsWith(join('vfio-user', 'server')))
+    return 'vfio-user'
   const [part] = path.split(/[\\/.]/)
   return AS_NEEDED.includes(part) ? undefined : (SHARED[part] ?? 'vfio')
 }
