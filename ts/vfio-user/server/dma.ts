@@ -27,6 +27,8 @@ const READ = 'VFIO_USER_DMA_READ'
 const WRITE = 'VFIO_USER_DMA_WRITE'
 const ENOTCONN = 107
 const MOST_LENGTH = 2 ** 32 - 1
+/** Linux lets a process have 65530 mappings; one client is not to take them from everybody else in it. */
+const MOST_RANGES = 16_384
 const LEAST_PAGE = 4096
 const MOST_PAGE = 2n ** 40n
 
@@ -168,7 +170,7 @@ export class DeviceDma {
     const refusal = (errno: number): VfioError =>
       new VfioError(errno, 'VFIO_USER_DMA_MAP', { subject: `${this.#name} at 0x${iova.toString(16)}` })
     if (attached === null) throw refusal(ENOTCONN)
-    if (this.#ranges.length >= attached.mostMaps) throw refusal(ENOSPC)
+    if (this.#ranges.length >= Math.min(attached.mostMaps, MOST_RANGES)) throw refusal(ENOSPC)
     const place = this.#firstBehind(iova)
     const next = this.#ranges[place]
     if (next !== undefined && next.iova < iova + size) throw refusal(EEXIST)

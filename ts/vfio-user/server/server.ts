@@ -285,8 +285,14 @@ export class UserDeviceServer {
     const connection = this.#connection
     this.#session = null
     this.#connection = null
-    session?.end()
-    connection?.close()
+    try {
+      session?.end()
+    } finally {
+      // A handler may close the server: what called it goes on with the connection's buffers first.
+      connection?.hangUp()
+      if (session?.serving === true) queueMicrotask(() => connection?.close())
+      else connection?.close()
+    }
   }
 
   // -- on a thread of its own --

@@ -7,6 +7,7 @@ import type { Agreement } from '../protocol/negotiation.js'
 import * as io from '../protocol/region-io.js'
 import type { Windows } from '../windows.js'
 import { readRegion, writeRegion } from './access.js'
+import { Backlog } from './backlog.js'
 import type { Channel } from './channel.js'
 import { COMMANDS, type Reply } from './commands.js'
 import type { EventWatch } from './interrupts.js'
@@ -17,9 +18,6 @@ import { type ErrorHandler, type ServerStatistics, errorOf } from './statistics.
 import type { UserDevice } from './user-device.js'
 
 const EPROTO = 71
-/** Messages that wait behind an answer that is not there yet: more is a flood. */
-const MOST_BACKLOG_BYTES = 16 << 20
-const MOST_BACKLOG = 65_536
 
 /** What a server gives to its sessions. */
 export interface SessionOptions {
@@ -30,11 +28,6 @@ export interface SessionOptions {
   readonly deadlineMillis: number
   /** Closes a descriptor. */
   readonly closeFd: (fd: number) => void
-}
-
-interface Waiting {
-  readonly view: DataView
-  readonly fds: number[]
 }
 
 export class Session {
@@ -50,12 +43,12 @@ export class Session {
   readonly #regions: readonly ServedRegion[]
   readonly #statistics: ServerStatistics
   readonly #later: (pending: Promise<unknown>) => void
-  #backlog: Waiting[] = []
-  #backlogBytes = 0
+  readonly #backlog: Backlog
   // An answer is not there yet; what comes meanwhile waits.
   #pending = false
   // Promises of handlers for which no answer waits.
   #unsettled = 0
+  #serving = false
   #over = false
   // Where the descriptors of the message at hand are: in the channel's table, or with a message that waited.
   #index = 0
@@ -80,11 +73,17 @@ export class Session {
         settled()
       })
     }
+    this.#backlog = new Backlog(options.closeFd)
     this.#statistics.clients++
   }
 
   get over(): boolean {
     return this.#over
+  }
+
+  /** Whether a message is being served: the buffers of the connection are in use then. */
+  get serving(): boolean {
+    return this.#serving
   }
 
   /** Whether handlers' promises, or the client's memory, are awaited: these need turns of the event loop. */
@@ -151,8 +150,7 @@ export class Session {
   end(): void {
     if (this.#over) return
     this.#over = true
-    for (const { fds } of this.#backlog) fds.forEach(this.options.closeFd)
-    this.#backlog = []
+    this.#backlog.clear()
     const { interrupts, options } = this.device.parts
     interrupts.disconnect()
     this.rings.close()
@@ -174,11 +172,13 @@ export class Session {
       return
     }
     const command = commandOf(view, at)
+    this.#serving = true
     this.messages.hold()
     if (this.agreement !== null && command === COMMAND.regionRead) this.#read(view, at, length)
     else if (this.agreement !== null && command === COMMAND.regionWrite) this.#write(view, at, length)
     else this.#other(command, view, at, length)
     if (!this.#pending && !this.#over) this.messages.release()
+    this.#serving = false
   }
 
   #read(view: DataView, at: number, length: number): void {
@@ -204,16 +204,18 @@ export class Session {
         this.#ones(count)
       }
     }
-    // Nobody reads the answer to a read, where none is wanted.
-    if (wantsNoReply(view, at)) return
+    if (wantsNoReply(view, at)) {
+      if (later !== undefined) this.#later(later)
+      return
+    }
     if (later === undefined) {
-      this.channel.send(io.writeRegionReadReply(this.channel.outData, 0, id, index, offset, count))
+      this.#send(io.writeRegionReadReply(this.channel.outData, 0, id, index, offset, count))
       return
     }
     this.#await(later, (bytes) => {
       if (bytes === null) this.#ones(count)
       else this.channel.out.set(bytes, io.ACCESS_DATA)
-      this.channel.send(io.writeRegionReadReply(this.channel.outData, 0, id, index, offset, count))
+      this.#send(io.writeRegionReadReply(this.channel.outData, 0, id, index, offset, count))
     })
   }
 
@@ -231,9 +233,9 @@ export class Session {
     const index = io.accessRegion(view, at)
     const count = io.accessCount(view, at)
     this.writeTo(index, offset, count, view, at + io.ACCESS_DATA)
-    if (wantsNoReply(view, at) || this.#over) return
+    if (wantsNoReply(view, at)) return
     const id = messageId(view, at)
-    this.channel.send(io.writeRegionWriteReply(this.channel.outData, 0, id, index, offset, count))
+    this.#send(io.writeRegionWriteReply(this.channel.outData, 0, id, index, offset, count))
   }
 
   /** One write to a region. What becomes of it, the client is not told. */
@@ -287,14 +289,17 @@ export class Session {
   }
 
   #answer(view: DataView, at: number, reply: Reply): void {
-    if (this.#over) return
+    const { encode, fds, after } = typeof reply === 'function' ? { encode: reply } : reply
     if (!wantsNoReply(view, at)) {
-      const { encode, fds, after } = typeof reply === 'function' ? { encode: reply } : reply
-      const size = encode(this.channel.outData, messageId(view, at))
-      if (fds === undefined) this.channel.send(size)
-      else this.channel.send(size, fds)
-      after?.()
-    } else if (typeof reply === 'object') reply.after?.()
+      try {
+        this.#send(encode(this.channel.outData, messageId(view, at)), fds)
+      } catch (error) {
+        // The kernel does not take the descriptors; nothing was sent then.
+        this.#refused(view, at, error)
+        return
+      }
+    }
+    if (!this.#over) after?.()
   }
 
   #refused(view: DataView, at: number, thrown: unknown): void {
@@ -308,9 +313,16 @@ export class Session {
 
   #refuse(view: DataView, at: number, errno: number): void {
     this.#statistics.refused++
-    if (wantsNoReply(view, at) || this.#over) return
+    if (wantsNoReply(view, at)) return
     const id = messageId(view, at)
-    this.channel.send(writeError(this.channel.outData, 0, id, commandOf(view, at), errno))
+    this.#send(writeError(this.channel.outData, 0, id, commandOf(view, at), errno))
+  }
+
+  /** Sends what is in the buffer; nothing once the session is over, as when a handler has closed the server. */
+  #send(size: number, fds?: readonly number[]): void {
+    if (this.#over) return
+    if (fds === undefined) this.channel.send(size)
+    else this.channel.send(size, fds)
   }
 
   // -- answers that come later --
@@ -344,27 +356,18 @@ export class Session {
   }
 
   #keep(i: number, at: number, length: number): void {
-    this.#backlogBytes += length
-    if (this.#backlog.length >= MOST_BACKLOG || this.#backlogBytes > MOST_BACKLOG_BYTES) {
-      this.abort('more than can wait behind an answer')
-      return
-    }
-    const { buffer, byteOffset } = this.channel.data
-    const copy = new Uint8Array(buffer, byteOffset + at, length).slice()
-    this.#backlog.push({ view: new DataView(copy.buffer), fds: this.channel.takeFds(i) })
-  }
-
-  /** Of a message that waited, what nobody took. */
-  #closeStored(): void {
-    this.#stored?.forEach(this.options.closeFd)
-    this.#stored = null
+    const { channel } = this
+    const kept = this.#backlog.keep(channel.data, at, length, channel.descriptors(i), () =>
+      channel.takeFds(i),
+    )
+    if (!kept) this.abort('more than can wait behind an answer')
   }
 
   #catchUp(): void {
-    let served = 0
-    while (!this.#pending && !this.#over && served < this.#backlog.length) {
-      const { view, fds } = this.#backlog[served++] as Waiting
-      this.#backlogBytes -= view.byteLength
+    while (!this.#pending && !this.#over) {
+      const waiting = this.#backlog.take()
+      if (waiting === undefined) return
+      const { view, fds } = waiting
       this.#stored = fds
       try {
         this.#serve(view, 0, view.byteLength)
@@ -372,6 +375,11 @@ export class Session {
         this.#closeStored()
       }
     }
-    this.#backlog.splice(0, served)
+  }
+
+  /** Of a message that waited, what nobody took. */
+  #closeStored(): void {
+    this.#stored?.forEach(this.options.closeFd)
+    this.#stored = null
   }
 }

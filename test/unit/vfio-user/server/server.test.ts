@@ -8,6 +8,8 @@ import { EventFd } from '../../../../ts/event/eventfd.js'
 import { GuestMemory } from '../../../../ts/memory/guest-memory.js'
 import { UserDevice, UserDeviceServer } from '../../../../ts/vfio-user/index.js'
 import { FRAMING } from '../../../../ts/vfio-user/protocol/constants.js'
+import { encodeReset } from '../../../../ts/vfio-user/protocol/device-info.js'
+import * as header from '../../../../ts/vfio-user/protocol/header.js'
 import { encodeGetIoFds } from '../../../../ts/vfio-user/protocol/io-fds.js'
 import { Connection } from '../../../../ts/vfio-user/transport/connection.js'
 import { Listener } from '../../../../ts/vfio-user/transport/listener.js'
@@ -260,4 +262,92 @@ test('an answer that the client does not fetch any more ends its connection, and
   await until(() => !server.connected)
   t.false(server.connected)
   t.regex(errors.at(-1)?.message ?? '', /does not read/)
+})
+
+test('a handler may close the server, whatever is being served', async (t) => {
+  for (const what of ['read', 'write', 'posted', 'reset', 'connect', 'memory', 'command'] as const) {
+    const close = (): number => {
+      server.close()
+      return 0
+    }
+    const { server, connect, errors } = serve(t, {
+      regions: { bar0: { size: 16 } },
+      onRead: close,
+      onWrite: close,
+      onReset: close,
+      ...(what === 'connect' && { onConnect: close }),
+      ...(what === 'memory' && { onMemory: close }),
+      ...(what === 'command' && { onCommand: close }),
+    })
+    const peer = connect()
+    const ignored = (): void => undefined
+    const negotiated = peer.negotiate().catch(ignored)
+    await Promise.race([negotiated, peer.ended])
+    if (what === 'read') peer.read32(0, 0).catch(ignored)
+    if (what === 'write') peer.write32(0, 0, 1).catch(ignored)
+    if (what === 'posted') peer.post32(0, 0, 1)
+    if (what === 'reset') peer.send((view, id) => encodeReset(view, 0, id))
+    if (what === 'memory') peer.map(null, 0n, 0x1000n).catch(ignored)
+    if (what === 'command') peer.master().catch(ignored)
+    peer.read32(7, 0).catch(ignored)
+    await peer.ended
+    t.true(server.closed, what)
+    t.deepEqual(errors, [], what)
+  }
+})
+
+test.serial('what waits behind an answer holds only so many descriptors', async (t) => {
+  const { connect, errors, server } = serve(t, {
+    irqs: { msix: 16 },
+    regions: { bar0: { size: 16 } },
+    onRead: () => new Promise<number>(() => undefined),
+  })
+  const before = openDescriptors()
+  const peer = connect()
+  await peer.negotiate()
+  peer.read32(0, 0).catch(() => undefined)
+  const eventfd = own(t, new EventFd())
+  const eventfds = Array.from({ length: 16 }, () => eventfd)
+  for (let i = 0; i < 17; i++) peer.irqs(2, 0, eventfds).catch(() => undefined)
+  await peer.ended
+  t.regex(errors[0]?.message ?? '', /more than can wait/)
+  peer.close()
+  await until(() => !server.connected)
+  t.is(openDescriptors(), before + 1)
+})
+
+test('a client is served that sends more descriptors than it said, and no messages of ours, as the Rust crate does', async (t) => {
+  const { connect, device } = serve(t, { irqs: { msix: 16 } })
+  const peer = connect()
+  const text = '{"capabilities":{"max_msg_fds":1,"max_data_xfer_size":1048576,"migration":{"pgsize":4096}}}'
+  const version = await peer.call((view, id) => {
+    new Uint8Array(view.buffer).set(Buffer.from(text), 20)
+    view.setUint16(16, 0, true)
+    view.setUint16(18, 1, true)
+    return header.writeCommand(view, 0, id, 1, 20 + text.length)
+  })
+  t.is(version.view.getUint16(18, true), 1)
+  const answer = Buffer.from(version.bytes.subarray(20)).toString()
+  t.is(answer, '{"capabilities":{"max_msg_fds":1,"max_data_xfer_size":1048576}}\0')
+  await peer.master()
+  const eventfd = own(t, new EventFd())
+  t.is(
+    (
+      await peer.irqs(
+        2,
+        0,
+        Array.from({ length: 16 }, () => eventfd),
+      )
+    ).errno,
+    null,
+  )
+  for (let vector = 0; vector < 16; vector++) device.raise('msix', vector)
+  t.is(eventfd.read(), 16)
+  const memory = own(t, GuestMemory.create(0x1000))
+  await peer.map(memory, 0n, 0x1000n)
+  peer.onCommand = () => t.fail('a command of the server')
+  t.is((await device.dma.read(0n, 16)).length, 16)
+  await device.dma.write(0n, new Uint8Array(16))
+  await t.throwsAsync(device.dma.read(0x1000n, 16), { code: 'EFAULT' })
+  await peer.read32(7, 0)
 })
