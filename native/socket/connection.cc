@@ -17,7 +17,7 @@
 namespace nodevfio {
 
 Connection::Connection(int fd, std::unique_ptr<Inbox> inbox, uint32_t queueBytes)
-    : File(kKind, fd), inbox_(std::move(inbox)), outbox_(queueBytes) {}
+    : Pollable(kKind, fd, true), inbox_(std::move(inbox)), outbox_(queueBytes) {}
 
 Result<> Connection::check(int fd) {
   for (const auto& [option, expected] : {std::pair(SO_DOMAIN, AF_UNIX), std::pair(SO_TYPE, int{SOCK_STREAM})}) {

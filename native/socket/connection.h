@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "event/eventfd.h"
+#include "event/pollable.h"
 #include "socket/inbox.h"
 #include "socket/outbox.h"
 #include "support/object.h"
@@ -27,7 +28,7 @@ struct ConnectionOptions {
   uint32_t queueBytes;
 };
 
-class Connection : public File {
+class Connection : public Pollable {
  public:
   static constexpr Kind kKind = Kind::kConnection;
   static constexpr int kSliceMilliseconds = 100;
@@ -81,7 +82,7 @@ class Connection : public File {
   bool sleepOverAll(int milliseconds);
   bool manyToWaitFor() const {
     return inbox_->table()->queued.load(std::memory_order_relaxed) != 0 ||
-           watching_.load(std::memory_order_relaxed) != 0;
+           watching_.load(std::memory_order_relaxed) != 0 || polled();
   }
   void tell();
 

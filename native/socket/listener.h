@@ -8,12 +8,12 @@
 #include <optional>
 #include <string>
 
-#include "support/object.h"
+#include "event/pollable.h"
 #include "support/result.h"
 
 namespace nodevfio {
 
-class Listener : public File {
+class Listener : public Pollable {
  public:
   static constexpr Kind kKind = Kind::kListener;
 
@@ -31,7 +31,7 @@ class Listener : public File {
   bool wait(int milliseconds) const;
 
  private:
-  explicit Listener(int fd) : File(kKind, fd) {}
+  explicit Listener(int fd) : Pollable(kKind, fd, false) {}
 
   // Removed with the listener, if it is still the file that was made.
   std::string path_;

@@ -76,6 +76,8 @@ const char* nameOf(Kind kind) {
       return "FaultQueue";
     case Kind::kEventQueue:
       return "EventQueue";
+    case Kind::kFileWatch:
+      return "watch";
     case Kind::kListener:
       return "Listener";
     case Kind::kConnection:

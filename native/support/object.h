@@ -34,6 +34,7 @@ enum class Kind : uint8_t {
   kHwQueue,
   kFaultQueue,
   kEventQueue,
+  kFileWatch,
   kListener,
   kConnection,
   kWindows,

@@ -15,10 +15,18 @@ export interface EventFunctions {
   pollerOpen(ring: ArrayBuffer, dispatch: (count: number) => void, spinMicros: number): NativeHandle
   pollerClose(poller: NativeHandle): void
   pollerAdd(poller: NativeHandle, eventfd: NativeHandle, slot: number): void
-  /** Whether a socket that it watches is told too when it takes bytes again. */
-  pollerWritable(poller: NativeHandle, slot: number, writable: boolean): void
   pollerRemove(poller: NativeHandle, slot: number): void
   pollerReference(poller: NativeHandle, referenced: boolean): void
+
+  // -- the watch of one file: a listener, a connection --
+  /**
+   * Called as long as it can be read (bit 0), or written to (bit 1), if that is asked for. 0 comes once: there is an error to be
+   * read, and nothing is told any more.
+   */
+  fileWatchOpen(file: NativeHandle, dispatch: (events: number) => void): NativeHandle
+  fileWatchClose(watch: NativeHandle): void
+  fileWatchWritable(watch: NativeHandle, writable: boolean): void
+  fileWatchReference(watch: NativeHandle, referenced: boolean): void
 
   // -- the waiter --
   readonly waiterMostSpinMicros: number

@@ -18,8 +18,8 @@ export interface ConnectionPort {
   readonly in: ArrayBuffer
   readonly out: ArrayBuffer
   readonly receive: () => void
-  /** Less than 0 milliseconds is without end. */
-  readonly wait: (milliseconds: number, spinMicros: number) => void
+  /** Without milliseconds, or with less than 0, it is without end. */
+  readonly wait: (milliseconds?: number, spinMicros?: number) => void
   /** False when the connection has ended; nothing otherwise. */
   readonly send: (length: number, fds?: readonly number[]) => false | undefined
   readonly sendBytes: (length: number, payload: Uint8Array, fds?: readonly number[]) => false | undefined

@@ -180,12 +180,11 @@ export class Connection extends SharedHandle<'Connection'> {
    * @throws VfioError EBUSY when another Worker receives from it
    */
   wait(timeoutMs?: number, spinMicros = 0): number {
-    const milliseconds =
-      timeoutMs === undefined || timeoutMs === Infinity
-        ? -1
-        : integer(timeoutMs, 'timeoutMs', 0, MOST_MILLISECONDS)
+    const forever = timeoutMs === undefined || timeoutMs === Infinity
     if (spinMicros !== 0) integer(spinMicros, 'spinMicros', 0, addon().connectionMostSpinMicros)
-    this.#port.wait(milliseconds, spinMicros)
+    // Without arguments where there are none: looking at them in the addon costs a part of the way to the message.
+    if (forever && spinMicros === 0) this.#port.wait()
+    else this.#port.wait(forever ? -1 : integer(timeoutMs, 'timeoutMs', 0, MOST_MILLISECONDS), spinMicros)
     return this.count
   }
 
@@ -313,11 +312,6 @@ export class Connection extends SharedHandle<'Connection'> {
   get counters(): ConnectionCounters {
     const [messages = 0, bytes = 0, receives = 0] = new Float64Array(this.#port.table, 0, 3)
     return { messages, bytes, receives }
-  }
-
-  /** Nothing is taken before the messages are received. @internal */
-  giveBack(): void {
-    // They are still in the socket.
   }
 
   /** Closes it; the peer sees the end once no Worker holds it any more. Idempotent. */

@@ -1,13 +1,13 @@
 // A connection's messages in the event loop: who is called when they come, and when the end does. Knows a connection by what
 // it needs of one.
-import { environmentPollers, type SignalPoller, type SignalSource } from '../../event/poller.js'
+import { FileWatch } from '../../event/file-watch.js'
+import type { NativeHandle } from '../../native/index.js'
 import type { ConnectionEnd } from './end.js'
 
 /** What a delivery does with its connection. */
-export interface Deliverable extends SignalSource {
-  readonly count: number
+export interface Deliverable {
+  readonly native: NativeHandle
   readonly more: boolean
-  readonly queued: number
   readonly ended: ConnectionEnd | undefined
   receive(): number
   flush(): boolean
@@ -19,85 +19,60 @@ export interface DeliveryHandlers {
   readonly end: (end: ConnectionEnd) => unknown
 }
 
-// Of epoll's: it takes bytes again; an error, both directions closed, and the peer's closed.
-const EPOLLOUT = 0x4
-const HANGING_UP = 0x8 | 0x10 | 0x2000
 /** So many receives in a row before the rest of the event loop has its turn. */
 const MOST_ROUNDS = 16
-
-/** Throws it where nobody here can catch it, which ends neither the delivery nor those of others. */
-function uncaught(error: unknown): void {
-  queueMicrotask(() => {
-    throw error
-  })
-}
 
 export class Delivery {
   readonly #connection: Deliverable
   readonly #handlers: DeliveryHandlers
-  #poller: SignalPoller = environmentPollers().waiting
+  readonly #watch: FileWatch
   #immediate: NodeJS.Immediate | undefined
-  #writable = false
   #over = false
 
   constructor(connection: Deliverable, handlers: DeliveryHandlers) {
     this.#connection = connection
     this.#handlers = handlers
-    this.#watch()
+    this.#watch = new FileWatch(
+      connection.native,
+      (last) => {
+        this.#take(last)
+      },
+      () => {
+        if (!connection.flush()) this.#watch.setWritable(false)
+      },
+    )
     // What was read before, or ended it, makes no event.
-    if (connection.more || connection.ended !== undefined) this.#later()
+    if (connection.more || connection.ended !== undefined) this.#later(false)
   }
 
   /** Whether it keeps the process alive. */
   setReferenced(referenced: boolean): void {
-    const { waiting, background } = environmentPollers()
-    const poller = referenced ? waiting : background
-    if (this.#over || poller === this.#poller) return
-    this.#poller.remove(this.#connection)
-    this.#poller = poller
-    this.#watch()
+    this.#watch.setReferenced(referenced)
   }
 
-  /** Something waits to be sent: to be called when the peer has read. */
+  /** Something waits to be sent, which is to be done when the peer has read. */
   awaitWritable(): void {
-    if (this.#writable || this.#over) return
-    this.#writable = true
-    this.#poller.watchWritable(this.#connection, true)
+    if (!this.#over) this.#watch.setWritable(true)
   }
 
   stop(): void {
     if (this.#over) return
     this.#over = true
     if (this.#immediate !== undefined) clearImmediate(this.#immediate)
-    this.#poller.remove(this.#connection)
+    this.#watch.close()
   }
 
-  #watch(): void {
-    this.#poller.add(this.#connection, (events) => {
-      if ((events & EPOLLOUT) !== 0) this.#flush()
-      this.#take((events & HANGING_UP) !== 0)
-    })
-    if (this.#writable) this.#poller.watchWritable(this.#connection, true)
-  }
-
-  #later(): void {
+  #later(toTheEnd: boolean): void {
     this.#immediate ??= setImmediate(() => {
       this.#immediate = undefined
-      if (!this.#over) this.#take(true)
+      if (!this.#over) this.#take(toTheEnd)
     })
   }
 
-  #flush(): void {
-    if (!this.#writable || this.#connection.flush()) return
-    this.#writable = false
-    this.#poller.watchWritable(this.#connection, false)
-  }
-
-  // epoll tells once of what has come, so all of it is taken: until the socket is known to be empty, which spares the look
-  // that finds nothing, or where an end is near, until that has come.
+  // The loop tells again of what is left in the socket, but not of messages that were read with others; nor of anything where
+  // it has given up the socket, so that all is taken then.
   #take(toTheEnd: boolean): void {
     const connection = this.#connection
-    let empty = 0
     for (let rounds = 0; rounds < MOST_ROUNDS; rounds++) {
       const count = connection.receive()
       if (count > 0) this.#call(this.#handlers.messages)
@@ -108,18 +83,19 @@ export class Delivery {
         this.#call(() => this.#handlers.end(end))
         return
       }
-      if (connection.more) continue
-      // What came may be part of a message only; behind it is the end, or nothing.
-      if (!toTheEnd || (count === 0 && ++empty === 2)) return
+      if (!connection.more && !toTheEnd) return
     }
-    this.#later()
+    this.#later(toTheEnd)
   }
 
+  // What a handler throws ends neither the delivery nor those of others: it goes where nobody here can catch it.
   #call(handler: () => unknown): void {
     try {
       handler()
     } catch (error) {
-      uncaught(error)
+      queueMicrotask(() => {
+        throw error
+      })
     }
   }
 }

@@ -2,7 +2,7 @@
 // what they send.
 import { lstatSync, rmSync } from 'node:fs'
 
-import { environmentPollers } from '../../event/poller.js'
+import { FileWatch } from '../../event/file-watch.js'
 import { attempt, VfioError, type VfioErrorContext } from '../../errors.js'
 import { type ShareToken, SharedHandle } from '../../handle.js'
 import { addon, type NativeHandle } from '../../native/index.js'
@@ -34,10 +34,8 @@ function explain(path: string): (error: VfioError) => VfioErrorContext {
   }
 }
 
-/** Refusals that pass: the process or the system has no descriptors, or no memory, for one more. */
-const PASSING = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'])
 const RETRY_MILLISECONDS = 100
-/** So many in a row before the rest of the event loop has its turn. */
+/** So many are accepted in a row before the rest of the event loop has its turn. */
 const MOST_ROUNDS = 64
 const MOST_MILLISECONDS = 2 ** 31 - 1
 
@@ -125,47 +123,48 @@ export class Listener extends SharedHandle<'Listener'> {
     callable(handler, 'handler')
     callable(onRefusal, 'onRefusal')
     this.#stop?.()
-    const poller = environmentPollers().waiting
+    let watch: FileWatch | undefined
     let timer: NodeJS.Timeout | undefined
-    let over = false
-    const later = (milliseconds: number): void => {
-      timer ??= setTimeout(() => {
-        timer = undefined
-        take()
-      }, milliseconds)
-    }
-    const take = (): void => {
-      for (let rounds = 0; rounds < MOST_ROUNDS && !over; rounds++) {
-        let connection
-        try {
-          connection = this.acceptSync(0)
-        } catch (error) {
-          if (!(error instanceof VfioError)) throw error
-          if (PASSING.has(error.code)) later(RETRY_MILLISECONDS)
+    const start = (): void => {
+      watch = new FileWatch(this.native, () => {
+        this.#acceptSome(handler, (error) => {
+          // The loop would tell of the peer again and again meanwhile.
+          watch?.close()
+          timer = setTimeout(start, RETRY_MILLISECONDS)
           onRefusal(error)
-          return
-        }
-        if (connection === undefined) return
-        try {
-          handler(connection)
-        } catch (error) {
-          queueMicrotask(() => {
-            throw error
-          })
-        }
-      }
-      if (!over) later(0)
+        })
+      })
     }
     const stop = (): void => {
-      if (over) return
-      over = true
       clearTimeout(timer)
-      poller.remove(this)
-      this.#stop = undefined
+      watch?.close()
+      if (this.#stop === stop) this.#stop = undefined
     }
-    poller.add(this, take)
+    start()
     this.#stop = stop
     return stop
+  }
+
+  // The loop tells again of those that are left.
+  #acceptSome(handler: (connection: Connection) => unknown, onRefusal: (error: VfioError) => unknown): void {
+    for (let rounds = 0; rounds < MOST_ROUNDS && this.#stop !== undefined; rounds++) {
+      let connection
+      try {
+        connection = this.acceptSync(0)
+      } catch (error) {
+        if (!(error instanceof VfioError)) throw error
+        onRefusal(error)
+        return
+      }
+      if (connection === undefined) return
+      try {
+        handler(connection)
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error
+        })
+      }
+    }
   }
 
   /**
@@ -180,11 +179,6 @@ export class Listener extends SharedHandle<'Listener'> {
       addon().listenerAccept(this.native, timeoutMs, ...this.#shape),
     )
     return native === null ? undefined : Connection.adopt(native)
-  }
-
-  /** Nothing is taken before a peer is accepted. @internal */
-  giveBack(): void {
-    // It is still in the listener's queue.
   }
 
   /** Stops listening, and removes the file. Connections stay. Idempotent. */
