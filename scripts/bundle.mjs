@@ -9,7 +9,7 @@ import { join, relative } from 'node:path'
 import { rollup } from 'rollup'
 
 const DIST = 'dist'
-const names = ['index', 'host/index', 'kvm/index', 'merged/index', 'cli/main']
+const names = ['index', 'host/index', 'kvm/index', 'merged/index', 'vfio-user/index', 'cli/main']
 const separate = readdirSync(DIST, { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.js'))
   .map((name) => join(DIST, name))
@@ -39,6 +39,9 @@ const shared = (file) => {
   const path = relative(DIST, file)
   // Only changes of the host write to it, and start processes for that.
   if (path === join('host', 'io.js')) return 'merged'
+  // Who only drives devices needs no server of one.
+  if (path === join('vfio-user', 'index.js') || path.startsWith(join('vfio-user', 'server')))
+    return 'vfio-user'
   const [part] = path.split(/[\\/.]/)
   return AS_NEEDED.includes(part) ? undefined : (SHARED[part] ?? 'vfio')
 }
