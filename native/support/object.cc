@@ -76,6 +76,10 @@ const char* nameOf(Kind kind) {
       return "FaultQueue";
     case Kind::kEventQueue:
       return "EventQueue";
+    case Kind::kUserChannel:
+      return "UserChannel";
+    case Kind::kUserSpace:
+      return "UserSpace";
     case Kind::kFile:
       return "file";
   }

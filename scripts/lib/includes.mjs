@@ -13,7 +13,8 @@ export const MAY_INCLUDE = {
   iommufd: ['memory', 'support', 'uapi'],
   vfio: ['event', 'iommufd', 'memory', 'support', 'uapi'],
   kvm: ['event', 'memory', 'support', 'uapi'],
-  '': ['support', 'event', 'memory', 'vfio', 'iommufd', 'kvm'],
+  socket: ['memory', 'support'],
+  '': ['support', 'event', 'memory', 'vfio', 'iommufd', 'kvm', 'socket'],
 }
 
 /**
