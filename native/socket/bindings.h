@@ -1,4 +1,4 @@
-// What this folder gives to JavaScript.
+// What this folder gives to JavaScript: listeners and connections, and the client of vfio-user.
 #pragma once
 
 #include <napi.h>
@@ -6,6 +6,9 @@
 namespace nodevfio {
 
 void registerSocket(Napi::Env env, Napi::Object exports);
-void registerSocketClient(Napi::Env env, Napi::Object exports);
+
+// Its parts.
+void registerConnection(Napi::Env env, Napi::Object exports);
+void registerClient(Napi::Env env, Napi::Object exports);
 
 }  // namespace nodevfio

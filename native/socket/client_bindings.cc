@@ -290,7 +290,7 @@ Napi::Value userSpaceMarks(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-void registerSocketClient(Napi::Env env, Napi::Object exports) {
+void registerClient(Napi::Env env, Napi::Object exports) {
   define<userChannelConnect>(env, exports, "userChannelConnect");
   define<userChannelFromFd>(env, exports, "userChannelFromFd");
   define<userChannelAgree>(env, exports, "userChannelAgree");

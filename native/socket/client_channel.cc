@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +13,8 @@
 #include <chrono>
 #include <cstring>
 #include <system_error>
+
+#include "socket/address.h"
 
 namespace nodevfio {
 
@@ -60,14 +61,11 @@ class Unsignalled {
 }  // namespace
 
 Result<std::shared_ptr<ClientChannel>> ClientChannel::connect(const std::string& path, const Options& options) {
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return Refusal{ENAMETOOLONG, "connect"};
-  memcpy(address.sun_path, path.data(), path.size());
+  const auto address = addressOf(path.c_str());
+  if (!address) return Refusal{address.error(), "connect"};
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return refusedNow("socket");
-  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
-  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), length) != 0) {
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
     const Refusal refusal = refusedNow("connect");
     close(fd);
     return refusal;

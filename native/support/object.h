@@ -37,6 +37,9 @@ enum class Kind : uint8_t {
   kHwQueue,
   kFaultQueue,
   kEventQueue,
+  kListener,
+  kConnection,
+  kWindows,
   kUserChannel,
   kUserSpace,
   // A file of which nothing more is known.

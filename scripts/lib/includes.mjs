@@ -10,10 +10,10 @@ export const MAY_INCLUDE = {
   uapi: [],
   event: ['support'],
   memory: ['support'],
+  socket: ['memory', 'support'],
   iommufd: ['memory', 'support', 'uapi'],
   vfio: ['event', 'iommufd', 'memory', 'support', 'uapi'],
   kvm: ['event', 'memory', 'support', 'uapi'],
-  socket: ['memory', 'support'],
   '': ['support', 'event', 'memory', 'vfio', 'iommufd', 'kvm', 'socket'],
 }
 
