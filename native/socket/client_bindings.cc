@@ -1,6 +1,8 @@
 // The client's functions for JavaScript: a connection, messages on it, regions, and the memory shown to the server.
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <vector>
@@ -33,20 +35,29 @@ int takeFd(const Napi::Value& value, const char* name) {
   return fd;
 }
 
-ClientChannel::Options optionsOf(const Napi::Value& timeout, const Napi::Value& spin) {
-  return {uint32Of(timeout, "timeoutMs"), uint32Of(spin, "spinMicros")};
+// By its own handle, or by that of its address space.
+std::shared_ptr<ClientChannel> channelOf(const Napi::Value& value) {
+  const Handle& handle = Handle::from(value, "channel");
+  if (handle.kind() != Kind::kUserSpace) return take<ClientChannel>(handle, value, "channel");
+  const auto space = take<ClientSpace>(handle, value, "space");
+  return {space, &space->channel()};
 }
 
-// userChannelConnect(path, timeoutMs, spinMicros): EAGAIN while the server has as many waiting as it lets wait.
+// Those behind the first argument: timeoutMs, spinMicros, posted.
+ClientChannel::Options optionsOf(const Napi::CallbackInfo& info) {
+  return {uint32Of(info[1], "timeoutMs"), uint32Of(info[2], "spinMicros"), booleanOf(info[3], "posted")};
+}
+
+// userChannelConnect(path, ...options): EAGAIN while the server has as many waiting as it lets wait.
 Napi::Value userChannelConnect(const Napi::CallbackInfo& info) {
-  auto channel = ClientChannel::connect(stringOf(info[0], "path"), optionsOf(info[1], info[2]));
+  auto channel = ClientChannel::connect(stringOf(info[0], "path"), optionsOf(info));
   return Handle::wrap(info.Env(), orThrow(std::move(channel), "connect"));
 }
 
-// userChannelFromFd(fd, timeoutMs, spinMicros): takes the descriptor over.
+// userChannelFromFd(fd, ...options): takes the descriptor over.
 Napi::Value userChannelFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
-  const auto options = optionsOf(info[1], info[2]);
+  const auto options = optionsOf(info);
   return Handle::wrap(info.Env(), orThrow(ClientChannel::adopt(fd, options), "getsockopt"));
 }
 
@@ -69,7 +80,7 @@ Napi::Value userChannelAgree(const Napi::CallbackInfo& info) {
 
 // userChannelTerms(channel): what was agreed, for who claims the channel.
 Napi::Value userChannelTerms(const Napi::CallbackInfo& info) {
-  const auto channel = take<ClientChannel>(info[0], "channel");
+  const auto channel = channelOf(info[0]);
   const ClientChannel::Terms& terms = channel->terms();
   auto result = Napi::Object::New(info.Env());
   result.Set("minor", terms.minor);
@@ -78,12 +89,13 @@ Napi::Value userChannelTerms(const Napi::CallbackInfo& info) {
   result.Set("mostMaps", terms.mostMaps);
   result.Set("pageSizes", Napi::BigInt::New(info.Env(), terms.pageSizes));
   result.Set("timeoutMs", channel->options().timeoutMilliseconds);
+  result.Set("posted", channel->options().posted);
   return result;
 }
 
 // userChannelLost(channel): the errno of what made the connection useless, 0 while it is not.
 Napi::Value userChannelLost(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), take<ClientChannel>(info[0], "channel")->lost());
+  return Napi::Number::New(info.Env(), channelOf(info[0])->lost());
 }
 
 // userChannelAsk(channel, message, handles, mostDescriptors): the reply's bytes, and handles of the descriptors in it.
@@ -120,7 +132,7 @@ class Ask : public OperationOn<ClientChannel> {
 
  private:
   Ask(const Napi::CallbackInfo& info, const std::vector<Napi::Value>& handles)
-      : OperationOn(take<ClientChannel>(info[0], "channel")), most_(uint32Of(info[3], "mostDescriptors")) {
+      : OperationOn(channelOf(info[0])), most_(uint32Of(info[3], "mostDescriptors")) {
     for (const Napi::Value& each : handles) {
       const Handle& handle = Handle::from(each, "handle");
       if (handle.released()) throw Failure(EBADF, kClosed);
@@ -154,6 +166,24 @@ Napi::Value fileTakeFd(const Napi::CallbackInfo& info) {
 
 // -- regions --
 
+// userRegionMemory(file, least): a region's descriptor as memory. A file knows its size; of anything else, a device's
+// for example, whose driver knows what may be mapped, it is taken to be `least`.
+Napi::Value userRegionMemory(const Napi::CallbackInfo& info) {
+  const auto least = static_cast<uint64_t>(safeInteger(info[1], "least"));
+  const int fd = takeFd(info[0], "file");
+  // Owned from here on, whatever is refused below.
+  const auto owner = std::make_shared<File>(Kind::kFile, fd);
+  struct stat status = {};
+  struct statfs fileSystem = {};
+  orThrow(answerOf(fstat(fd, &status)), "fstat");
+  orThrow(answerOf(fstatfs(fd, &fileSystem)), "fstatfs");
+  constexpr long kHugetlbfsMagic = 0x958458f6;
+  const auto page =
+      static_cast<uint64_t>(fileSystem.f_type == kHugetlbfsMagic ? fileSystem.f_bsize : sysconf(_SC_PAGESIZE));
+  const uint64_t size = S_ISREG(status.st_mode) ? static_cast<uint64_t>(status.st_size) : least;
+  return Handle::wrap(info.Env(), std::make_shared<Memory>(owner->takeFd(), size, page));
+}
+
 int protectionOf(bool readable, bool writable) { return (readable ? PROT_READ : 0) | (writable ? PROT_WRITE : 0); }
 
 // userRegionOpen(channel, index, size, readable, writable, posted, memoryLike, memory | null, fileOffset, areas): the
@@ -175,9 +205,10 @@ Napi::Value userRegionOpen(const Napi::CallbackInfo& info) {
     const auto length = static_cast<uint64_t>(safeInteger(areas[i + 1], "area size"));
     // What lies behind the file's end would be a fault at each access.
     const uint64_t end = fileOffset + start + length;
-    if (length == 0 || end > memory->size()) throw Failure(ENXIO, "mmap");
+    const uint64_t page = memory->pageSize();
+    if (length == 0 || end > (memory->size() + page - 1) / page * page) throw Failure(ENXIO, "mmap");
     auto mapping = orThrow(RegionMapping::create(memory->fd(), fileOffset + start, length,
-                                                 protectionOf(readable, writable), memory->pageSize()),
+                                                 protectionOf(readable, writable), page),
                            "mmap");
     uint8_t* const base = mapping->address() - start;
     registers->addArea({start, std::min(start + length, size), std::move(mapping), base, memory});
@@ -261,9 +292,9 @@ class MapDescriptor : public OperationOn<ClientSpace> {
   Unheard unheard_;
 };
 
-// userSpaceRanges(space): what is mapped, flat, an address and a size each.
-Napi::Value userSpaceRanges(const Napi::CallbackInfo& info) {
-  const auto ranges = take<ClientSpace>(info[0], "space")->channel().memory().within(0, UINT64_MAX);
+// userChannelRanges(channel): what is mapped, flat, an address and a size each.
+Napi::Value userChannelRanges(const Napi::CallbackInfo& info) {
+  const auto ranges = channelOf(info[0])->memory().within(0, UINT64_MAX);
   auto result = Napi::BigUint64Array::New(info.Env(), 2 * ranges.size());
   for (size_t i = 0; i < ranges.size(); ++i) {
     result[2 * i] = ranges[i].iova;
@@ -272,19 +303,18 @@ Napi::Value userSpaceRanges(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// userSpaceTrack(space, pageSize): notes the pages that the server writes by message from now on; 0n ends that.
-Napi::Value userSpaceTrack(const Napi::CallbackInfo& info) {
-  take<ClientSpace>(info[0], "space")->channel().memory().track(uint64Of(info[1], "pageSize"));
+// userChannelTrack(channel, pageSize): notes the pages that the server writes by message from now on; 0n ends that.
+Napi::Value userChannelTrack(const Napi::CallbackInfo& info) {
+  channelOf(info[0])->memory().track(uint64Of(info[1], "pageSize"));
   return undefined(info);
 }
 
-// userSpaceMarks(space, iova, size, pageSize, bitmap): adds them to a bitmap, and forgets them.
-Napi::Value userSpaceMarks(const Napi::CallbackInfo& info) {
+// userChannelMarks(channel, iova, size, pageSize, bitmap): adds them to a bitmap, and forgets them.
+Napi::Value userChannelMarks(const Napi::CallbackInfo& info) {
   const auto bitmap = bytesOf(info[4], "bitmap");
-  take<ClientSpace>(info[0], "space")
-      ->channel()
-      .memory()
-      .takeMarks(uint64Of(info[1], "iova"), uint64Of(info[2], "size"), uint64Of(info[3], "pageSize"), bitmap);
+  const uint64_t iova = uint64Of(info[1], "iova");
+  const uint64_t size = uint64Of(info[2], "size");
+  channelOf(info[0])->memory().takeMarks(iova, size, uint64Of(info[3], "pageSize"), bitmap);
   return undefined(info);
 }
 
@@ -299,6 +329,7 @@ void registerClient(Napi::Env env, Napi::Object exports) {
   define<userChannelAskSync>(env, exports, "userChannelAskSync");
   define<asynchronously<Ask>>(env, exports, "userChannelAsk");
   define<fileTakeFd>(env, exports, "fileTakeFd");
+  define<userRegionMemory>(env, exports, "userRegionMemory");
   define<userRegionOpen>(env, exports, "userRegionOpen");
   define<userSpaceOpen>(env, exports, "userSpaceOpen");
   define<synchronously<MapByFile>>(env, exports, "userSpaceMapSync");
@@ -312,9 +343,9 @@ void registerClient(Napi::Env env, Napi::Object exports) {
   define<synchronously<UnmapMemory<ClientSpace>>>(env, exports, "userSpaceUnmapSync");
   define<asynchronously<UnmapMemory<ClientSpace>>>(env, exports, "userSpaceUnmap");
   define<unmapAll<ClientSpace>>(env, exports, "userSpaceUnmapAll");
-  define<userSpaceRanges>(env, exports, "userSpaceRanges");
-  define<userSpaceTrack>(env, exports, "userSpaceTrack");
-  define<userSpaceMarks>(env, exports, "userSpaceMarks");
+  define<userChannelRanges>(env, exports, "userChannelRanges");
+  define<userChannelTrack>(env, exports, "userChannelTrack");
+  define<userChannelMarks>(env, exports, "userChannelMarks");
 }
 
 }  // namespace nodevfio

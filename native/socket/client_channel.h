@@ -42,6 +42,8 @@ class ClientChannel : public Object {
     uint32_t timeoutMilliseconds = 5000;
     // How long to spin for a reply before sleeping.
     uint32_t spinMicroseconds = 0;
+    // Whether writes to registers wait for no reply.
+    bool posted = false;
   };
 
   // EAGAIN: the server has as many waiting as it lets wait.
