@@ -38,7 +38,7 @@ Structure commandOf(user::Command command, size_t data = 0) {
 // A server that refuses without a reason, or with one that is no errno, has refused nevertheless.
 int errorOf(const Header& reply) {
   constexpr uint32_t kMostErrno = 4095;
-  return reply.error == 0 || reply.error > kMostErrno ? EREMOTEIO : static_cast<int>(reply.error);
+  return reply.error == 0 || reply.error > kMostErrno ? EPROTO : static_cast<int>(reply.error);
 }
 
 // Signals stay with the threads that expect them, but for those of a fault, which the guard answers where it happens.
@@ -171,7 +171,8 @@ Result<> ClientChannel::Turn::post(std::span<const iovec> parts) {
   return id;
 }
 
-Result<ClientChannel::Message> ClientChannel::Turn::ask(std::span<const iovec> parts, std::span<const int> fds) {
+Result<ClientChannel::Message> ClientChannel::Turn::ask(std::span<const iovec> parts, std::span<const int> fds,
+                                                        uint32_t mostDescriptors) {
   const auto id = send(parts, fds);
   if (!id) return id.refusal();
   const auto command = user::headOf<Header>(static_cast<const uint8_t*>(parts[0].iov_base)).command;
@@ -186,6 +187,8 @@ Result<ClientChannel::Message> ClientChannel::Turn::ask(std::span<const iovec> p
     if (header.type() == Header::kReply && header.id == *id) {
       if (header.command != command) return channel_.lose({EBADMSG});
       if ((header.flags & Header::kError) != 0) return Refusal{errorOf(header)};
+      // They are closed with the next message.
+      if (message->descriptors > mostDescriptors) return Refusal{EPROTO};
       return *message;
     }
     auto done = channel_.other(*channel_.stream_, *message, patience_);
@@ -288,14 +291,13 @@ Result<ClientChannel::Reply> ClientChannel::ask(std::span<const uint8_t> message
   const iovec parts[2] = {partOf(&head, sizeof head),
                           partOf(message.data() + sizeof head, message.size() - sizeof head)};
   Turn turn(*this, patience);
-  const auto message_ = turn.ask(parts, fds);
-  if (!message_) return message_.refusal();
+  const auto answer = turn.ask(parts, fds, mostDescriptors);
+  if (!answer) return answer.refusal();
   Reply reply;
-  for (const int each : stream_->takeDescriptors(*message_)) {
+  for (const int each : stream_->takeDescriptors(*answer)) {
     reply.files.push_back(std::make_shared<File>(Kind::kFile, each));
   }
-  if (reply.files.size() > mostDescriptors) return Refusal{EPROTO};
-  reply.bytes.assign(message_->bytes, message_->bytes + message_->length);
+  reply.bytes.assign(answer->bytes, answer->bytes + answer->length);
   return reply;
 }
 

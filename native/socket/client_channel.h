@@ -101,7 +101,7 @@ class ClientChannel : public Object {
 
     // Sends a request, whose first part begins with its header, in which the id is put. Its reply is good until the turn
     // ends. Refused with the server's errno, or with that of the channel's end.
-    Result<Message> ask(std::span<const iovec> parts, std::span<const int> fds = {});
+    Result<Message> ask(std::span<const iovec> parts, std::span<const int> fds = {}, uint32_t mostDescriptors = 0);
     // Sends one to which no reply is wanted.
     Result<> post(std::span<const iovec> parts);
 

@@ -25,6 +25,8 @@ class ClientStream {
     const uint8_t* bytes = nullptr;
     uint32_t length = 0;
     uint32_t index = 0;
+    // How many came with it.
+    uint32_t descriptors = 0;
 
     user::Header header() const { return user::headOf<user::Header>(bytes); }
   };

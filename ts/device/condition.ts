@@ -20,9 +20,10 @@ export type DeviceTrouble = Exclude<DeviceCondition, 'ready'>
  */
 const UNANSWERED = ['EIO', 'ENODEV', 'ENXIO', 'ECONNRESET', 'ENOTCONN', 'ETIMEDOUT']
 
-/** The condition of a PCI device. Its configuration space is all that is read. */
-export function conditionOf(config: PciConfig): DeviceCondition {
+/** The condition of a PCI device. Its configuration space is all that is read, and may not be had any more. */
+export function conditionOf(configOf: () => PciConfig): DeviceCondition {
   try {
+    const config = configOf()
     if (!config.present) return 'device-lost'
     if (config.powerState !== 'D0') return 'powered-down'
     return config.command.memorySpace ? 'ready' : 'memory-decoding-off'

@@ -218,7 +218,7 @@ export abstract class OpenDevice extends SharedHandle<'VfioDevice'> implements D
   }
 
   #ask(): DeviceCondition {
-    return this.info.bus === 'pci' ? conditionOf(this.config) : 'ready'
+    return this.info.bus === 'pci' ? conditionOf(() => this.config) : 'ready'
   }
 
   /** @internal */

@@ -92,7 +92,9 @@ export class UserBackend implements DeviceBackend {
   feature(flags: number, data: Uint8Array): Uint8Array {
     const answer = callFeature(this.#channel, flags, data)
     if (flags === STOP_LOG) addon().userChannelTrack(this.#channel.native, 0n)
-    const same = new Uint8Array(data.byteLength)
+    const gives = (flags & FEATURE_FLAG.get) !== 0 && (flags & FEATURE_FLAG.probe) === 0
+    if (gives && answer.byteLength < data.byteLength) throw senseless('VFIO_USER_DEVICE_FEATURE')
+    const same = Uint8Array.from(data)
     same.set(answer.subarray(0, same.byteLength))
     return same
   }
