@@ -28,7 +28,8 @@ const ENDS: Record<string, Refusal> = {
     remedy: `The server sent a message longer than any may be; the connection is given up: ${AGAIN}.`,
   },
   EPROTO: {
-    remedy: 'The server broke the protocol: an answer too short, or not of its kind, or a refusal without a reason.',
+    remedy:
+      'The server broke the protocol: an answer too short, or not of its kind, or a refusal without a reason.',
   },
   ECANCELED: { remedy: 'The Worker was told to end while it waited for the server.' },
 }

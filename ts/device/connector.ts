@@ -48,10 +48,7 @@ export function setConnector(own: Connector): void {
   connector = own
 }
 
-export function checkConnect(
-  target: string | number,
-  options: ConnectOptions | undefined,
-): CheckedConnect {
+export function checkConnect(target: string | number, options: ConnectOptions | undefined): CheckedConnect {
   if (typeof target === 'number') integer(target, 'target', 0, 0x7fff_ffff)
   else if (string(target, 'target') === '') throw new RangeError('target must be a path or a descriptor')
   const {
@@ -74,5 +71,8 @@ export function checkConnect(
 
 export function connectTo(target: string | number, options: CheckedConnect): Promise<ConnectedDevice> {
   if (connector !== undefined) return connector(target, options)
-  throw new VfioError(ENOSYS, 'connect', { subject: options.name, remedy: 'Import the package by its entry point.' })
+  throw new VfioError(ENOSYS, 'connect', {
+    subject: options.name,
+    remedy: 'Import the package by its entry point.',
+  })
 }

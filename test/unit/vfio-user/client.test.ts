@@ -88,7 +88,10 @@ test('interrupts come by eventfd, however many descriptors a message may have', 
     t.is(eventfd.read(), 1)
   }
   msix.trigger([1, 3])
-  t.deepEqual(eventfds.map((each) => each.read()), [0, 1, 0, 1])
+  t.deepEqual(
+    eventfds.map((each) => each.read()),
+    [0, 1, 0, 1],
+  )
   msix.trigger(2)
   t.is(eventfds[2]?.read(), 1)
   msix.set(1, null)
@@ -191,7 +194,10 @@ test('reset, features, the log of DMA writes and migration work by messages', as
   bar.write32(0, 0xabcd)
   const chunks: Uint8Array[] = []
   for await (const chunk of device.migration?.save({ chunkSize: 1000 }) ?? []) chunks.push(chunk)
-  t.is(chunks.reduce((sum, { length }) => sum + length, 0), BAR0)
+  t.is(
+    chunks.reduce((sum, { length }) => sum + length, 0),
+    BAR0,
+  )
   t.is(device.migration?.state, 'stop')
   bar.write32(0, 0)
   await device.migration?.restore(chunks)
@@ -199,7 +205,10 @@ test('reset, features, the log of DMA writes and migration work by messages', as
   const again: Uint8Array[] = []
   await device.migration?.setState('running')
   for await (const chunk of device.migration?.save({ preCopy: true }) ?? []) again.push(chunk)
-  t.is(again.reduce((sum, { length }) => sum + length, 0), 2 * BAR0)
+  t.is(
+    again.reduce((sum, { length }) => sum + length, 0),
+    2 * BAR0,
+  )
 })
 
 test('dirty tracking sees what the server wrote, and what was mapped later counts as written', async (t) => {
@@ -216,7 +225,10 @@ test('dirty tracking sees what the server wrote, and what was mapped later count
   bar.write32(REGISTER.write, 1)
   bar.write32(REGISTER.go, GO.before)
   const marks = tracking.bitmap(0x10_0000n, 8 * 4096, 4096)
-  t.deepEqual([...Array(8).keys()].filter((page) => marks.has(page)), [0, 2, 3])
+  t.deepEqual(
+    [...Array(8).keys()].filter((page) => marks.has(page)),
+    [0, 2, 3],
+  )
   t.deepEqual([...tracking.bitmap(0x10_0000n, 8 * 4096, 4096).bytes.subarray(0, 1)], [1])
   t.is(tracking.bitmap(0x20_0000n, 4096, 4096).count, 1)
   t.is(tracking.unmap(0x20_0000n, 4096, 4096).count, 1)
@@ -228,7 +240,12 @@ test('a server without features has neither log nor migration', async (t) => {
   t.is(device.migration, undefined)
   t.is(refusal(t, () => device.features.raw(1, 1 << 16, new Uint8Array(8))).code, 'ENOTTY')
   t.is(refusal(t, () => device.features.dmaLogging.stop()).reason, 'no-feature')
-  t.is(refusal(t, () => { device.addressSpace.dirtyTracking.start() }).reason, 'no-feature')
+  t.is(
+    refusal(t, () => {
+      device.addressSpace.dirtyTracking.start()
+    }).reason,
+    'no-feature',
+  )
 })
 
 test('what only the kernel has says so', async (t) => {

@@ -46,9 +46,13 @@ const CALLS: Partial<Record<number, (device: VfioDevice) => unknown>> = {
   [COMMAND.deviceGetRegionInfo]: (device) => device.region('bar2'),
   [COMMAND.deviceGetIrqInfo]: (device) => device.irq('msix'),
   [COMMAND.regionRead]: (device) => device.region('bar0').read32(0),
-  [COMMAND.regionWrite]: (device) => { device.region('bar0').write32(0, 1) },
+  [COMMAND.regionWrite]: (device) => {
+    device.region('bar0').write32(0, 1)
+  },
   [COMMAND.dmaMap]: (device) => device.addressSpace.allocateSync(4096),
-  [COMMAND.deviceReset]: (device) => { device.resetSync() },
+  [COMMAND.deviceReset]: (device) => {
+    device.resetSync()
+  },
   [COMMAND.deviceFeature]: (device) => device.features.raw(1, 1 << 16, new Uint8Array(8)),
 }
 
@@ -149,7 +153,12 @@ for (const [what, [quirks, code]] of Object.entries(ON_CONNECTING)) {
 }
 
 test('servers that say less than they could are taken at their word', async (t) => {
-  for (const version of [null, '{}', '{"capabilities":{}}', '{"capabilities":{"max_msg_fds":0,"unheard_of":[]}}']) {
+  for (const version of [
+    null,
+    '{}',
+    '{"capabilities":{}}',
+    '{"capabilities":{"max_msg_fds":0,"unheard_of":[]}}',
+  ]) {
     for (const minor of [0, 1, 2]) {
       const device = await connectTo(t, { version, minor })
       t.is(device.config.vendorId, 0x1234)
@@ -169,7 +178,13 @@ test('where nobody serves, connecting says what to do', async (t) => {
   const fd = openSync('/dev/null', 'r+')
   const notASocket = await refusalOf(t, () => VfioDevice.connect(fd))
   t.is(notASocket.code, 'ENOTSOCK')
-  t.throws(() => { closeSync(fd) }, { code: 'EBADF' }, 'it was taken over')
+  t.throws(
+    () => {
+      closeSync(fd)
+    },
+    { code: 'EBADF' },
+    'it was taken over',
+  )
   const path = join(folder, 'mute')
   const mute = createServer((socket) => socket.on('close', () => socket.destroy()).resume())
   mute.listen({ path, backlog: 1 })
@@ -208,7 +223,9 @@ test('regions that lie about their sizes are refused', async (t) => {
   }
   const growing = await connectTo(t, { infoArgsz: 64 })
   t.is(growing.region('bar0').size, 4096)
-  const many = await connectTo(t, { areas: Array.from({ length: 300 }, (_, i) => [i * 16384, 4096] as const) })
+  const many = await connectTo(t, {
+    areas: Array.from({ length: 300 }, (_, i) => [i * 16384, 4096] as const),
+  })
   t.deepEqual(many.region('bar2').mmapAreas, [{ offset: 0, size: 4096 }])
 })
 

@@ -49,7 +49,16 @@ export interface Quirks {
 }
 
 /** Registers of bar0. A write to `go` makes it ask for memory: before it replies, after that, or later. */
-export const REGISTER = { go: 0x100, iova: 0x108, count: 0x110, write: 0x114, result: 0x118, shrink: 0x120, fire: 0x128, window: 0x200 } as const
+export const REGISTER = {
+  go: 0x100,
+  iova: 0x108,
+  count: 0x110,
+  write: 0x114,
+  result: 0x118,
+  shrink: 0x120,
+  fire: 0x128,
+  window: 0x200,
+} as const
 export const GO = { before: 1, after: 2, later: 3 } as const
 export const BAR0 = 4096
 export const BAR2 = 16384

@@ -198,7 +198,14 @@ class QuirkyServer {
     return size
   }
 
-  #send(id: number, command: number, body: Uint8Array, fds: number[], errno: number, fails = errno !== 0): void {
+  #send(
+    id: number,
+    command: number,
+    body: Uint8Array,
+    fds: number[],
+    errno: number,
+    fails = errno !== 0,
+  ): void {
     const whole = fails ? new Uint8Array() : body
     const size = this.#put(id, command, whole, {
       size: HEADER + whole.length,
@@ -260,7 +267,11 @@ class QuirkyServer {
     const asked = new TextDecoder().decode(bytes.subarray(20))
     const fds: number[] = []
     let then: Answer['then']
-    const capabilities: Record<string, unknown> = { max_msg_fds: 2, max_data_xfer_size: 1 << 20, pgsizes: 4096 }
+    const capabilities: Record<string, unknown> = {
+      max_msg_fds: 2,
+      max_data_xfer_size: 1 << 20,
+      pgsizes: 4096,
+    }
     if (twin && asked.includes('twin_socket')) {
       const [here, there] = Connection.pair({ framing: FRAMING })
       this.#asking = here
@@ -304,7 +315,11 @@ class QuirkyServer {
       sparse.setBigUint64(16 + i * 16, BigInt(offset), true)
       sparse.setBigUint64(24 + i * 16, BigInt(bytes), true)
     })
-    return { body: new Uint8Array([...new Uint8Array(view.buffer), ...new Uint8Array(sparse.buffer)]), fds, then }
+    return {
+      body: new Uint8Array([...new Uint8Array(view.buffer), ...new Uint8Array(sparse.buffer)]),
+      fds,
+      then,
+    }
   }
 
   #setIrqs(view: DataView, bytes: Uint8Array, fds: number[]): Answer {
@@ -331,7 +346,8 @@ class QuirkyServer {
         this.#eventfds.delete(name)
       }
     } else if ((flags & 0x20) !== 0) {
-      for (let i = 0; i < count; i++) if ((flags & 2) === 0 || bytes[36 + i] !== 0) this.#fire(index, start + i)
+      for (let i = 0; i < count; i++)
+        if ((flags & 2) === 0 || bytes[36 + i] !== 0) this.#fire(index, start + i)
     }
     return { body: new Uint8Array() }
   }
@@ -345,9 +361,11 @@ class QuirkyServer {
     const offset = Number(view.getBigUint64(16, true))
     const region = view.getUint32(24, true)
     const count = view.getUint32(28, true)
-    const store = region === 0 ? this.#bar0 : region === 2 ? this.#bar2 : region === 7 ? this.#config : undefined
+    const store =
+      region === 0 ? this.#bar0 : region === 2 ? this.#bar2 : region === 7 ? this.#config : undefined
     if (store === undefined || offset + count > store.length) return { body: new Uint8Array(), errno: 22 }
-    if (!write) return { body: new Uint8Array([...bytes.subarray(16, 32), ...store.subarray(offset, offset + count)]) }
+    if (!write)
+      return { body: new Uint8Array([...bytes.subarray(16, 32), ...store.subarray(offset, offset + count)]) }
     store.set(bytes.subarray(32, 32 + count), offset)
     const body = bytes.slice(16, 32)
     if (region !== 0) return { body }
@@ -356,7 +374,13 @@ class QuirkyServer {
     if (offset === REGISTER.fire) this.#fire(2, value)
     if (offset !== REGISTER.go) return { body }
     if (value === GO.before) this.#dma()
-    if (value === GO.after) return { body, then: () => { this.#dma() } }
+    if (value === GO.after)
+      return {
+        body,
+        then: () => {
+          this.#dma()
+        },
+      }
     if (value === GO.later) {
       const then = (): void => {
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
@@ -399,7 +423,8 @@ class QuirkyServer {
       }
       const failed = (reply.view.getUint32(8, true) & 0x20) !== 0
       registers.setUint32(REGISTER.result, failed ? reply.view.getUint32(12, true) : 0, true)
-      if (!failed && write === 0) this.#bar0.set(reply.bytes.subarray(32, 32 + Math.min(count, 1024)), REGISTER.window)
+      if (!failed && write === 0)
+        this.#bar0.set(reply.bytes.subarray(32, 32 + Math.min(count, 1024)), REGISTER.window)
       break
     }
     this.#queue.unshift(...kept)

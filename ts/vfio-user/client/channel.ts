@@ -77,7 +77,10 @@ export class Channel {
 }
 
 /** What a reply says; an error when it says nothing that can be. */
-export function understood<T>(reply: Reply, decode: (view: DataView, at: number, length: number) => T | null): T {
+export function understood<T>(
+  reply: Reply,
+  decode: (view: DataView, at: number, length: number) => T | null,
+): T {
   const told = decode(reply.view, 0, reply.length)
   if (told !== null) return told
   for (const file of reply.files) releaseNative(file)
@@ -87,7 +90,8 @@ export function understood<T>(reply: Reply, decode: (view: DataView, at: number,
 /** A server said what cannot be. */
 export function senseless(call: string, context: VfioErrorContext = {}): VfioError {
   return new VfioError(EPROTO, call, {
-    remedy: "The server's answer is not one of the protocol, or contradicts itself: that is a fault of the server.",
+    remedy:
+      "The server's answer is not one of the protocol, or contradicts itself: that is a fault of the server.",
     ...context,
   })
 }

@@ -74,7 +74,8 @@ export async function connect(target: string | number, options: CheckedConnect):
 
 async function open(target: string | number, options: CheckedConnect): Promise<NativeHandle> {
   const { timeoutMs, spinMicros, postedWrites } = options
-  if (typeof target === 'number') return addon().userChannelFromFd(target, timeoutMs, spinMicros, postedWrites)
+  if (typeof target === 'number')
+    return addon().userChannelFromFd(target, timeoutMs, spinMicros, postedWrites)
   const end = performance.now() + timeoutMs
   for (;;) {
     try {
@@ -82,7 +83,11 @@ async function open(target: string | number, options: CheckedConnect): Promise<N
     } catch (error) {
       if (!(error instanceof VfioError) || error.code !== 'EAGAIN') throw error
       if (performance.now() < end) await sleep(RETRY_MS)
-      else throw new VfioError(ETIMEDOUT, 'connect', { reason: 'timeout', remedy: 'The server accepts nobody: as many wait as it lets wait.' })
+      else
+        throw new VfioError(ETIMEDOUT, 'connect', {
+          reason: 'timeout',
+          remedy: 'The server accepts nobody: as many wait as it lets wait.',
+        })
     }
   }
 }
@@ -100,7 +105,9 @@ async function negotiate(native: NativeHandle): Promise<void> {
     const agreed = agreeTo(version, own)
     if (agreed === null) throw otherVersion(version)
     if (agreed.maxDataXferSize < LEAST_DATA)
-      throw senseless(VERSION, { remedy: 'The server takes less data in a message than a register has (max_data_xfer_size).' })
+      throw senseless(VERSION, {
+        remedy: 'The server takes less data in a message than a register has (max_data_xfer_size).',
+      })
     twin = twinOf(agreed, version, reply)
     agree(native, agreed, version.claims?.pgsizes ?? DEFAULTS.pgsizes, twin)
   } finally {
@@ -114,11 +121,17 @@ function agree(native: NativeHandle, agreed: Agreement, pgsizes: number, twin: N
 }
 
 /** The file of the socket on which the server asks for memory; null where it uses the one connection for everything. */
-function twinOf({ twinSocket }: Agreement, { claims }: VersionMessage, { files }: Reply): NativeHandle | null {
+function twinOf(
+  { twinSocket }: Agreement,
+  { claims }: VersionMessage,
+  { files }: Reply,
+): NativeHandle | null {
   if (!twinSocket) return null
   const twin = files[claims?.twinSocket?.fdIndex ?? 0]
   if (twin !== undefined) return twin
-  throw senseless(VERSION, { remedy: 'The server speaks of a second socket, and has sent none (twin_socket).' })
+  throw senseless(VERSION, {
+    remedy: 'The server speaks of a second socket, and has sent none (twin_socket).',
+  })
 }
 
 function otherVersion({ major, minor }: VersionMessage): VfioError {

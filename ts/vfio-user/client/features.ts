@@ -67,7 +67,9 @@ export class UserDmaLog implements DmaLog {
   }
 
   start(pageSize: bigint, ranges: readonly bigint[]): bigint {
-    const pairs = ranges.flatMap((iova, i) => (i % 2 === 0 ? [{ iova, length: ranges[i + 1] as bigint }] : []))
+    const pairs = ranges.flatMap((iova, i) =>
+      i % 2 === 0 ? [{ iova, length: ranges[i + 1] as bigint }] : [],
+    )
     const data = encodeLoggingStart({ pageSize, ranges: pairs })
     const answer = callFeature(this.#channel, FEATURE_FLAG.set | FEATURE.dmaLoggingStart, data)
     const chosen = answer.byteLength < 8 ? pageSize : viewOf(answer).getBigUint64(0, true)

@@ -14,10 +14,11 @@ interface Run {
 
 /** Nothing stands for "no eventfd" in a message: those without go apart. @param most eventfds of one run */
 function* runsOf(start: number, eventfds: readonly (EventFd | null)[], most: number): Generator<Run> {
-  for (let first = 0; first < eventfds.length; ) {
+  for (let first = 0; first < eventfds.length;) {
     const absent = eventfds[first] === null
     let end = first + 1
-    while (end < eventfds.length && (eventfds[end] === null) === absent && (absent || end - first < most)) end++
+    while (end < eventfds.length && (eventfds[end] === null) === absent && (absent || end - first < most))
+      end++
     yield { start: start + first, eventfds: eventfds.slice(first, end) }
     first = end
   }

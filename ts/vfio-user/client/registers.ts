@@ -18,22 +18,27 @@ export interface UserRegion {
 const SHORT_FILE =
   "The server's descriptor cannot be mapped where it says so, or ends before that: connect with `guard: false` to do without mappings."
 
-function openNative(channel: NativeHandle, { info, areas, memoryLike, posted, file }: UserRegion): NativeHandle {
+function openNative(
+  channel: NativeHandle,
+  { info, areas, memoryLike, posted, file }: UserRegion,
+): NativeHandle {
   const { index, size, fileOffset, flags } = info
   const flat = areas.flatMap((area) => [area.offset, area.size])
-  return attempt(({ syscall }) => (syscall === 'mmap' ? { remedy: SHORT_FILE } : {}), () =>
-    addon().userRegionOpen(
-      channel,
-      index,
-      size,
-      flags.read,
-      flags.write,
-      posted,
-      memoryLike,
-      file,
-      fileOffset,
-      flat,
-    ),
+  return attempt(
+    ({ syscall }) => (syscall === 'mmap' ? { remedy: SHORT_FILE } : {}),
+    () =>
+      addon().userRegionOpen(
+        channel,
+        index,
+        size,
+        flags.read,
+        flags.write,
+        posted,
+        memoryLike,
+        file,
+        fileOffset,
+        flat,
+      ),
   )
 }
 

@@ -1,14 +1,7 @@
 // The address space of a device behind a socket: memory is shown to its server by its file, and what has none is given and
 // taken by message. Nothing is translated: the server knows memory by the addresses under which it was shown.
 import type { VfioError, VfioErrorContext } from '../../errors.js'
-import type {
-  FilePiece,
-  Geometry,
-  Piece,
-  SpaceBackend,
-  SpaceFiles,
-  SpaceTag,
-} from '../../iommu/backend.js'
+import type { FilePiece, Geometry, Piece, SpaceBackend, SpaceFiles, SpaceTag } from '../../iommu/backend.js'
 import type { DirtyTracking } from '../../iommu/dirty-tracking.js'
 import { pageSize } from '../../memory/page.js'
 import { type NativeHandle, addon } from '../../native/index.js'
@@ -119,7 +112,9 @@ export class UserSpace implements SpaceBackend {
   }
 
   dirtyTracking(): DirtyTracking {
-    return (this.#tracking ??= new UserDirtyTracking(this.#channel, (iova, size) => this.unmapSync(iova, size)))
+    return (this.#tracking ??= new UserDirtyTracking(this.#channel, (iova, size) =>
+      this.unmapSync(iova, size),
+    ))
   }
 
   explainMap({ syscall, code }: VfioError): VfioErrorContext {
