@@ -93,11 +93,6 @@ Napi::Value userChannelTerms(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// userChannelLost(channel): the errno of what made the connection useless, 0 while it is not.
-Napi::Value userChannelLost(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), channelOf(info[0])->lost());
-}
-
 // userChannelAsk(channel, message, handles, mostDescriptors): the reply's bytes, and handles of the descriptors in it.
 class Ask : public OperationOn<ClientChannel> {
  public:
@@ -207,9 +202,9 @@ Napi::Value userRegionOpen(const Napi::CallbackInfo& info) {
     const uint64_t end = fileOffset + start + length;
     const uint64_t page = memory->pageSize();
     if (length == 0 || end > (memory->size() + page - 1) / page * page) throw Failure(ENXIO, "mmap");
-    auto mapping = orThrow(RegionMapping::create(memory->fd(), fileOffset + start, length,
-                                                 protectionOf(readable, writable), page),
-                           "mmap");
+    auto mapping =
+        orThrow(RegionMapping::create(memory->fd(), fileOffset + start, length, protectionOf(readable, writable), page),
+                "mmap");
     uint8_t* const base = mapping->address() - start;
     registers->addArea({start, std::min(start + length, size), std::move(mapping), base, memory});
   }
@@ -325,7 +320,6 @@ void registerClient(Napi::Env env, Napi::Object exports) {
   define<userChannelFromFd>(env, exports, "userChannelFromFd");
   define<userChannelAgree>(env, exports, "userChannelAgree");
   define<userChannelTerms>(env, exports, "userChannelTerms");
-  define<userChannelLost>(env, exports, "userChannelLost");
   define<userChannelAskSync>(env, exports, "userChannelAskSync");
   define<asynchronously<Ask>>(env, exports, "userChannelAsk");
   define<fileTakeFd>(env, exports, "fileTakeFd");

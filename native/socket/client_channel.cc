@@ -227,8 +227,8 @@ Result<size_t> ClientChannel::readRegion(uint32_t region, uint64_t offset, std::
   return count;
 }
 
-Result<size_t> ClientChannel::writeRegion(uint32_t region, uint64_t offset, std::span<const uint8_t> bytes,
-                                          bool posted, Patience patience) {
+Result<size_t> ClientChannel::writeRegion(uint32_t region, uint64_t offset, std::span<const uint8_t> bytes, bool posted,
+                                          Patience patience) {
   const size_t count = std::min<size_t>(bytes.size(), terms_.mostData);
   // A register's value goes in one piece with its header.
   struct {

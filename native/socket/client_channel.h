@@ -1,6 +1,7 @@
-// A vfio-user connection as the client has it: one request at a time, whichever thread asks, and its reply; and what the
-// server asks of this side's memory, answered by whoever waits for a reply, or by a thread of its own while nobody does.
-// After a failure that leaves the stream out of step it is lost, and every call says so. Knows nothing of Node-API.
+// A vfio-user connection as the client has it: one request at a time, whichever thread asks, and its reply; and what
+// the server asks of this side's memory, answered by whoever waits for a reply, or by a thread of its own while nobody
+// does. After a failure that leaves the stream out of step it is lost, and every call says so. Knows nothing of
+// Node-API.
 #pragma once
 
 #include <atomic>
@@ -99,8 +100,8 @@ class ClientChannel : public Object {
     // Answers what came behind the reply, so that nothing lies in the buffer unseen.
     ~Turn();
 
-    // Sends a request, whose first part begins with its header, in which the id is put. Its reply is good until the turn
-    // ends. Refused with the server's errno, or with that of the channel's end.
+    // Sends a request, whose first part begins with its header, in which the id is put. Its reply is good until the
+    // turn ends. Refused with the server's errno, or with that of the channel's end.
     Result<Message> ask(std::span<const iovec> parts, std::span<const int> fds = {}, uint32_t mostDescriptors = 0);
     // Sends one to which no reply is wanted.
     Result<> post(std::span<const iovec> parts);

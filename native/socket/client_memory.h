@@ -1,5 +1,5 @@
-// The memory that a client shows to its server, as far as the server asks for it by message: where each range is in this
-// process, what the device may do there, and which pages it has written. Any thread; knows nothing of sockets.
+// The memory that a client shows to its server, as far as the server asks for it by message: where each range is in
+// this process, what the device may do there, and which pages it has written. Any thread; knows nothing of sockets.
 #pragma once
 
 #include <cstdint>

@@ -37,8 +37,7 @@ Result<> ClientSpace::show(int fd, uint64_t fileOffset, uint8_t* address, uint64
   ClientMemory& memory = channel_->memory();
   if (memory.count() >= channel_->terms().mostMaps) return Refusal{ENOSPC};
   // Before the server knows of it, so that it finds it at once.
-  const auto added =
-      memory.add(iova, size, address, (flags & user::kMayRead) != 0, (flags & user::kMayWrite) != 0);
+  const auto added = memory.add(iova, size, address, (flags & user::kMayRead) != 0, (flags & user::kMayWrite) != 0);
   if (!added) return added;
   const auto mapped = channel_->mapDma(fd, fileOffset, iova, size, flags, channel_->patience());
   if (!mapped) memory.remove(iova);

@@ -127,7 +127,8 @@ std::optional<ClientStream::Message> ClientStream::tabulated() {
   const Inbox::Table& table = *inbox_->table();
   if (cursor_ >= table.count) return std::nullopt;
   const uint32_t index = cursor_++;
-  return Message{inbox_->buffer()->address() + table.offsets[index], table.lengths[index], index, table.descriptors[index]};
+  return Message{inbox_->buffer()->address() + table.offsets[index], table.lengths[index], index,
+                 table.descriptors[index]};
 }
 
 std::optional<ClientStream::Message> ClientStream::next() {

@@ -1,5 +1,5 @@
-// How long a blocking call waits: to a deadline, in slices, between which it asks whether anybody still waits for what it
-// gives. Knows nothing of Node-API.
+// How long a blocking call waits: to a deadline, in slices, between which it asks whether anybody still waits for what
+// it gives. Knows nothing of Node-API.
 #pragma once
 
 #include <algorithm>

@@ -43,8 +43,6 @@ export interface ClientFunctions {
     twin: NativeHandle | null,
   ): void
   userChannelTerms(channel: NativeHandle): ClientTerms
-  /** The errno of what made the connection useless; 0 while it is not. */
-  userChannelLost(channel: NativeHandle): number
   /** Sends a message, whose id is put in on the way, with the descriptors of handles; the whole reply, and what came with it. */
   userChannelAskSync(
     channel: NativeHandle,

@@ -53,11 +53,16 @@ export async function connectTo(
 
 /** What a call threw, which must be a VfioError. */
 export function refusal(t: ExecutionContext, call: () => unknown): VfioError {
-  return t.throws(call, { instanceOf: VfioError }) as VfioError
+  return present(t.throws(call, { instanceOf: VfioError }))
 }
 
 export async function refusalOf(t: ExecutionContext, call: () => Promise<unknown>): Promise<VfioError> {
-  return (await t.throwsAsync(call, { instanceOf: VfioError })) as VfioError
+  return present(await t.throwsAsync(call, { instanceOf: VfioError }))
+}
+
+function present(error: VfioError | undefined): VfioError {
+  if (error === undefined) throw new Error('nothing was thrown')
+  return error
 }
 
 /** How many descriptors the process has, those of a server that was not stopped too. */

@@ -82,7 +82,7 @@ function joined(flat: BigUint64Array): Range[] {
     const start = flat[i] as bigint
     const end = start + (flat[i + 1] as bigint)
     const last = ranges.at(-1)
-    if (last !== undefined && last.end === start) ranges[ranges.length - 1] = { start: last.start, end }
+    if (last?.end === start) ranges[ranges.length - 1] = { start: last.start, end }
     else ranges.push({ start, end })
   }
   const [first] = ranges

@@ -43,7 +43,9 @@ function ask(channel: Channel, index: number, argsz: number): Reply {
 
 /** Entries may share an eventfd. What is no eventfd that KVM knows is left to messages. */
 function open(entries: readonly IoFd[], files: readonly NativeHandle[]): RegionDoorbell[] {
-  const wanted = entries.filter(({ type, flags }) => type === IO_FD_TYPE.ioeventfd && (flags & IO_FD_FLAG.pio) === 0)
+  const wanted = entries.filter(
+    ({ type, flags }) => type === IO_FD_TYPE.ioeventfd && (flags & IO_FD_FLAG.pio) === 0,
+  )
   const eventfds = new Map<number, EventFd>()
   try {
     return wanted.map(({ offset, size, fdIndex, flags, datamatch }) => {
