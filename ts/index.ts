@@ -1,6 +1,8 @@
 // The public surface of node-vfio, and nothing else.
 export { VfioDevice, type DeviceEventHandler, type FromFdOptions } from './device/device.js'
 export type { OpenChoice, OpenOptions } from './device/open/options.js'
+export type { ConnectOptions } from './device/connector.js'
+import './vfio-user/client/register.js'
 export type {
   DeviceBus,
   DeviceCapability,
@@ -37,7 +39,7 @@ export type { GroupDependent, HotResetInfo, IommufdDependent } from './uapi/vfio
 export { DeviceGfx, type GfxPlaneKinds } from './device/gfx/gfx.js'
 export { GfxEdid } from './device/gfx/edid.js'
 export type { DmabufPlane, GfxPlane, GfxPlaneType, RegionPlane } from './uapi/vfio/gfx-plane.js'
-export { type PollOptions, Region, type RegionCounters } from './device/region.js'
+export { type PollOptions, Region, type RegionCounters, type RegionDoorbell } from './device/region.js'
 export {
   type EnableOptions,
   type InterruptHandler,

@@ -50,7 +50,10 @@ function regionName(text: string): PciRegionName | number {
 }
 
 export const device = (): Argument =>
-  new Argument('<device>', 'a PCI address, the UUID of an mdev, or a path in sysfs')
+  new Argument(
+    '<device>',
+    'a PCI address, the UUID of an mdev, a path in sysfs, or user:PATH for a vfio-user socket',
+  )
 export const region = (): Argument =>
   new Argument('<region>', `${REGION_NAMES.join(', ')}, or a number`).argParser(regionName)
 export const offset = (): Argument =>

@@ -1,9 +1,10 @@
 // `vfio irq`: enables a device's interrupts and shows them as they arrive.
-import { VfioDevice } from '../device/device.js'
+import type { VfioDevice } from '../device/device.js'
 import type { PciIrqName } from '../device/interrupts.js'
 import type { CliContext } from './context.js'
 import { CliError, plural } from './format.js'
-import { checkDevice, given } from './given.js'
+import { given } from './given.js'
+import { reach } from './reach.js'
 
 export interface IrqOptions {
   /** The vector to fire from the kernel, as the device would. */
@@ -55,7 +56,7 @@ export async function irq(
   const { trigger } = options
   const defaults = trigger === undefined ? {} : { count: 1, timeout: TRIGGER_TIMEOUT }
   const wanted = { ...defaults, ...options }
-  const device = await VfioDevice.open(checkDevice(id, context), { ...context.host, watch: false })
+  const device = await reach(id, context)
   try {
     // An MSI is a write of the device's. Nothing is mapped for it, so that it reaches nothing else.
     if (device.info.bus === 'pci') device.config.command.busMaster = true

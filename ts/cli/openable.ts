@@ -38,7 +38,8 @@ export interface Openable {
   readonly reason: string | null
 }
 
-const POSSIBLE: Openable = { possible: true, tried: true, why: null, remedy: null, reason: null }
+/** Nothing is in the way. */
+export const POSSIBLE: Openable = { possible: true, tried: true, why: null, remedy: null, reason: null }
 const not = (reason: string, why: string, remedy: string): Openable => ({
   possible: false,
   tried: false,

@@ -1,9 +1,9 @@
 // `vfio read` and `vfio write`: one access of one width to one register.
-import { VfioDevice } from '../device/device.js'
 import type { PciRegionName, Region } from '../device/region.js'
 import type { CliContext } from './context.js'
 import { hex } from './format.js'
-import { checkDevice, given } from './given.js'
+import { given } from './given.js'
+import { reach } from './reach.js'
 
 export type Width = 1 | 2 | 4 | 8
 
@@ -44,7 +44,7 @@ export async function withRegion(
   name: PciRegionName | number,
   use: (region: Region) => void | Promise<void>,
 ): Promise<void> {
-  const device = await VfioDevice.open(checkDevice(id, context), { ...context.host, watch: false })
+  const device = await reach(id, context)
   try {
     await use(given(() => device.region(name)))
   } finally {

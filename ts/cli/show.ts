@@ -1,5 +1,4 @@
 // `vfio show`: one device, as the host sees it and, when it can be opened, as VFIO does.
-import { VfioDevice } from '../device/device.js'
 import { VfioError } from '../errors.js'
 import { Attempts, problemText } from '../host/attempts.js'
 import { examineIommuGroup } from '../host/groups.js'
@@ -10,10 +9,11 @@ import type { CliContext } from './context.js'
 import { byteSize, CliError, failure, hex, ids, json, plural, table } from './format.js'
 import { given } from './given.js'
 import type { HostSide, ShowOutput, VfioSide } from './output.js'
-import { openable, type Openable, refused } from './openable.js'
+import { openable, type Openable, POSSIBLE, refused } from './openable.js'
+import { reach, socketOf } from './reach.js'
 
-async function readThroughVfio(name: string, { host }: CliContext): Promise<VfioSide> {
-  const device = await VfioDevice.open(name, { ...host, watch: false })
+async function readThroughVfio(name: string, context: CliContext): Promise<VfioSide> {
+  const device = await reach(name, context)
   try {
     const { info, addressSpace } = device
     const config = info.bus === 'pci' ? device.config : null
@@ -162,11 +162,21 @@ function print({ out }: CliContext, { host, open, device, problems }: Shown): vo
   }
 }
 
-export async function show(context: CliContext, id: string, options: { json?: boolean }): Promise<void> {
+/** What is to be shown of the host's side, whether the device can be opened as far as that tells, and by which name then. */
+interface Found {
+  readonly host: HostSide
+  readonly open: Openable
+  readonly path: string
+}
+
+function find(context: CliContext, id: string, { run }: Attempts): Found {
+  // The host knows nothing of a device that a process serves.
+  if (socketOf(id) !== null) {
+    const host = { name: id, bus: 'pci', driver: null, iommuGroup: null, pci: null }
+    return { host, open: POSSIBLE, path: id }
+  }
   const found = given(() => resolveDevice(id, context.host))
   if (found === null) throw new CliError(`there is no device ${id}; \`vfio ls\` lists them`)
-  const attempts = new Attempts()
-  const { run } = attempts
   const host: HostSide = {
     name: found.name,
     bus: found.bus,
@@ -174,14 +184,21 @@ export async function show(context: CliContext, id: string, options: { json?: bo
     iommuGroup: found.iommuGroup === null ? null : examineIommuGroup(found.iommuGroup, context.host, run),
     pci: found.kind === 'pci' ? examinePciDevice(found.name, context.host, run) : null,
   }
-  let open = openable(found, context.host, {
+  const open = openable(found, context.host, {
     ...(host.pci === null ? {} : { classCode: host.pci.class }),
     ...(host.iommuGroup === null ? {} : { group: host.iommuGroup }),
   })
+  return { host, open, path: found.sysfsPath }
+}
+
+export async function show(context: CliContext, id: string, options: { json?: boolean }): Promise<void> {
+  const attempts = new Attempts()
+  const { host, path, open: expected } = find(context, id, attempts)
+  let open = expected
   let device: VfioSide | null = null
   if (open.possible) {
     try {
-      device = await readThroughVfio(found.sysfsPath, context)
+      device = await readThroughVfio(path, context)
     } catch (error) {
       // What only opening tells: the group is busy, a token is missing. The host's side is worth showing all the same.
       if (!(error instanceof VfioError)) throw error

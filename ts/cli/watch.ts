@@ -1,9 +1,10 @@
 // `vfio watch`: registers and interrupts of a device, live: a table that refreshes on a terminal, a line per change
 // elsewhere. It ends when the user interrupts it, when its time is up, or after so many refreshes.
-import { VfioDevice } from '../device/device.js'
+import type { VfioDevice } from '../device/device.js'
 import type { CliContext } from './context.js'
 import { hex, plural, table } from './format.js'
-import { checkDevice, given } from './given.js'
+import { given } from './given.js'
+import { reach } from './reach.js'
 import type { WatchEvent } from './output.js'
 import { ACCESS } from './register.js'
 import { styleOf } from './style.js'
@@ -150,7 +151,7 @@ export async function watch(
   targets: readonly WatchTarget[],
   options: WatchOptions,
 ): Promise<void> {
-  const device = await VfioDevice.open(checkDevice(id, context), { ...context.host, watch: false })
+  const device = await reach(id, context)
   try {
     // An MSI is a write of the device's. Nothing is mapped for it, so that it reaches nothing else.
     if (device.info.bus === 'pci' && targets.some(({ kind }) => kind === 'irq'))
