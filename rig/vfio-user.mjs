@@ -1,0 +1,56 @@
+// Finds a QEMU that is a client of vfio-user, and unpacks one beside the rig's own where the system's is not. It must not know
+// what serves the devices.
+
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { cached, digest } from './cache.mjs'
+import { firmwareIn, isAbove, PACKAGE, PROGRAM, unpackQemu } from './qemu.mjs'
+import { RigError, say } from './say.mjs'
+
+// The first with vfio-user-pci is 10.1.
+const NEWEST_WITHOUT = [10, 0]
+
+// It brings its C library and the loader of it, so that it runs on systems older than itself: any suite's will do. Where one
+// is retired from the first, the other has it.
+const CHOICES = [['trixie', 'trixie-backports'], ['sid']]
+const NEEDED = /^qemu-system-(common|data)$|^seabios$|^lib(?!c-gconv|asound2-data)/
+
+const knows = ({ program, args, env }) => {
+  const { status, stdout } = spawnSync(program, [...args, '-device', 'vfio-user-pci,help'], {
+    encoding: 'utf8',
+    env,
+  })
+  return status === 0 && stdout.includes('socket=')
+}
+
+const unpacked = (tree) => {
+  const libraries = join(tree, 'usr/lib/x86_64-linux-gnu')
+  return {
+    program: join(libraries, 'ld-linux-x86-64.so.2'),
+    args: ['--library-path', libraries, join(tree, 'usr/bin', PROGRAM), ...firmwareIn(tree)],
+    // Parts of it are files of their own, such as the accelerator of tests. It looks for them beside the loader.
+    env: { ...process.env, QEMU_MODULE_DIR: join(libraries, 'qemu') },
+  }
+}
+
+const find = async () => {
+  const ofTheSystem = { program: PROGRAM, args: [], env: process.env }
+  if (knows(ofTheSystem)) return ofTheSystem
+  const name = `qemu-vfio-user-${digest(PACKAGE, NEEDED.source, ...NEWEST_WITHOUT.map(String))}`
+  const tree = await cached(name, async (folder) => {
+    say(
+      `for devices in user space a QEMU above ${NEWEST_WITHOUT.join('.')} is needed: unpacking one into the cache, once`,
+    )
+    const wanted = (version) => isAbove(version, NEWEST_WITHOUT)
+    if (!(await unpackQemu(folder, { choices: CHOICES, wanted, needed: NEEDED })))
+      throw new RigError(`Debian's archive has no QEMU newer than ${NEWEST_WITHOUT.join('.')}`)
+    if (!knows(unpacked(folder)))
+      throw new RigError('the unpacked QEMU does not start, or has no vfio-user-pci')
+  })
+  return unpacked(tree)
+}
+
+let chosen
+
+/** A QEMU with vfio-user-pci: `program`, what comes before all other arguments, and the environment. */
+export const findVfioUserQemu = () => (chosen ??= find())
