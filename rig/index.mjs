@@ -20,7 +20,7 @@ export { DEVICES } from './machine.mjs'
 export { Apt } from './packages.mjs'
 export { counted, interview } from './postmortem.mjs'
 export { RigError } from './say.mjs'
-export { findVfioUserQemu } from './vfio-user.mjs'
+export { findVfioUserQemu, stockGuest } from './vfio-user.mjs'
 
 /** Fetches, unpacks and compiles what machines with that kernel need, so that several may then start at once. */
 export const prepareRig = async ({ kernel: name = 'stock' } = {}) => {

@@ -1,9 +1,12 @@
-// Finds a QEMU that is a client of vfio-user, and unpacks one beside the rig's own where the system's is not. It must not know
-// what serves the devices.
+// QEMU as a client of vfio-user: finds one, and unpacks one beside the rig's own where the system's is none; and guests for it, of
+// Debian's kernel. It must not know what serves the devices.
 
 import { spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { cached, digest } from './cache.mjs'
+import { guestInitramfs } from './initramfs.mjs'
+import { stockKernel } from './kernel.mjs'
 import { firmwareIn, isAbove, PACKAGE, PROGRAM, unpackQemu } from './qemu.mjs'
 import { RigError, say } from './say.mjs'
 
@@ -54,3 +57,27 @@ let chosen
 
 /** A QEMU with vfio-user-pci: `program`, what comes before all other arguments, and the environment. */
 export const findVfioUserQemu = () => (chosen ??= find())
+
+/**
+ * The arguments by which a QEMU boots Debian's kernel in emulation, with `modules` loaded and `script` run by its shell, all that it
+ * says on QEMU's standard output. The machine ends with the script. `folder` gets its first file system; the memory can be shared
+ * with devices in user space.
+ * @param {{ folder: string, modules: string[], script: string, memory?: number, append?: string }} guest
+ * @returns {Promise<string[]>}
+ */
+export const stockGuest = async ({ folder, modules, script, memory = 512, append = '' }) => {
+  const kernel = await stockKernel()
+  const initramfs = join(folder, 'initramfs')
+  writeFileSync(initramfs, guestInitramfs(kernel, modules, script))
+  return [
+    ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
+    ...['-machine', 'q35,memory-backend=memory', '-m', `${memory}M`, '-accel', 'tcg', '-cpu', 'max,-la57'],
+    ...['-object', `memory-backend-memfd,id=memory,size=${memory}M,share=on`],
+    ...['-kernel', kernel.image, '-initrd', initramfs],
+    ...[
+      '-append',
+      `console=ttyS0 loglevel=4 panic=-1 oops=panic mitigations=off nowatchdog ${append}`.trim(),
+    ],
+    ...['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
+  ]
+}
