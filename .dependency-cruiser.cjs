@@ -109,6 +109,13 @@ module.exports = {
       to: { pathNot: '^ts/(uapi/|errors[.]ts$|validate[.]ts$)' },
     },
     {
+      name: 'vfio-user-protocol-is-pure',
+      comment: 'It turns bytes of messages into values and back, for both sides: no addon, no I/O.',
+      severity: 'error',
+      from: { path: '^ts/vfio-user/protocol/' },
+      to: { pathNot: '^ts/(vfio-user/protocol/|uapi/|errors[.]ts$|validate[.]ts$)' },
+    },
+    {
       name: 'merged-types-and-frameworks-know-no-report',
       comment:
         'What is said of a device, and the rules by which, are below the report that puts them together.',

@@ -7,11 +7,19 @@ import * as main from '../../ts/index.js'
 import * as host from '../../ts/host/index.js'
 import * as kvm from '../../ts/kvm/index.js'
 import * as merged from '../../ts/merged/index.js'
+import * as vfioUser from '../../ts/vfio-user/index.js'
 
 test('the entry points are these, and no path reaches past them', (t) => {
   const text = readFileSync(new URL(import.meta.resolve('#package.json')), 'utf8')
   const { exports } = JSON.parse(text) as { exports: Record<string, unknown> }
-  t.deepEqual(Object.keys(exports).sort(), ['.', './host', './kvm', './merged', './package.json'])
+  t.deepEqual(Object.keys(exports).sort(), [
+    '.',
+    './host',
+    './kvm',
+    './merged',
+    './package.json',
+    './vfio-user',
+  ])
 })
 
 test('none of them has a function of the addon', (t) => {
@@ -21,6 +29,6 @@ test('none of them has a function of the addon', (t) => {
     .join('\n')
   const functions = new Set([...declared.matchAll(/^ {2}(\w+)\(/gm)].map(([, name]) => name))
   t.true(functions.has('iommufdCall'))
-  for (const entry of [main, host, kvm, merged])
+  for (const entry of [main, host, kvm, merged, vfioUser])
     for (const name of Object.keys(entry)) t.false(name === 'addon' || functions.has(name), name)
 })
