@@ -6,6 +6,7 @@
 #include "iommufd/bindings.h"
 #include "kvm/bindings.h"
 #include "memory/bindings.h"
+#include "socket/bindings.h"
 #include "support/bindings.h"
 #include "support/environment.h"
 #include "support/operation.h"
@@ -22,6 +23,7 @@ constexpr Area kAreas[] = {
     {"support", nodevfio::registerSupport}, {"event", nodevfio::registerEvent},
     {"memory", nodevfio::registerMemory},   {"vfio", nodevfio::registerVfio},
     {"iommufd", nodevfio::registerIommufd}, {"kvm", nodevfio::registerKvm},
+    {"socket", nodevfio::registerSocket},
 };
 
 // areas(): what each folder gives, by the folder's name. For the test that compares it with what is declared.

@@ -46,8 +46,11 @@ class Poller : public Object {
   void environmentEnds() override { close(); }
 
   Result<> add(const std::shared_ptr<EventFd>& eventFd, uint32_t slot);
-  // Any other file that becomes readable: it is told once for each time that something comes, and read by who is told.
-  Result<> addFile(const std::shared_ptr<Object>& file, uint32_t slot);
+  // Any other file: it is told once for each time that something comes, and read by who is told. With `tellsEvents` the
+  // count that is told is what epoll says of it.
+  Result<> addFile(const std::shared_ptr<Object>& file, uint32_t slot, uint32_t events, bool tellsEvents);
+  // Whether it is told too when such a file takes bytes again.
+  Result<> setWritable(uint32_t slot, bool writable);
   void remove(uint32_t slot);
   void setReferenced(bool referenced);
 
@@ -70,7 +73,12 @@ class Poller : public Object {
   napi_async_context context_ = nullptr;
   Ring ring_;
   std::unordered_map<uint32_t, std::shared_ptr<EventFd>> watched_;
-  std::unordered_map<uint32_t, std::shared_ptr<Object>> files_;
+  struct Watched {
+    std::shared_ptr<Object> file;
+    uint32_t events;
+    bool tellsEvents;
+  };
+  std::unordered_map<uint32_t, Watched> files_;
   // Keeps the object while its uv handle lives.
   std::shared_ptr<Object> self_;
 };
@@ -131,7 +139,7 @@ void Poller::close() {
     eventFd->releaseReader();
   }
   watched_.clear();
-  for (const auto& [slot, file] : files_) epoll_ctl(epollFd_, EPOLL_CTL_DEL, file->descriptor(), nullptr);
+  for (const auto& [slot, each] : files_) epoll_ctl(epollFd_, EPOLL_CTL_DEL, each.file->descriptor(), nullptr);
   files_.clear();
   uv_poll_stop(poll_);
   auto* const handle = reinterpret_cast<uv_handle_t*>(poll_);
@@ -163,20 +171,29 @@ Result<> Poller::add(const std::shared_ptr<EventFd>& eventFd, uint32_t slot) {
   return {};
 }
 
-Result<> Poller::addFile(const std::shared_ptr<Object>& file, uint32_t slot) {
+Result<> Poller::addFile(const std::shared_ptr<Object>& file, uint32_t slot, uint32_t events, bool tellsEvents) {
   if (poll_ == nullptr) return Refusal{EBADF};
   epoll_event event = {};
-  event.events = EPOLLIN | EPOLLET;
+  event.events = events;
   event.data.u32 = slot;
   if (epoll_ctl(epollFd_, EPOLL_CTL_ADD, file->descriptor(), &event) != 0) return refusedNow();
-  files_[slot] = file;
+  files_[slot] = {file, events, tellsEvents};
   return {};
+}
+
+Result<> Poller::setWritable(uint32_t slot, bool writable) {
+  const auto found = files_.find(slot);
+  if (found == files_.end()) return Refusal{ENOENT};
+  epoll_event event = {};
+  event.events = found->second.events | (writable ? EPOLLOUT : 0U);
+  event.data.u32 = slot;
+  return answerOf(epoll_ctl(epollFd_, EPOLL_CTL_MOD, found->second.file->descriptor(), &event));
 }
 
 void Poller::remove(uint32_t slot) {
   const auto file = files_.find(slot);
   if (file != files_.end()) {
-    epoll_ctl(epollFd_, EPOLL_CTL_DEL, file->second->descriptor(), nullptr);
+    epoll_ctl(epollFd_, EPOLL_CTL_DEL, file->second.file->descriptor(), nullptr);
     files_.erase(file);
     return;
   }
@@ -207,9 +224,10 @@ uint32_t Poller::drain() {
     const uint32_t slot = events[i].data.u32;
     const auto found = watched_.find(slot);
     if (found == watched_.end()) {
-      if (!files_.contains(slot)) continue;
+      const auto file = files_.find(slot);
+      if (file == files_.end()) continue;
       ring_.slots[count] = slot;
-      ring_.counts[count] = 1;
+      ring_.counts[count] = file->second.tellsEvents ? events[i].events : 1;
       ++count;
       continue;
     }
@@ -291,17 +309,26 @@ Napi::Value pollerClose(const Napi::CallbackInfo& info) {
   return undefined(info);
 }
 
-// pollerAdd(poller, eventfd, slot): an eventfd, or a queue of an iommufd.
+// pollerAdd(poller, eventfd, slot): an eventfd, a queue of an iommufd, or a socket.
 Napi::Value pollerAdd(const Napi::CallbackInfo& info) {
   const auto poller = take<Poller>(info[0], "poller");
   const uint32_t slot = uint32Of(info[2], "slot");
   const Handle& source = Handle::from(info[1], "eventfd");
-  if (source.kind() == Kind::kFaultQueue || source.kind() == Kind::kEventQueue) {
+  const bool socket = source.kind() == Kind::kListener || source.kind() == Kind::kConnection;
+  if (socket || source.kind() == Kind::kFaultQueue || source.kind() == Kind::kEventQueue) {
     if (source.released()) throw Failure(EBADF, kClosed);
-    orThrow(poller->addFile(source.object(), slot), "epoll_ctl");
+    const uint32_t events = EPOLLIN | EPOLLET | (socket ? EPOLLRDHUP : 0U);
+    orThrow(poller->addFile(source.object(), slot, events, socket), "epoll_ctl");
   } else {
     orThrow(poller->add(take<EventFd>(info[1], "eventfd"), slot), "epoll_ctl");
   }
+  return undefined(info);
+}
+
+// pollerWritable(poller, slot, writable): whether it is told too when the socket takes bytes again.
+Napi::Value pollerWritable(const Napi::CallbackInfo& info) {
+  const bool writable = booleanOf(info[2], "writable");
+  orThrow(take<Poller>(info[0], "poller")->setWritable(uint32Of(info[1], "slot"), writable), "epoll_ctl");
   return undefined(info);
 }
 
@@ -321,6 +348,7 @@ void registerPoller(Napi::Env env, Napi::Object exports) {
   define<pollerOpen>(env, exports, "pollerOpen");
   define<pollerClose>(env, exports, "pollerClose");
   define<pollerAdd>(env, exports, "pollerAdd");
+  define<pollerWritable>(env, exports, "pollerWritable");
   define<pollerRemove>(env, exports, "pollerRemove");
   define<pollerReference>(env, exports, "pollerReference");
   exports.Set("pollerRingSize", kRingSize);

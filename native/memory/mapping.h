@@ -1,4 +1,4 @@
-// A range of this process's addresses mapped from a file: unmapped by the destructor, never earlier.
+// A range of this process's addresses, mapped from a file as a rule: unmapped by the destructor, never earlier.
 #pragma once
 
 #include <atomic>
@@ -13,6 +13,8 @@ namespace nodevfio {
 class Mapping {
  public:
   static Result<std::shared_ptr<Mapping>> create(int fd, uint64_t offset, uint64_t size, int protection);
+  // Of no file: this process's own, zeroed, and taken page by page when it is touched.
+  static Result<std::shared_ptr<Mapping>> anonymous(uint64_t size);
 
   Mapping(void* address, size_t size) : address_(static_cast<uint8_t*>(address)), size_(size) {}
   Mapping(const Mapping&) = delete;

@@ -76,6 +76,12 @@ const char* nameOf(Kind kind) {
       return "FaultQueue";
     case Kind::kEventQueue:
       return "EventQueue";
+    case Kind::kListener:
+      return "Listener";
+    case Kind::kConnection:
+      return "Connection";
+    case Kind::kWindows:
+      return "Windows";
     case Kind::kFile:
       return "file";
   }

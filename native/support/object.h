@@ -34,6 +34,9 @@ enum class Kind : uint8_t {
   kHwQueue,
   kFaultQueue,
   kEventQueue,
+  kListener,
+  kConnection,
+  kWindows,
   // A file of which nothing more is known.
   kFile,
 };

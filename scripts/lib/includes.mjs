@@ -10,10 +10,11 @@ export const MAY_INCLUDE = {
   uapi: [],
   event: ['support'],
   memory: ['support'],
+  socket: ['memory', 'support'],
   iommufd: ['memory', 'support', 'uapi'],
   vfio: ['event', 'iommufd', 'memory', 'support', 'uapi'],
   kvm: ['event', 'memory', 'support', 'uapi'],
-  '': ['support', 'event', 'memory', 'vfio', 'iommufd', 'kvm'],
+  '': ['support', 'event', 'memory', 'vfio', 'iommufd', 'kvm', 'socket'],
 }
 
 /**

@@ -17,7 +17,7 @@ export interface SignalSource {
   giveBack(count: number): void
 }
 
-/** Called with the count that was taken, and with where it came from. */
+/** Called with the count that was taken, for a socket the events of epoll, and with where it came from. */
 export type HandlerOf<Source> = (count: number, source: Source) => unknown
 
 export interface PollerOptions {
@@ -152,6 +152,12 @@ export class SignalPoller {
     ;(this.#dispatching ? this.#freedInDispatch : this.#free).push(slot)
     this.#applyReference()
     return true
+  }
+
+  /** Whether a socket's handler is called too when the socket takes bytes again. @internal */
+  watchWritable(source: SignalSource, writable: boolean): void {
+    const watch = this.#bySource.get(source)
+    if (watch !== undefined) addon().pollerWritable(this.#native, watch.slot, writable)
   }
 
   /** Keeps the process alive while something is watched (the default). */

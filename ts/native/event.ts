@@ -15,6 +15,8 @@ export interface EventFunctions {
   pollerOpen(ring: ArrayBuffer, dispatch: (count: number) => void, spinMicros: number): NativeHandle
   pollerClose(poller: NativeHandle): void
   pollerAdd(poller: NativeHandle, eventfd: NativeHandle, slot: number): void
+  /** Whether a socket that it watches is told too when it takes bytes again. */
+  pollerWritable(poller: NativeHandle, slot: number, writable: boolean): void
   pollerRemove(poller: NativeHandle, slot: number): void
   pollerReference(poller: NativeHandle, referenced: boolean): void
 

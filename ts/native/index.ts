@@ -11,6 +11,7 @@ import type { EventFunctions } from './event.js'
 import type { IommufdFunctions } from './iommufd.js'
 import type { KvmFunctions } from './kvm.js'
 import type { MemoryFunctions } from './memory.js'
+import type { SocketFunctions } from './socket.js'
 import type { SupportFunctions } from './support.js'
 import type { VfioFunctions } from './vfio.js'
 
@@ -22,7 +23,14 @@ export type { RegisterAccessors } from './memory.js'
  * function exists in two forms, the one whose name ends in Sync runs on the spot, the other on libuv's pool.
  */
 export interface NativeAddon
-  extends SupportFunctions, EventFunctions, MemoryFunctions, VfioFunctions, IommufdFunctions, KvmFunctions {
+  extends
+    SupportFunctions,
+    EventFunctions,
+    MemoryFunctions,
+    VfioFunctions,
+    IommufdFunctions,
+    KvmFunctions,
+    SocketFunctions {
   /** What each folder of native/ gives, by the folder's name: for the test of these declarations. */
   areas(): Record<string, Record<string, unknown>>
 }
@@ -47,6 +55,8 @@ const UNWATCHED = new Set([
   'handleHolders',
   'handleKind',
   'pollerReference',
+  'pollerWritable',
+  'connectionFlush',
   'pageSize',
   'registersAccessors',
   'registersPoll',

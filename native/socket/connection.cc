@@ -1,0 +1,154 @@
+// The socket stays a blocking one: each call says for itself whether it waits, so that a thread which does needs one
+// system call for a message.
+#include "socket/connection.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "socket/address.h"
+#include "support/clock.h"
+
+namespace nodevfio {
+
+Connection::Connection(int fd, std::unique_ptr<Inbox> inbox, uint32_t queueBytes)
+    : File(kKind, fd), inbox_(std::move(inbox)), outbox_(queueBytes) {}
+
+Result<> Connection::check(int fd) {
+  for (const auto& [option, expected] : {std::pair(SO_DOMAIN, AF_UNIX), std::pair(SO_TYPE, int{SOCK_STREAM})}) {
+    int value = 0;
+    socklen_t size = sizeof value;
+    if (getsockopt(fd, SOL_SOCKET, option, &value, &size) != 0) return refusedNow();
+    if (value != expected) return Refusal{EPROTOTYPE};
+  }
+  sockaddr_un peer = {};
+  socklen_t size = sizeof peer;
+  return answerOf(getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size));
+}
+
+Result<std::shared_ptr<Connection>> Connection::adopt(int fd, const ConnectionOptions& options) {
+  auto inbox = Inbox::create(options.framing, options.spareBytes);
+  if (!inbox) {
+    close(fd);
+    return inbox.refusal();
+  }
+  // From here on it closes the descriptor.
+  std::shared_ptr<Connection> connection(new Connection(fd, *std::move(inbox), options.queueBytes));
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+    return refusedNow("fcntl");
+  }
+  return connection;
+}
+
+Result<std::pair<std::shared_ptr<Connection>, std::shared_ptr<Connection>>> Connection::pair(
+    const ConnectionOptions& options) {
+  int fds[2] = {-1, -1};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) return refusedNow();
+  auto one = adopt(fds[0], options);
+  auto other = adopt(fds[1], options);
+  if (!one) return one.refusal();
+  if (!other) return other.refusal();
+  return std::pair(*std::move(one), *std::move(other));
+}
+
+Result<std::shared_ptr<Connection>> Connection::connect(const char* path, const ConnectionOptions& options) {
+  const auto address = addressOf(path);
+  if (!address) return address.refusal();
+  // So that a full queue of the listener's is told instead of waited for.
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return refusedNow("socket");
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
+    const Refusal refusal = refusedNow();
+    close(fd);
+    return refusal;
+  }
+  return adopt(fd, options);
+}
+
+// The peer shall know too, whichever of us is to blame.
+bool Connection::ended() {
+  if (!inbox_->ended()) [[likely]] {
+    return false;
+  }
+  outbox_.clear();
+  tell();
+  shutdown(fd(), SHUT_RDWR);
+  return true;
+}
+
+bool Connection::next() { return (inbox_->next() && inbox_->table()->count != 0) || ended(); }
+
+bool Connection::take(int flags) {
+  // What is refused either came to nothing, or has ended the connection.
+  const bool received{inbox_->receive(fd(), flags)};
+  return (received && inbox_->table()->count != 0) || ended();
+}
+
+bool Connection::receive() { return next() || take(MSG_DONTWAIT); }
+
+bool Connection::spin(int64_t until) {
+  do {
+    if (take(MSG_DONTWAIT)) return true;
+    if (inbox_->table()->queued.load(std::memory_order_relaxed) != 0) flush();
+    pauseProcessor();
+  } while (monotonicNanoseconds() < until);
+  return false;
+}
+
+bool Connection::sleep(int milliseconds) {
+  if (inbox_->table()->queued.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    return sleepWhileQueued(milliseconds);
+  }
+  if (milliseconds <= 0) return take(MSG_DONTWAIT);
+  if (milliseconds != slice_) {
+    const timeval time = {milliseconds / 1000, (milliseconds % 1000) * 1000L};
+    if (setsockopt(fd(), SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) != 0) {
+      end(End::kFailed, errno);
+      return true;
+    }
+    slice_ = milliseconds;
+  }
+  return take(0);
+}
+
+// A read that blocks would not hear that the peer reads again.
+bool Connection::sleepWhileQueued(int milliseconds) {
+  pollfd both = {fd(), POLLIN | POLLOUT, 0};
+  if (poll(&both, 1, milliseconds) <= 0) return false;
+  if ((both.revents & POLLOUT) != 0) flush();
+  return take(MSG_DONTWAIT);
+}
+
+void Connection::tell() { inbox_->table()->queued.store(outbox_.queued(), std::memory_order_relaxed); }
+
+Result<bool> Connection::send(std::span<const iovec> parts, std::span<const int> fds) {
+  if (inbox_->ended()) return false;
+  const auto sent = outbox_.send(fd(), parts, fds);
+  if (!sent) return sent.refusal();
+  if (*sent == Outbox::Sent::kWhole && inbox_->table()->queued.load(std::memory_order_relaxed) == 0) [[likely]] {
+    return true;
+  }
+  tell();
+  if (*sent == Outbox::Sent::kOver) end(End::kNotReading);
+  // Of a peer that is gone, reading tells: what it sent before is still to be read.
+  return *sent == Outbox::Sent::kWhole || *sent == Outbox::Sent::kQueued;
+}
+
+bool Connection::flush() {
+  const auto flushed = outbox_.flush(fd());
+  tell();
+  if (!flushed) end(End::kFailed, flushed.error());
+  return flushed && *flushed == Outbox::Sent::kQueued;
+}
+
+void Connection::end(End reason, int error) {
+  inbox_->end(reason, error);
+  ended();
+}
+
+}  // namespace nodevfio

@@ -1,0 +1,201 @@
+// Listener: a UNIX socket that peers connect to. Owns the file's coming and going, and the waiting for peers; knows nothing of
+// what they send.
+import { lstatSync, unlinkSync } from 'node:fs'
+
+import { environmentPollers } from '../../event/poller.js'
+import { attempt, VfioError, type VfioErrorContext } from '../../errors.js'
+import { Handle } from '../../handle.js'
+import { addon, type NativeHandle } from '../../native/index.js'
+import type { ConnectionShape } from '../../native/socket.js'
+import { boolean, callable, integer, options as optionsOf, string } from '../../validate.js'
+import { Connection } from './connection.js'
+import { type ConnectionOptions, shapeOf } from './framing.js'
+
+export interface ListenOptions {
+  /** How many peers may wait to be accepted, 0 to 4096 (default 16). */
+  readonly backlog?: number
+  /** The permissions of the socket's file, 0 to 0o777 (default: as the process's umask leaves them). Writing is connecting. */
+  readonly mode?: number
+  /** Takes the place of a socket's file that nobody listens to any more (default true). */
+  readonly replaceStale?: boolean
+}
+
+const LISTEN_REMEDIES: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'Something is there already: another server, or a file that is no socket.',
+  ENOENT: 'The folder does not exist.',
+  EACCES: 'Making a socket takes the right to write to its folder.',
+  ENAMETOOLONG: 'A path of a socket has 107 bytes at most: take a shorter one, or a relative one.',
+}
+
+function explain(path: string): (error: VfioError) => VfioErrorContext {
+  return (error) => {
+    const remedy = LISTEN_REMEDIES[error.code]
+    return remedy === undefined ? { subject: path } : { subject: path, remedy }
+  }
+}
+
+/** Refusals that pass: the process or the system has no descriptors, or no memory, for one more. */
+const PASSING = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'])
+const RETRY_MILLISECONDS = 100
+/** So many in a row before the rest of the event loop has its turn. */
+const MOST_ROUNDS = 64
+const MOST_MILLISECONDS = 2 ** 31 - 1
+
+export class Listener extends Handle {
+  readonly #shape: ConnectionShape
+  #stop: (() => void) | undefined
+
+  private constructor(native: NativeHandle, shape: ConnectionShape, label: string) {
+    super(native, label)
+    this.#shape = shape
+  }
+
+  /**
+   * Listens on a path of the file system. The file goes with the listener.
+   * @param connection what each connection that comes is like
+   * @throws VfioError EADDRINUSE when somebody listens there, or the file is no socket
+   */
+  static listen(path: string, connection: ConnectionOptions, options?: ListenOptions): Listener {
+    string(path, 'path')
+    const shape = shapeOf(connection)
+    const { backlog = 16, mode, replaceStale = true } = optionsOf(options, 'options')
+    integer(backlog, 'backlog', 0, 4096)
+    if (mode !== undefined) integer(mode, 'mode', 0, 0o777)
+    boolean(replaceStale, 'replaceStale')
+    const listen = (): NativeHandle => addon().listenerListen(path, backlog, mode ?? null)
+    const native = attempt(explain(path), () => {
+      try {
+        return listen()
+      } catch (error) {
+        const taken = error instanceof VfioError && error.code === 'EADDRINUSE'
+        if (!taken || !replaceStale || !isStale(path, shape)) throw error
+      }
+      unlinkSync(path)
+      return listen()
+    })
+    return new Listener(native, shape, path)
+  }
+
+  /**
+   * Takes ownership of a UNIX stream socket that listens already, as a service manager hands it over.
+   * @throws VfioError EPROTOTYPE when it is another kind of socket, EINVAL when it does not listen; it stays yours then
+   */
+  static fromFd(fd: number, connection: ConnectionOptions): Listener {
+    integer(fd, 'fd', 0, 0x7fff_ffff)
+    const shape = shapeOf(connection)
+    const label = `descriptor ${String(fd)}`
+    return new Listener(
+      attempt({ subject: label }, () => addon().listenerFromFd(fd)),
+      shape,
+      label,
+    )
+  }
+
+  /** The descriptor's number. It stays this object's. */
+  get fd(): number {
+    return addon().handleFd(this.native)
+  }
+
+  /**
+   * Calls a handler in the event loop for each peer that connects. What it throws is an uncaught exception.
+   * @param onRefusal told when the process has no descriptor or memory for another; the peer waits, and is tried again. Without
+   * it that is a process warning.
+   * @returns how to stop
+   */
+  accept(
+    handler: (connection: Connection) => unknown,
+    onRefusal: (error: VfioError) => unknown = warn,
+  ): () => void {
+    callable(handler, 'handler')
+    callable(onRefusal, 'onRefusal')
+    this.#stop?.()
+    const poller = environmentPollers().waiting
+    let timer: NodeJS.Timeout | undefined
+    let over = false
+    const later = (milliseconds: number): void => {
+      timer ??= setTimeout(() => {
+        timer = undefined
+        take()
+      }, milliseconds)
+    }
+    const take = (): void => {
+      for (let rounds = 0; rounds < MOST_ROUNDS && !over; rounds++) {
+        let connection
+        try {
+          connection = this.acceptSync(0)
+        } catch (error) {
+          if (!(error instanceof VfioError)) throw error
+          if (PASSING.has(error.code)) later(RETRY_MILLISECONDS)
+          onRefusal(error)
+          return
+        }
+        if (connection === undefined) return
+        try {
+          handler(connection)
+        } catch (error) {
+          queueMicrotask(() => {
+            throw error
+          })
+        }
+      }
+      if (!over) later(0)
+    }
+    const stop = (): void => {
+      if (over) return
+      over = true
+      clearTimeout(timer)
+      poller.remove(this)
+      this.#stop = undefined
+    }
+    poller.add(this, take)
+    this.#stop = stop
+    return stop
+  }
+
+  /**
+   * Blocks the thread until a peer connects, which is meant for a Worker. Terminating the Worker ends it within 100
+   * milliseconds.
+   * @param timeoutMs 0 to 2^31 - 1 milliseconds
+   * @returns undefined when the time is over
+   */
+  acceptSync(timeoutMs: number): Connection | undefined {
+    integer(timeoutMs, 'timeoutMs', 0, MOST_MILLISECONDS)
+    const native = attempt({ subject: this.label }, () =>
+      addon().listenerAccept(this.native, timeoutMs, ...this.#shape),
+    )
+    return native === null ? undefined : Connection.adopt(native)
+  }
+
+  /** Nothing is taken before a peer is accepted. @internal */
+  giveBack(): void {
+    // It is still in the listener's queue.
+  }
+
+  /** Stops listening, and removes the file. Connections stay. Idempotent. */
+  close(): void {
+    this.closeNow()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  protected override beforeRelease(): void {
+    this.#stop?.()
+  }
+}
+
+function warn(error: VfioError): void {
+  process.emitWarning(`A peer cannot be accepted yet: ${error.message}`, { type: 'VfioWarning' })
+}
+
+/** Whether a path is a socket that nobody listens to. */
+function isStale(path: string, shape: ConnectionShape): boolean {
+  if (!lstatSync(path).isSocket()) return false
+  try {
+    addon().handleRelease(addon().connectionConnect(path, ...shape), false)
+    return false
+  } catch (error) {
+    return error instanceof VfioError && error.code === 'ECONNREFUSED'
+  }
+}
