@@ -8,6 +8,8 @@ export interface GuestPages {
   window(iova: bigint, length: number): ArrayBuffer
   copyIn(iova: bigint, target: Uint8Array): void
   copyOut(iova: bigint, source: Uint8Array): void
+  /** What was written through a window, for who migrates the guest. */
+  markDirty(iova: bigint, length: number): void
 }
 
 /** Part of the guest's memory. */
@@ -136,6 +138,7 @@ export class Queue {
   readonly #descriptors: Table
   readonly #available: Table
   readonly #used: Table
+  readonly #usedAt: bigint
   #taken = 0
   #given = 0
 
@@ -145,6 +148,7 @@ export class Queue {
     this.#descriptors = new Table(pages, descriptors, size * DESCRIPTOR_BYTES)
     this.#available = new Table(pages, available, 4 + 2 * size)
     this.#used = new Table(pages, used, 4 + USED_ELEMENT_BYTES * size)
+    this.#usedAt = used
   }
 
   /** The next chain, or undefined when all are taken. @throws DriverError for what no driver may do */
@@ -167,6 +171,7 @@ export class Queue {
     this.#given = (this.#given + 1) & 0xffff
     // After the element, and before the driver's wish for interrupts is read.
     Atomics.store(index16(used, 2), 0, this.#given)
+    this.#pages.markDirty(this.#usedAt, used.byteLength)
   }
 
   /** Whether the driver wants to be told of chains that were given back. */

@@ -44,6 +44,10 @@ export class FakePages implements GuestPages {
     return this.bytes.subarray(from, from + length)
   }
 
+  markDirty(): void {
+    // Nobody migrates these.
+  }
+
   close(): void {
     this.#memory.close()
   }
