@@ -2,7 +2,8 @@
 // queues, interrupts. It must not know any kind of device.
 import { UserDevice } from 'node-vfio/vfio-user'
 
-import { type Chain, DriverError, Queue } from './queue.js'
+import { windowCapability } from './config-window.js'
+import { type Chain, Queue } from './queue.js'
 import {
   AREA,
   BAR_BYTES,
@@ -114,7 +115,16 @@ export abstract class VirtioDevice {
         },
       },
       irqs: { intx: true, msix: this.#vectors },
-      capabilities: virtioCapabilities(),
+      capabilities: [
+        ...virtioCapabilities(),
+        windowCapability(
+          {
+            read: (offset, width) => this.#read(offset, width),
+            write: (offset, _width, value) => this.#writeAnywhere(offset, value),
+          },
+          BAR_BYTES,
+        ),
+      ],
       onReset: () => this.#reset(),
     })
   }
@@ -246,6 +256,12 @@ export abstract class VirtioDevice {
     return address.upper ? high(queue[address.name]) : low(queue[address.name])
   }
 
+  /** As through the BAR, whose doorbells are registers like others here. */
+  #writeAnywhere(offset: number, value: number): void {
+    if (offset >= AREA.notify.at) this.#notify((offset - AREA.notify.at) / NOTIFY_STEP)
+    else this.#setCommon(offset, value)
+  }
+
   #notify(index: number): void {
     if (this.live && this.#queues[index]?.live !== undefined) this.guarded(() => this.notified(index))
   }
@@ -328,5 +344,3 @@ function addressAt(offset: number): { name: Address; upper: boolean } | undefine
   const name = names[offset & ~7]
   return name === undefined || (offset & 3) !== 0 ? undefined : { name, upper: (offset & 4) !== 0 }
 }
-
-export { DriverError }
