@@ -131,6 +131,7 @@ void registerMemory(Napi::Env env, Napi::Object exports) {
   define<guardState>(env, exports, "guardIntact");
   define<guardRestore>(env, exports, "guardRestore");
   registerRegisters(env, exports);
+  registerPeerWindows(env, exports);
 }
 
 }  // namespace nodevfio

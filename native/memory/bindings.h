@@ -9,6 +9,7 @@ void registerMemory(Napi::Env env, Napi::Object exports);
 
 // Its parts.
 void registerRegisters(Napi::Env env, Napi::Object exports);
+void registerPeerWindows(Napi::Env env, Napi::Object exports);
 void registerAccessors(Napi::Env env, Napi::Object exports);
 
 }  // namespace nodevfio

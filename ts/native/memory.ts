@@ -26,6 +26,17 @@ export interface RegisterAccessors {
   enter(registers: NativeHandle): [region: number, generation: number]
 }
 
+/** The hot functions of a peer's windows. */
+export interface WindowsPort {
+  readonly copyIn: (iova: bigint, target: Uint8Array) => void
+  readonly copyOut: (iova: bigint, source: Uint8Array) => void
+  /** Pieces are addresses and sizes in turn. */
+  readonly gather: (pieces: BigUint64Array, target: Uint8Array) => void
+  readonly scatter: (pieces: BigUint64Array, source: Uint8Array) => void
+  /** 0 not at all, 1 by messages, 2 in memory. */
+  readonly reach: (iova: bigint, length: number, write: boolean) => number
+}
+
 /** The functions of native/memory. */
 export interface MemoryFunctions {
   // -- memory --
@@ -38,6 +49,31 @@ export interface MemoryFunctions {
   memoryPages(memory: NativeHandle, offset: number, size: number): BigUint64Array
   memoryWindow(memory: NativeHandle, offset: number, length: number): ArrayBuffer
   pageSize(): number
+
+  // -- windows on a peer's memory --
+  windowsCreate(most: number, anyFile: boolean): NativeHandle
+  windowsFunctions(windows: NativeHandle): WindowsPort
+  /** Without a descriptor, -1, it is known only. The descriptor stays the caller's. */
+  windowsAdd(
+    windows: NativeHandle,
+    iova: bigint,
+    size: bigint,
+    fd: number,
+    offset: bigint,
+    read: boolean,
+    write: boolean,
+  ): void
+  /** Detaches the buffers too, which lie in it. */
+  windowsRemove(windows: NativeHandle, iova: bigint, size: bigint, buffers: readonly ArrayBuffer[]): void
+  windowsRemoveAll(windows: NativeHandle, buffers: readonly ArrayBuffer[]): void
+  windowsDetach(buffers: readonly ArrayBuffer[]): void
+  windowsView(windows: NativeHandle, iova: bigint, length: number): ArrayBuffer
+  windowsCount(windows: NativeHandle): number
+  /** From now on copies out mark pages of 2^shift bytes; null: they no longer do. */
+  windowsLog(windows: NativeHandle, shift: number | null): void
+  windowsMark(windows: NativeHandle, iova: bigint, length: number): void
+  /** The marks of a range, which go with it. */
+  windowsDirty(windows: NativeHandle, iova: bigint, size: bigint, shift: number): Uint8Array
 
   // -- the guard --
   /** False when somebody replaced the SIGBUS handler while BARs are mapped. */

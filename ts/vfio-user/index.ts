@@ -1,6 +1,7 @@
 // The subpath node-vfio/vfio-user: devices that are written in TypeScript, and served to whoever speaks vfio-user.
 
-export { DeviceDma, type DmaAccess, type UserDmaRange } from './server/dma.js'
+export type { WindowReach } from './windows.js'
+export { DeviceDma, type UserDmaRange } from './server/dma.js'
 export type { InterruptMode } from './server/interrupts.js'
 export type {
   AccessWidth,
@@ -23,3 +24,5 @@ export type {
   WriteHandler,
 } from './server/options.js'
 export { UserDevice } from './server/user-device.js'
+export { UserDeviceServer, type UserDeviceServerOptions } from './server/server.js'
+export type { ServerStatistics } from './server/statistics.js'

@@ -109,10 +109,15 @@ export interface RegionDescription {
   readonly areas: readonly RegionArea[] | null
 }
 
+/** Bytes that a region's info needs, without the header. */
+export function regionInfoBytes(areas: readonly RegionArea[] | null): number {
+  return REGION_BYTES + (areas === null ? 0 : SPARSE_HEADER + areas.length * AREA_BYTES)
+}
+
 /**
  * The reply about a region. A sender without room for the areas gets the fixed part, which says how much they need, and no flag
  * for capabilities: then no descriptor is to go with it either.
- * @returns its size, and whether it is complete
+ * @returns its size
  */
 export function encodeRegionInfoReply(
   view: DataView,
@@ -120,11 +125,10 @@ export function encodeRegionInfoReply(
   id: number,
   argsz: number,
   region: RegionDescription,
-): { readonly size: number; readonly complete: boolean } {
+): number {
   const areas = region.areas
-  const needed = REGION_BYTES + (areas === null ? 0 : SPARSE_HEADER + areas.length * AREA_BYTES)
-  const complete = argsz >= needed
-  const shows = complete && areas !== null
+  const needed = regionInfoBytes(areas)
+  const shows = argsz >= needed && areas !== null
   const size = HEADER_BYTES + (shows ? needed : REGION_BYTES)
   view.setUint32(at + 16, needed, true)
   view.setUint32(at + 20, (region.flags & ~REGION_FLAG.caps) | (shows ? REGION_FLAG.caps : 0), true)
@@ -133,7 +137,7 @@ export function encodeRegionInfoReply(
   writeU64(view, at + 32, region.size)
   writeU64(view, at + 40, region.fileOffset)
   if (shows) putAreas(view, at + HEADER_BYTES + REGION_BYTES, areas)
-  return { size: writeReply(view, at, id, COMMAND.deviceGetRegionInfo, size), complete }
+  return writeReply(view, at, id, COMMAND.deviceGetRegionInfo, size)
 }
 
 function putAreas(view: DataView, at: number, areas: readonly RegionArea[]): void {

@@ -47,6 +47,11 @@ export function decodeGetIoFds(view: DataView, at: number, length: number): Inde
   return { argsz, index: view.getUint32(at + 24, true) }
 }
 
+/** Bytes that a reply with so many entries needs, without the header. */
+export function ioFdsBytes(count: number): number {
+  return FIXED + count * ENTRY_BYTES
+}
+
 /**
  * The reply. A sender without room for the entries gets the fixed part, which says how many there are and what they need; no
  * descriptors are to go with it then.
@@ -57,8 +62,8 @@ export function encodeIoFdsReply(
   id: number,
   request: IndexRequest,
   entries: readonly IoFd[],
-): { readonly size: number; readonly complete: boolean } {
-  const needed = FIXED + entries.length * ENTRY_BYTES
+): number {
+  const needed = ioFdsBytes(entries.length)
   const complete = request.argsz >= needed
   view.setUint32(at + 16, needed, true)
   view.setUint32(at + 20, 0, true)
@@ -67,7 +72,7 @@ export function encodeIoFdsReply(
   if (complete)
     entries.forEach((entry, i) => putEntry(view, at + HEADER_BYTES + FIXED + i * ENTRY_BYTES, entry))
   const size = HEADER_BYTES + (complete ? needed : FIXED)
-  return { size: writeReply(view, at, id, COMMAND.deviceGetRegionIoFds, size), complete }
+  return writeReply(view, at, id, COMMAND.deviceGetRegionIoFds, size)
 }
 
 function putEntry(view: DataView, at: number, entry: IoFd): void {

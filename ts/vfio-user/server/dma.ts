@@ -1,22 +1,10 @@
-// DeviceDma: how a device reaches its client's memory. Owns the table of the ranges that the client has shown; bytes move in the
-// windows, or by messages of the session, behind the two interfaces here.
-import { EACCES, EEXIST, EINVAL, ENOSPC, VfioError } from '../../errors.js'
-import { MAX_U64, bigint, bytes as bytesOf, integer } from '../../validate.js'
+// DeviceDma: how a device reaches its client's memory. Owns the list of the ranges that the client has shown; bytes move in its
+// windows, or by messages, which are behind it.
+import { EACCES, EBUSY, EEXIST, EINVAL, ENOSPC, VfioError } from '../../errors.js'
+import { bytes as bytesOf, integer } from '../../validate.js'
 import { UNMAP_FLAG } from '../protocol/constants.js'
 import { type DmaMap, type DmaUnmap, dmaAccess } from '../protocol/dma.js'
-import type { DirtyLog } from './dirty-log.js'
-
-/** Memory of a client that is mapped here, by the address that the device knows it by. */
-export interface WindowTable {
-  /** Takes the descriptor, also where it refuses. */
-  add(iova: bigint, size: bigint, fd: number, offset: bigint, access: DmaAccess): void
-  /** Detaches what `window()` gave out; returns when nothing can reach the memory any more. */
-  remove(iova: bigint, size: bigint): void
-  copyIn(iova: bigint, target: Uint8Array): void
-  copyOut(iova: bigint, source: Uint8Array): void
-  window(iova: bigint, length: number): ArrayBuffer
-  close(): void
-}
+import type { WindowReach, Windows } from '../windows.js'
 
 /** DMA by message, for memory that came without a descriptor. */
 export interface MessageTransfer {
@@ -24,51 +12,47 @@ export interface MessageTransfer {
   write(iova: bigint, source: Uint8Array): Promise<void>
 }
 
-export interface DmaAccess {
-  readonly read: boolean
-  readonly write: boolean
-}
-
 /** A range of memory that the client has shown. */
-export interface UserDmaRange extends DmaAccess {
+export interface UserDmaRange {
   readonly iova: bigint
   readonly size: bigint
+  /** What the device may do there. */
+  readonly read: boolean
+  readonly write: boolean
   /** Whether it is mapped here: else it is reached by messages, which `read()` and `write()` do. */
   readonly mapped: boolean
 }
 
 const READ = 'VFIO_USER_DMA_READ'
 const WRITE = 'VFIO_USER_DMA_WRITE'
-/** ENOTCONN and EFAULT, which constants.errno has under these numbers on Linux. */
 const ENOTCONN = 107
-const EFAULT = 14
-const MOST_LENGTH = 2 ** 32
-
-function hex(value: bigint): string {
-  return `0x${value.toString(16)}`
-}
+const MOST_LENGTH = 2 ** 32 - 1
+const LEAST_PAGE = 4096
+const MOST_PAGE = 2n ** 40n
 
 /** What is behind the addresses, while a client is connected. @internal */
 export interface DmaAttachment {
-  readonly windows: WindowTable
+  readonly windows: Windows
   readonly messages: MessageTransfer
   readonly mostMaps: number
 }
 
-/** The memory of a device's client, by the addresses that its driver gives to the device. */
+/**
+ * The memory of a device's client, by the addresses that its driver gives to the device. Where several ranges are next to each
+ * other, one call may go across them.
+ */
 export class DeviceDma {
   readonly #name: string
-  readonly #mastering: () => boolean
-  readonly #log: DirtyLog
+  readonly #config: { readonly busMaster: boolean }
   #attached: DmaAttachment | null = null
+  #logging = false
   // By ascending address, without overlaps.
   #ranges: UserDmaRange[] = []
 
   /** @internal */
-  constructor(name: string, mastering: () => boolean, log: DirtyLog) {
+  constructor(name: string, config: { readonly busMaster: boolean }) {
     this.#name = name
-    this.#mastering = mastering
-    this.#log = log
+    this.#config = config
   }
 
   /** Whether there is a client whose memory this is. */
@@ -81,70 +65,83 @@ export class DeviceDma {
     return [...this.#ranges]
   }
 
-  /** Whether the device can reach all of a range without a message. */
-  mapped(iova: bigint, length: number): boolean {
-    return this.#covered(iova, length, (range) => range.mapped)
+  /** How far a range can be reached: `mapped`, by every method here; `message`, by `read()` and `write()`; or `none`. */
+  reach(iova: bigint, length: number, direction: 'read' | 'write'): WindowReach {
+    return this.#attached?.windows.reach(iova, length, direction) ?? 'none'
   }
 
   /**
-   * Copies from the client's memory, all of `target` or nothing. The range may lie in several windows, where they are next to
-   * each other.
+   * Copies from the client's memory, all of `target` or nothing.
    * @throws VfioError EFAULT where nothing is mapped, EACCES where the client lets nothing be read or has bus mastering off,
-   *   ENOTCONN without a client
+   *   ENOTCONN without a client, EIO when it made its memory's file shorter
    */
-  copyIn(iova: bigint, target: ArrayBufferView): void {
-    const bytes = bytesOf(target, 'target')
-    this.#check(READ, iova, bytes.byteLength, true).windows.copyIn(iova, bytes)
+  copyIn(iova: bigint, target: Uint8Array): void {
+    this.#behind(READ).windows.copyIn(iova, target)
   }
 
   /** Copies to the client's memory. @throws VfioError as `copyIn()` */
-  copyOut(iova: bigint, source: ArrayBufferView): void {
-    const bytes = bytesOf(source, 'source')
-    this.#check(WRITE, iova, bytes.byteLength, true).windows.copyOut(iova, bytes)
-    this.#log.mark(iova, bytes.byteLength)
+  copyOut(iova: bigint, source: Uint8Array): void {
+    this.#behind(WRITE).windows.copyOut(iova, source)
   }
 
   /**
-   * The client's memory itself, which must lie in one window. It is detached (its length is 0) as soon as the client takes the
+   * Copies pieces of the client's memory into one range of bytes: a chain of descriptors in one call.
+   * @param pieces addresses and sizes in turn; together as many bytes as `target` has
+   */
+  gather(pieces: BigUint64Array, target: Uint8Array): void {
+    this.#behind(READ).windows.gather(pieces, target)
+  }
+
+  /** Copies one range of bytes into pieces of the client's memory. */
+  scatter(pieces: BigUint64Array, source: Uint8Array): void {
+    this.#behind(WRITE).windows.scatter(pieces, source)
+  }
+
+  /**
+   * The client's memory itself, which must lie in one range. It is detached (its length is 0) as soon as the client takes the
    * memory away or goes: look at `byteLength` before each use. What is written to it is not in a log of dirty pages: see
    * `markDirty()`.
    * @throws VfioError as `copyIn()`, and EACCES where the client lets nothing be written
    */
   window(iova: bigint, length: number): ArrayBuffer {
-    integer(length, 'length', 1, MOST_LENGTH)
-    return this.#check(WRITE, iova, length, true).windows.window(iova, length)
+    return this.#behind(WRITE).windows.window(iova, length)
   }
 
   /** Tells a log of dirty pages what was written through a `window()`. */
   markDirty(iova: bigint, length: number): void {
-    bigint(iova, 'iova', 0n, MAX_U64)
-    this.#log.mark(iova, integer(length, 'length', 0, MOST_LENGTH))
+    this.#attached?.windows.markDirty(iova, length)
   }
 
   /**
-   * Reads the client's memory wherever it is: in a window at once, else by message, after what is being answered.
+   * Reads the client's memory wherever it is: in a window at once, else by message, once what is being served is answered. A
+   * handler that waits for a message before it answers a read waits in vain: answer first.
    * @param target what is filled, or how many bytes are to be read
    * @throws VfioError as `copyIn()`; what the client says to a message; ETIMEDOUT when it says nothing for 5 seconds
    */
   async read(iova: bigint, target: ArrayBufferView | number): Promise<Uint8Array> {
     const bytes =
       typeof target === 'number'
-        ? new Uint8Array(integer(target, 'target', 0, MOST_LENGTH - 1))
+        ? new Uint8Array(integer(target, 'target', 0, MOST_LENGTH))
         : bytesOf(target, 'target')
-    const { windows, messages } = this.#check(READ, iova, bytes.byteLength, false)
-    if (this.mapped(iova, bytes.byteLength)) windows.copyIn(iova, bytes)
-    else await messages.read(iova, bytes)
+    const { windows, messages } = this.#behind(READ)
+    if (windows.reach(iova, bytes.length, 'read') === 'message') await messages.read(iova, bytes)
+    else windows.copyIn(iova, bytes)
     return bytes
   }
 
-  /** Writes the client's memory, in the same way. */
+  /** Writes the client's memory, in the same way. Writes by message arrive in the order of their calls. */
   async write(iova: bigint, source: ArrayBufferView): Promise<void> {
     const bytes = bytesOf(source, 'source')
-    const { windows, messages } = this.#check(WRITE, iova, bytes.byteLength, false)
-    if (this.mapped(iova, bytes.byteLength)) windows.copyOut(iova, bytes)
-    else await messages.write(iova, bytes)
-    this.#log.mark(iova, bytes.byteLength)
+    const { windows, messages } = this.#behind(WRITE)
+    if (windows.reach(iova, bytes.length, 'write') !== 'message') {
+      windows.copyOut(iova, bytes)
+      return
+    }
+    await messages.write(iova, bytes)
+    this.markDirty(iova, bytes.length)
   }
+
+  // -- for a session --
 
   /** A client has come. @internal */
   attach(attachment: DmaAttachment): void {
@@ -155,60 +152,82 @@ export class DeviceDma {
   detach(): void {
     const attached = this.#attached
     this.#attached = null
+    this.#logging = false
     this.#ranges = []
     attached?.windows.close()
   }
 
   /**
-   * The client shows a range. Takes the descriptor, also where it refuses.
+   * The client shows a range. The descriptor stays the caller's.
    * @throws VfioError EEXIST for one that overlaps another, ENOSPC for too many; what mapping refuses
    * @internal
    */
-  map(map: DmaMap, fd: number | null, close: (fd: number) => void): void {
+  map(map: DmaMap, fd: number | undefined): void {
+    const { iova, size, offset } = map
     const attached = this.#attached
-    const { iova, size } = map
-    let refusal: VfioError | null = null
-    if (attached === null) refusal = this.#refusal(ENOTCONN, 'VFIO_USER_DMA_MAP', iova)
-    else if (this.#ranges.length >= attached.mostMaps)
-      refusal = this.#refusal(ENOSPC, 'VFIO_USER_DMA_MAP', iova)
-    else if (this.#ranges.some((each) => overlaps(each, iova, size)))
-      refusal = this.#refusal(EEXIST, 'VFIO_USER_DMA_MAP', iova)
-    if (refusal !== null || attached === null) {
-      if (fd !== null) close(fd)
-      throw refusal
-    }
+    const refusal = (errno: number): VfioError =>
+      new VfioError(errno, 'VFIO_USER_DMA_MAP', { subject: `${this.#name} at 0x${iova.toString(16)}` })
+    if (attached === null) throw refusal(ENOTCONN)
+    if (this.#ranges.length >= attached.mostMaps) throw refusal(ENOSPC)
+    const place = this.#firstBehind(iova)
+    const next = this.#ranges[place]
+    if (next !== undefined && next.iova < iova + size) throw refusal(EEXIST)
     const access = dmaAccess(map.flags)
-    if (fd !== null) attached.windows.add(iova, size, fd, map.offset, access)
-    this.#ranges.push({ iova, size, mapped: fd !== null, ...access })
-    this.#ranges.sort((a, b) => (a.iova < b.iova ? -1 : 1))
+    attached.windows.add(iova, size, fd, offset, access)
+    this.#ranges.splice(place, 0, { iova, size, mapped: fd !== undefined, ...access })
   }
 
   /**
    * The client takes ranges away: whole ones, any number of them.
    * @returns how many bytes that were
-   * @throws VfioError EINVAL for a range that cuts one in two; it stays as it was
+   * @throws VfioError EINVAL for a range that cuts one in two; all stays as it was
    * @internal
    */
-  unmap(unmap: DmaUnmap): bigint {
-    const all = (unmap.flags & UNMAP_FLAG.all) !== 0
-    const { iova, size } = unmap
-    const hit = all ? this.#ranges : this.#ranges.filter((each) => overlaps(each, iova, size))
-    const cut = (each: UserDmaRange): boolean => each.iova < iova || each.iova + each.size > iova + size
-    if (!all && hit.some(cut)) throw this.#refusal(EINVAL, 'VFIO_USER_DMA_UNMAP', iova)
-    this.#ranges = this.#ranges.filter((each) => !hit.includes(each))
-    for (const each of hit) if (each.mapped) this.#attached?.windows.remove(each.iova, each.size)
-    return hit.reduce((total, each) => total + each.size, 0n)
+  unmap({ flags, iova, size }: DmaUnmap): bigint {
+    const all = (flags & UNMAP_FLAG.all) !== 0
+    const first = all ? 0 : this.#firstBehind(iova)
+    let last = first
+    for (let each = this.#ranges[last]; each !== undefined; each = this.#ranges[++last]) {
+      if (all) continue
+      if (each.iova >= iova + size) break
+      if (each.iova < iova || each.iova + each.size > iova + size) {
+        throw new VfioError(EINVAL, 'VFIO_USER_DMA_UNMAP', {
+          subject: `${this.#name} at 0x${iova.toString(16)}`,
+          remedy: 'The range cuts a mapping in two: unmap whole mappings.',
+        })
+      }
+    }
+    const gone = this.#ranges.splice(first, last - first)
+    for (const each of gone) this.#attached?.windows.remove(each.iova, each.size)
+    return gone.reduce((total, each) => total + each.size, 0n)
   }
 
-  #covered(iova: bigint, length: number, wanted: (range: UserDmaRange) => boolean): boolean {
-    let at = iova
-    const end = iova + BigInt(length)
-    for (let i = this.#firstBehind(iova); at < end; i++) {
-      const range = this.#ranges[i]
-      if (range === undefined || range.iova > at || !wanted(range)) return false
-      at = range.iova + range.size
-    }
-    return true
+  /** Whether a log of dirty pages is kept. @internal */
+  get logging(): boolean {
+    return this.#logging
+  }
+
+  /** @throws VfioError EBUSY while there is one @internal */
+  startLog(pageSize: bigint): void {
+    const call = 'VFIO_DEVICE_FEATURE_DMA_LOGGING_START'
+    if (this.#logging) throw new VfioError(EBUSY, call, { subject: this.#name })
+    if (pageSize > MOST_PAGE) throw new VfioError(EINVAL, call, { subject: this.#name })
+    this.#attached?.windows.startDirtyLog(Math.max(Number(pageSize), LEAST_PAGE))
+    this.#logging = true
+  }
+
+  /** @internal */
+  stopLog(): void {
+    this.#attached?.windows.stopDirtyLog()
+    this.#logging = false
+  }
+
+  /** The bits of a range, which are forgotten by this. @internal */
+  takeDirty(iova: bigint, size: bigint, pageSize: bigint): Uint8Array {
+    const windows = this.#attached?.windows
+    if (windows === undefined || pageSize < LEAST_PAGE || pageSize > MOST_PAGE)
+      throw new VfioError(EINVAL, 'VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT', { subject: this.#name })
+    return windows.takeDirty(iova, size, Number(pageSize)).bytes
   }
 
   /** The first range that ends behind an address. */
@@ -224,37 +243,21 @@ export class DeviceDma {
     return low
   }
 
-  #check(call: string, iova: bigint, length: number, mapped: boolean): DmaAttachment {
-    bigint(iova, 'iova', 0n, MAX_U64)
+  #behind(call: string): DmaAttachment {
     const attached = this.#attached
     if (attached === null) {
-      throw this.#refusal(ENOTCONN, call, iova, 'No client is connected: see onConnect.')
+      throw new VfioError(ENOTCONN, call, {
+        subject: this.#name,
+        remedy: 'No client is connected: see onConnect and onDisconnect.',
+      })
     }
-    if (!this.#mastering()) {
-      const remedy =
-        'The client has bus mastering off (PCI_COMMAND_MASTER), as after a reset: its driver turns it on.'
-      throw this.#refusal(EACCES, call, iova, remedy)
+    if (!this.#config.busMaster) {
+      throw new VfioError(EACCES, call, {
+        subject: this.#name,
+        remedy:
+          'The client has bus mastering off (PCI_COMMAND_MASTER), as after a reset: its driver turns it on.',
+      })
     }
-    const writes = call === WRITE
-    if (this.#covered(iova, length, (each) => (writes ? each.write : each.read) && (each.mapped || !mapped)))
-      return attached
-    if (!this.#covered(iova, length, () => true))
-      throw this.#refusal(EFAULT, call, iova, 'The client has shown no memory there: see dma.ranges.')
-    if (!this.#covered(iova, length, (each) => (writes ? each.write : each.read))) {
-      const remedy = `The client lets the device ${writes ? 'read' : 'write'} there only.`
-      throw this.#refusal(EACCES, call, iova, remedy)
-    }
-    const remedy =
-      'That memory came without a descriptor: use dma.read() and dma.write(), which send messages.'
-    throw this.#refusal(EFAULT, call, iova, remedy)
+    return attached
   }
-
-  #refusal(errno: number, call: string, iova: bigint, remedy?: string): VfioError {
-    const subject = `${this.#name} at ${hex(iova)}`
-    return new VfioError(errno, call, remedy === undefined ? { subject } : { subject, remedy })
-  }
-}
-
-function overlaps(range: UserDmaRange, iova: bigint, size: bigint): boolean {
-  return iova < range.iova + range.size && range.iova < iova + size
 }

@@ -1,5 +1,4 @@
 // Writes that signal: told apart from other writes to the same region, whether they come by message or by a client's eventfd.
-import { EventFd } from '../../event/eventfd.js'
 import { bigint, callable, integer, MAX_U64, object } from '../../validate.js'
 import { IO_FD_FLAG, IO_FD_TYPE } from '../protocol/constants.js'
 import type { IoFd } from '../protocol/io-fds.js'
@@ -50,6 +49,7 @@ export class BelledRegion implements ServedRegion {
   readonly size: number
   readonly wide: boolean
   readonly bytes = null
+  readonly room = null
   readonly #rest: ServedRegion
   readonly #bells: readonly Bell[]
 
@@ -65,9 +65,7 @@ export class BelledRegion implements ServedRegion {
   }
 
   write(offset: number, width: AccessWidth, value: number): unknown {
-    const bells = this.#bells
-    for (let i = 0; i < bells.length; i++) {
-      const bell = bells[i] as Bell
+    for (const bell of this.#bells) {
       // Written as a number up to 32 bits, so that nothing is allocated.
       if (hits(bell, offset, width) && (bell.value === null || bell.value === value)) return bell.onRing(1)
     }
@@ -87,16 +85,4 @@ export class BelledRegion implements ServedRegion {
 
 function hits(bell: Bell, offset: number, width: number): boolean {
   return bell.offset === offset && (bell.width === width || bell.width === 0)
-}
-
-/** The eventfds of one client for the doorbells of a region. */
-export function bellEventFds(bells: readonly Bell[]): EventFd[] {
-  const made: EventFd[] = []
-  try {
-    while (made.length < bells.length) made.push(new EventFd())
-    return made
-  } catch (error) {
-    for (const eventfd of made) eventfd.close()
-    throw error
-  }
 }

@@ -16,9 +16,9 @@ export const MSIX = 2
 /** How a device's interrupts reach its client: by whichever the client has given eventfds for. */
 export type InterruptMode = 'intx' | 'msi' | 'msix' | null
 
-/** Watches the eventfd by which a client, or its kernel, says that the handler of a level-triggered interrupt has run. */
-export interface UnmaskWatch {
-  watch(eventfd: EventFd, signalled: () => void): () => void
+/** Watches eventfds that a client, or its kernel, signals. */
+export interface EventWatch {
+  watch(eventfd: EventFd, signalled: (count: number) => unknown): () => void
 }
 
 function signal(eventfd: EventFd): void {
@@ -142,7 +142,7 @@ export class Interrupts {
   }
 
   /** The eventfd whose signals unmask: a guest's end of interrupt, by way of its kernel. */
-  setUnmask(eventfd: EventFd | null, watcher: UnmaskWatch | null): void {
+  setUnmask(eventfd: EventFd | null, watcher: EventWatch | null): void {
     this.#unmask?.forget()
     this.#unmask?.eventfd.close()
     this.#unmask = null
@@ -158,9 +158,9 @@ export class Interrupts {
     }
   }
 
-  /** Whether an eventfd unmasks, and its signal is awaited. */
-  get awaitsUnmask(): boolean {
-    return this.#unmask !== null && this.#masked
+  /** Whether the client's eventfd unmasks: a guest's end of interrupt, by way of its kernel. */
+  get watchesUnmask(): boolean {
+    return this.#unmask !== null
   }
 
   /** The device was reset: its line is down, and nothing is pending. What the client gave stays. */

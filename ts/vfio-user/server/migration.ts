@@ -1,12 +1,12 @@
 // MigrationMachine: a device's way through the states of its migration, and its state as a stream of bytes. The states and the
 // ways between them are the kernel's; what moving means, the device's author says.
-import { transition } from '../../device/migration/states.js'
 import {
   MIGRATION_STATES,
   type MigrationCapabilities,
   type MigrationState,
+  transition,
 } from '../../device/migration/states.js'
-import { EINVAL, EIO, VfioError } from '../../errors.js'
+import { EBUSY, EINVAL, EIO, VfioError } from '../../errors.js'
 import { bytes as bytesOf, callable, object } from '../../validate.js'
 import type { UserMigration } from './options.js'
 
@@ -15,6 +15,8 @@ const SECTION_BYTES = 8
 const SECTION = { preCopied: 1, state: 2, config: 3, vectors: 4 } as const
 /** What a state may be long: a peer that writes more is refused. */
 const MOST_STATE = 1 << 30
+
+const ECANCELED = 125
 
 /** What of the device goes along with its author's state. */
 export interface OwnState {
@@ -69,6 +71,9 @@ export class MigrationMachine {
   #read = 0
   #in: Uint8Array[] = []
   #written = 0
+  #busy = false
+  // Counts resets.
+  #epoch = 0
 
   constructor(author: UserMigration, own: OwnState) {
     object(author, 'migration')
@@ -100,6 +105,17 @@ export class MigrationMachine {
    *   then, which a reset ends
    */
   async go(number: number): Promise<void> {
+    if (this.#busy) throw new VfioError(EBUSY, STATE, { remedy: 'It is under way to another state still.' })
+    this.#busy = true
+    try {
+      await this.#go(number)
+    } finally {
+      this.#busy = false
+    }
+  }
+
+  async #go(number: number): Promise<void> {
+    const epoch = this.#epoch
     const to = MIGRATION_STATES[number]
     const way = to === undefined ? null : transition(this.capabilities, this.#state, to)
     if (way === null) throw new VfioError(EINVAL, STATE, { subject: `${this.#state} to ${to ?? number}` })
@@ -107,11 +123,13 @@ export class MigrationMachine {
       try {
         await this.#step(this.#state, next)
       } catch (cause) {
-        this.#fail()
+        if (epoch === this.#epoch) this.#fail()
         const error = cause instanceof VfioError ? cause : new VfioError(EIO, STATE, { subject: next })
         if (error !== cause) error.cause = cause
         throw error
       }
+      // A reset came between, and ended it.
+      if (epoch !== this.#epoch) throw new VfioError(ECANCELED, STATE, { subject: next })
       this.#state = next
     }
   }
@@ -143,6 +161,7 @@ export class MigrationMachine {
   /** A reset ends whatever was under way. */
   reset(): void {
     this.#forget()
+    this.#epoch++
     this.#state = 'running'
   }
 

@@ -138,15 +138,15 @@ export interface UserExtendedCapability {
 /** How a device's state moves to another of its kind: the states of the kernel's VFIO migration. */
 export interface UserMigration {
   /** The device is to do nothing any more: no DMA, no interrupts, its state does not change. */
-  stop?(): Later<unknown>
+  readonly stop?: () => Later<unknown>
   /** It goes on. */
-  run?(): Later<unknown>
+  readonly run?: () => Later<unknown>
   /** Its state while it is stopped: all that `preCopy` did not give. Configuration space goes along by itself. */
-  save(): Later<Uint8Array>
+  readonly save: () => Later<Uint8Array>
   /** A state that another device saved, while it is stopped. An error puts the device in its error state. */
-  load(state: Uint8Array, preCopied: Uint8Array | null): Later<unknown>
+  readonly load: (state: Uint8Array, preCopied: Uint8Array | null) => Later<unknown>
   /** What of its state can be taken while it runs. */
-  preCopy?(): Later<Uint8Array>
+  readonly preCopy?: () => Later<Uint8Array>
 }
 
 /** What a device does when a client does something to it as a whole. */

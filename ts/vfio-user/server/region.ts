@@ -16,8 +16,10 @@ export interface ServedRegion {
   readonly size: number
   /** Whether accesses of 8 bytes are taken whole. */
   readonly wide: boolean
-  /** All of the region, where an access is nothing but memory; null where it is more. */
+  /** All of the region, where reading is nothing but reading memory; null where it is more. */
   readonly bytes: Uint8Array | null
+  /** The same for writing. */
+  readonly room: Uint8Array | null
   read(offset: number, width: AccessWidth): Later<RegisterValue>
   write(offset: number, width: AccessWidth, value: number): Later<unknown>
   read64(offset: number): Later<RegisterValue>
@@ -28,6 +30,7 @@ export interface ServedRegion {
 abstract class Narrow {
   readonly wide: boolean = false
   readonly bytes: Uint8Array | null = null
+  readonly room: Uint8Array | null = null
 
   read64(_offset: number): Later<RegisterValue> {
     return 0
@@ -84,6 +87,7 @@ export class HandledRegion implements ServedRegion {
   readonly size: number
   readonly wide: boolean
   readonly bytes = null
+  readonly room = null
   readonly read: Read
   readonly write: Write
   readonly read64: Read64
@@ -152,11 +156,13 @@ export class BackedRegion implements ServedRegion {
   readonly size: number
   readonly wide = true
   readonly bytes: Uint8Array
+  readonly room: Uint8Array | null
   readonly #view: DataView
   readonly #readOnly: boolean
 
   constructor(bytes: Uint8Array, readOnly = false) {
     this.bytes = bytes
+    this.room = readOnly ? null : bytes
     this.size = bytes.byteLength
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.#readOnly = readOnly
@@ -188,6 +194,7 @@ export class DividedRegion implements ServedRegion {
   readonly size: number
   readonly wide: boolean
   readonly bytes = null
+  readonly room = null
   readonly #rest: ServedRegion
   readonly #parts: readonly RegionPart[]
 
@@ -223,11 +230,7 @@ export class DividedRegion implements ServedRegion {
   }
 
   #at(offset: number): RegionPart | null {
-    const parts = this.#parts
-    for (let i = 0; i < parts.length; i++) {
-      const part = parts[i] as RegionPart
-      if (offset >= part.offset && offset < part.end) return part
-    }
+    for (const part of this.#parts) if (offset >= part.offset && offset < part.end) return part
     return null
   }
 }

@@ -6,7 +6,6 @@ import { PciConfig } from '../../pci/config.js'
 import { array, callable, integer, object, oneOf, string } from '../../validate.js'
 import { UserConfigSpace } from './config-space.js'
 import { layOut } from './config-layout.js'
-import { DirtyLog } from './dirty-log.js'
 import { DeviceDma } from './dma.js'
 import { type InterruptMode, Interrupts } from './interrupts.js'
 import { MigrationMachine } from './migration.js'
@@ -40,7 +39,6 @@ export interface DeviceParts {
   readonly bells: readonly BelledPart[]
   readonly config: UserConfigSpace
   readonly interrupts: Interrupts
-  readonly log: DirtyLog
   readonly migration: MigrationMachine | null
   readonly resetState: () => void
 }
@@ -93,9 +91,8 @@ export class UserDevice {
       served[region.index] = made
       bells.push(...own)
     }
-    const log = new DirtyLog()
     this.config = new PciConfig(space)
-    this.dma = new DeviceDma(this.name, () => space.busMaster, log)
+    this.dma = new DeviceDma(this.name, space)
     this.#parts = {
       options,
       regions: served,
@@ -103,7 +100,6 @@ export class UserDevice {
       bells,
       config: space,
       interrupts,
-      log,
       migration:
         migration === undefined
           ? null
@@ -117,7 +113,6 @@ export class UserDevice {
       resetState: () => {
         space.reset()
         interrupts.reset()
-        log.stop()
       },
     }
   }
