@@ -55,8 +55,7 @@ export class VirtioConsole extends VirtioDevice {
   }
 
   protected override onReset(): void {
-    this.#waiting.length = 0
-    this.#waitingBytes = 0
+    // What waits is for whoever drives the port next: a driver begins with a reset.
   }
 
   #transmit(): void {

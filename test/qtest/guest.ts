@@ -24,7 +24,10 @@ export class Guest {
       for (const { command, reject } of this.#asked.splice(0))
         reject(new Error(`QEMU went away during ${command}`))
     })
-    createInterface({ input: socket }).on('line', (line) => this.#take(line))
+    // A reset, as when QEMU is ended, closes it too. The reader of lines passes errors on.
+    createInterface({ input: socket })
+      .on('line', (line) => this.#take(line))
+      .on('error', () => undefined)
   }
 
   #take(line: string): void {

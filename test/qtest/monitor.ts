@@ -20,7 +20,10 @@ export class Monitor {
     socket.on('close', () => {
       for (const { reject } of this.#waiting.splice(0)) reject(new Error('QEMU went away'))
     })
-    createInterface({ input: socket }).on('line', (line) => this.#take(JSON.parse(line) as Answer))
+    // A reset, as when QEMU is ended, closes it too. The reader of lines passes errors on.
+    createInterface({ input: socket })
+      .on('line', (line) => this.#take(JSON.parse(line) as Answer))
+      .on('error', () => undefined)
   }
 
   #take(answer: Answer): void {

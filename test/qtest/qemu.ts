@@ -85,15 +85,18 @@ export class Qemu {
   /** Starts one whose device is at the socket `path`; the test's end ends it. */
   static async start(t: ExecutionContext, path: string, options: QemuOptions = {}): Promise<Qemu> {
     const started = await Qemu.#launch(t, path, options)
-    const [qtest, monitor] = await Promise.race([
-      started.sockets,
-      started.ended.then((status) => {
-        throw new Error(`QEMU ended with ${String(status)} as it started:\n${started.lines.join('\n')}`)
-      }),
-    ])
-    const qemu = new Qemu(started.child, started.lines, new Guest(qtest), new Monitor(monitor))
-    await qemu.monitor.greet()
-    return qemu
+    const begin = async (): Promise<Qemu> => {
+      const [qtest, monitor] = await started.sockets
+      const qemu = new Qemu(started.child, started.lines, new Guest(qtest), new Monitor(monitor))
+      await qemu.monitor.greet()
+      return qemu
+    }
+    const gaveUp = async (): Promise<never> => {
+      const status = await started.ended
+      throw new Error(`QEMU ended with ${String(status)} as it started:\n${started.lines.join('\n')}`)
+    }
+    // Both are told of its end: what it said is worth more.
+    return Promise.race([begin().catch(gaveUp), gaveUp()])
   }
 
   /** Starts one that is expected to give up: how it ended, and what it said. */
@@ -118,7 +121,8 @@ export class Qemu {
         ...qemu.args,
         ...['-nodefaults', '-no-user-config', '-display', 'none'],
         ...['-machine', 'q35,memory-backend=mem', '-m', '64M', '-accel', 'qtest'],
-        ...['-object', `memory-backend-memfd,id=mem,size=64M,share=${shared ? 'on' : 'off'}`],
+        // A memfd with share=off would be worse than none: QEMU hands out its descriptor, and itself has a copy.
+        ...['-object', `memory-backend-${shared ? 'memfd,share=on' : 'ram'},id=mem,size=64M`],
         ...['-qtest', `unix:${join(folder, 'qtest')}`, '-qtest-log', 'none'],
         ...['-qmp', `unix:${join(folder, 'monitor')}`],
         ...(withoutDevice ? [] : ['-device', JSON.stringify(deviceAt(path, properties))]),

@@ -19,15 +19,14 @@ interface WindowCapability {
   id: number
   bytes: Uint8Array
   writable: Uint8Array
-  onRead: (offset: number, width: number) => number
+  onRead: (offset: number) => number | undefined
   onWrite: (offset: number, width: number, value: number) => void
 }
 
 /** @param bytes of the BAR, which is BAR 0 */
 export function windowCapability(access: WindowAccess, bytes: number): WindowCapability {
-  // As a driver left it.
+  // What a driver has written, beside what it finds.
   const chosen = new DataView(new ArrayBuffer(CAP_BYTES))
-  chosen.setUint8(0, CAP_VENDOR)
   chosen.setUint8(2, CAP_BYTES)
   chosen.setUint8(3, KIND_WINDOW)
   const initial = new Uint8Array(chosen.buffer.slice(2))
@@ -45,15 +44,11 @@ export function windowCapability(access: WindowAccess, bytes: number): WindowCap
     id: CAP_VENDOR,
     bytes: initial,
     writable,
-    onRead: (offset, width) => {
-      if (offset >= DATA) {
-        const named = register()
-        const value = named === undefined ? 0xffff_ffff : access.read(named.offset, named.width)
-        return value >>> (8 * (offset - DATA))
-      }
-      let value = 0
-      for (let i = width - 1; i >= 0; i--) value = value * 256 + chosen.getUint8(offset + i)
-      return value
+    onRead: (offset) => {
+      if (offset < DATA) return undefined
+      const named = register()
+      const value = named === undefined ? 0xffff_ffff : access.read(named.offset, named.width)
+      return value >>> (8 * (offset - DATA))
     },
     onWrite: (offset, width, value) => {
       for (let i = 0; i < width && offset + i < CAP_BYTES; i++)
