@@ -10,8 +10,11 @@ import { stockKernel } from './kernel.mjs'
 import { firmwareIn, isAbove, PACKAGE, PROGRAM, unpackQemu } from './qemu.mjs'
 import { RigError, say } from './say.mjs'
 
-// The first with vfio-user-pci is 10.1.
-const NEWEST_WITHOUT = [10, 0]
+// The first with vfio-user-pci is 10.1; the first that can be told to end with whoever started it is 10.2.
+const NEWEST_WITHOUT = [10, 1]
+
+/** Tests that are killed leave no machine behind. */
+const WITH_PARENT = ['-run-with', 'exit-with-parent=on']
 
 // It brings its C library and the loader of it, so that it runs on systems older than itself: any suite's will do. Where one
 // is retired from the first, the other has it.
@@ -19,11 +22,9 @@ const CHOICES = [['trixie', 'trixie-backports'], ['sid']]
 const NEEDED = /^qemu-system-(common|data)$|^seabios$|^lib(?!c-gconv|asound2-data)/
 
 const knows = ({ program, args, env }) => {
-  const { status, stdout } = spawnSync(program, [...args, '-device', 'vfio-user-pci,help'], {
-    encoding: 'utf8',
-    env,
-  })
-  return status === 0 && stdout.includes('socket=')
+  const asked = (...question) => spawnSync(program, [...args, ...question], { encoding: 'utf8', env })
+  const { status, stdout } = asked('-device', 'vfio-user-pci,help')
+  return status === 0 && stdout.includes('socket=') && asked('-help').stdout.includes('exit-with-parent=')
 }
 
 const unpacked = (tree) => {
@@ -38,7 +39,7 @@ const unpacked = (tree) => {
 
 const find = async () => {
   const ofTheSystem = { program: PROGRAM, args: [], env: process.env }
-  if (knows(ofTheSystem)) return ofTheSystem
+  if (knows(ofTheSystem)) return { ...ofTheSystem, args: WITH_PARENT }
   const name = `qemu-vfio-user-${digest(PACKAGE, NEEDED.source, ...NEWEST_WITHOUT.map(String))}`
   const tree = await cached(name, async (folder) => {
     say(
@@ -50,12 +51,16 @@ const find = async () => {
     if (!knows(unpacked(folder)))
       throw new RigError('the unpacked QEMU does not start, or has no vfio-user-pci')
   })
-  return unpacked(tree)
+  const { args, ...qemu } = unpacked(tree)
+  return { ...qemu, args: [...args, ...WITH_PARENT] }
 }
 
 let chosen
 
-/** A QEMU with vfio-user-pci: `program`, what comes before all other arguments, and the environment. */
+/**
+ * A QEMU with vfio-user-pci: `program`, what comes before all other arguments, and the environment. It ends with the process that
+ * starts it.
+ */
 export const findVfioUserQemu = () => (chosen ??= find())
 
 /**

@@ -55,15 +55,11 @@ echo edu inverted $(devmem $((bar + 4)) 32)
 devmem $((bar + 8)) 32 12
 echo edu factorial $(devmem $((bar + 8)) 32)
 echo 0 >$edu/enable
-echo vfio-pci >$edu/driver_override
-echo 0000:00:05.0 >/sys/bus/pci/drivers_probe
-driver=$(readlink $edu/driver)
-echo edu driver \${driver##*/}
 
 echo rng $(cat /sys/class/misc/hw_random/rng_current) $(head -c 8 /dev/hwrng | xxd -p)
 
-stty -F /dev/hvc0 raw -echo
 exec 3<>/dev/hvc0
+stty raw -echo <&3
 echo 'who is there?' >&3
 read -r answer <&3
 echo console answered "$answer"
@@ -113,11 +109,11 @@ test('a stock guest drives edu, virtio-rng, virtio-console and virtio-gpu that a
   })
   const { status, lines, complaints } = await runGuest(t, {
     devices: Object.fromEntries(sockets),
-    modules: ['virtio_pci', 'virtio_gpu', 'virtio_rng', 'virtio_console', 'vfio_pci'],
+    modules: ['virtio_pci', 'virtio_gpu', 'virtio_rng', 'virtio_console'],
     script: SCRIPT,
   })
   const told = lines.join('\n')
-  t.is(status, 0, complaints)
+  t.is(status, 0, `${told}\n${complaints}`)
   t.is(complaints, '')
   t.deepEqual(errors, [])
 
@@ -129,7 +125,6 @@ test('a stock guest drives edu, virtio-rng, virtio-console and virtio-gpu that a
   t.regex(told, /^edu identification 0x010000ED$/m)
   t.regex(told, /^edu inverted 0xEDCBA987$/m)
   t.regex(told, /^edu factorial 0x1C8CFC00$/m)
-  t.regex(told, /^edu driver vfio-pci$/m)
 
   t.regex(told, /^rng virtio_rng\.0 [0-9a-f]{16}$/m)
   t.notRegex(told, /^rng virtio_rng\.0 0{16}$/m)

@@ -28,6 +28,8 @@ export interface GuestOptions {
   script: string
   /** Called with each line that the guest says. */
   onLine?: (line: string) => void
+  /** A guest that takes longer is ended (default 180). */
+  seconds?: number
 }
 
 export interface GuestResult {
@@ -39,7 +41,7 @@ export interface GuestResult {
 
 /** Boots the guest and waits for its end. */
 export async function runGuest(t: ExecutionContext, options: GuestOptions): Promise<GuestResult> {
-  const { devices, modules, script, onLine } = options
+  const { devices, modules, script, onLine, seconds = 180 } = options
   const { stockGuest } = (await import(RIG)) as Rig
   const qemu = await findQemu()
   const args = await stockGuest({ folder: temporaryFolder(t, 'guest'), modules, script })
@@ -50,6 +52,8 @@ export async function runGuest(t: ExecutionContext, options: GuestOptions): Prom
   const child = spawn(qemu.program, [...qemu.args, ...args], {
     env: qemu.env,
     stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: seconds * 1000,
+    killSignal: 'SIGKILL',
   })
   t.teardown(() => child.kill('SIGKILL'))
   const lines: string[] = []
