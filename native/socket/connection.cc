@@ -8,6 +8,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "socket/address.h"
@@ -93,16 +94,15 @@ bool Connection::receive() { return next() || take(MSG_DONTWAIT); }
 
 bool Connection::spin(int64_t until) {
   do {
-    if (take(MSG_DONTWAIT)) return true;
-    if (inbox_->table()->queued.load(std::memory_order_relaxed) != 0) flush();
+    if (manyToWaitFor() ? sleepOverAll(0) : take(MSG_DONTWAIT)) return true;
     pauseProcessor();
   } while (monotonicNanoseconds() < until);
   return false;
 }
 
 bool Connection::sleep(int milliseconds) {
-  if (inbox_->table()->queued.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-    return sleepWhileQueued(milliseconds);
+  if (manyToWaitFor()) [[unlikely]] {
+    return sleepOverAll(milliseconds);
   }
   if (milliseconds <= 0) return take(MSG_DONTWAIT);
   if (milliseconds != slice_) {
@@ -116,12 +116,42 @@ bool Connection::sleep(int milliseconds) {
   return take(0);
 }
 
-// A read that blocks would not hear that the peer reads again.
-bool Connection::sleepWhileQueued(int milliseconds) {
-  pollfd both = {fd(), POLLIN | POLLOUT, 0};
-  if (poll(&both, 1, milliseconds) <= 0) return false;
-  if ((both.revents & POLLOUT) != 0) flush();
-  return take(MSG_DONTWAIT);
+// A read that blocks hears neither that the peer reads again, nor eventfds.
+bool Connection::sleepOverAll(int milliseconds) {
+  pollfd all[1 + kMostWatched] = {};
+  nfds_t count = 1;
+  const bool queued = inbox_->table()->queued.load(std::memory_order_relaxed) != 0;
+  all[0] = {fd(), static_cast<int16_t>(POLLIN | (queued ? POLLOUT : 0)), 0};
+  // Held over the sleep, so that no descriptor is closed in it.
+  std::vector<std::shared_ptr<EventFd>> held;
+  if (watching_.load(std::memory_order_acquire) != 0) {
+    const std::lock_guard lock(watchMutex_);
+    held = watched_;
+  }
+  for (const auto& eventFd : held) all[count++] = {eventFd->fd(), POLLIN, 0};
+  if (poll(all, count, milliseconds) <= 0) return false;
+  if ((all[0].revents & POLLOUT) != 0) flush();
+  const bool signalled = std::any_of(all + 1, all + count, [](const pollfd& each) { return each.revents != 0; });
+  return (all[0].revents != 0 && take(MSG_DONTWAIT)) || signalled;
+}
+
+Connection::~Connection() {
+  for (const auto& eventFd : watched_) eventFd->releaseReader();
+}
+
+Result<> Connection::watch(const std::shared_ptr<EventFd>& eventFd) {
+  const std::lock_guard lock(watchMutex_);
+  if (watched_.size() == kMostWatched) return Refusal{ENOSPC};
+  if (!eventFd->claimReader()) return Refusal{EBUSY};
+  watched_.push_back(eventFd);
+  watching_.store(watched_.size(), std::memory_order_release);
+  return {};
+}
+
+void Connection::unwatch(const std::shared_ptr<EventFd>& eventFd) {
+  const std::lock_guard lock(watchMutex_);
+  if (std::erase(watched_, eventFd) != 0) eventFd->releaseReader();
+  watching_.store(watched_.size(), std::memory_order_release);
 }
 
 void Connection::tell() { inbox_->table()->queued.store(outbox_.queued(), std::memory_order_relaxed); }

@@ -7,9 +7,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <utility>
+#include <vector>
 
+#include "event/eventfd.h"
 #include "socket/inbox.h"
 #include "socket/outbox.h"
 #include "support/object.h"
@@ -28,6 +31,9 @@ class Connection : public File {
  public:
   static constexpr Kind kKind = Kind::kConnection;
   static constexpr int kSliceMilliseconds = 100;
+  static constexpr size_t kMostWatched = 16;
+
+  ~Connection() override;
 
   // Whether a descriptor is a connected UNIX stream socket.
   static Result<> check(int fd);
@@ -52,6 +58,11 @@ class Connection : public File {
   // What there is without waiting.
   bool receive();
 
+  // A signal of the eventfd ends `spin` and `sleep` too, which are true then; whoever waits reads it. EBUSY: somebody
+  // else does. ENOSPC: too many.
+  Result<> watch(const std::shared_ptr<EventFd>& eventFd);
+  void unwatch(const std::shared_ptr<EventFd>& eventFd);
+
   // False when the peer does not get it, because the connection has ended. A refusal leaves everything as it was.
   Result<bool> send(std::span<const iovec> parts, std::span<const int> fds);
   // Sends what waits; false when nothing does any more.
@@ -67,7 +78,11 @@ class Connection : public File {
 
   bool take(int flags);
   bool ended();
-  bool sleepWhileQueued(int milliseconds);
+  bool sleepOverAll(int milliseconds);
+  bool manyToWaitFor() const {
+    return inbox_->table()->queued.load(std::memory_order_relaxed) != 0 ||
+           watching_.load(std::memory_order_relaxed) != 0;
+  }
   void tell();
 
   const std::unique_ptr<Inbox> inbox_;
@@ -75,6 +90,10 @@ class Connection : public File {
   std::atomic<bool> receiving_{false};
   // What the socket was told of how long a read may take; 0: nothing yet.
   int slice_ = 0;
+
+  std::mutex watchMutex_;
+  std::vector<std::shared_ptr<EventFd>> watched_;
+  std::atomic<size_t> watching_{0};
 };
 
 }  // namespace nodevfio

@@ -233,11 +233,13 @@ Napi::Value connectionFunctions(const Napi::CallbackInfo& info) {
   const auto connection = take<Connection>(info[0], "connection");
   Inbox& inbox = connection->inbox();
   const auto out = orThrow(Mapping::anonymous(inbox.framing().maxMessage), "mmap");
-  const auto port = [&] { return std::make_unique<Port>(Handle::from(info[0], "connection").slot(), out); };
+  Handle& handle = Handle::from(info[0], "connection");
+  const auto port = [&] { return std::make_unique<Port>(handle.slot(), out); };
+  const auto& in = inbox.buffer();
   auto result = Napi::Object::New(env);
   result.Set("table", lend(env, inbox.table()));
-  result.Set("in", lend(env, inbox.buffer(), inbox.buffer()->address(), inbox.buffer()->size()));
-  result.Set("out", lend(env, out, out->address(), out->size()));
+  result.Set("in", lendUntilClosed(env, handle, in, in->address(), in->size()));
+  result.Set("out", lendUntilClosed(env, handle, out, out->address(), out->size()));
   result.Set("receive", hotFunction(env, port(), "receive", receiveNow));
   result.Set("wait", hotFunction(env, port(), "wait", waitForMore));
   result.Set("send", hotFunction(env, port(), "send", sendBuffer));
@@ -268,6 +270,18 @@ Napi::Value connectionHangUp(const Napi::CallbackInfo& info) {
   return undefined(info);
 }
 
+// connectionWatch(connection, eventfd): a signal ends a wait too.
+Napi::Value connectionWatch(const Napi::CallbackInfo& info) {
+  const auto connection = take<Connection>(info[0], "connection");
+  orThrow(connection->watch(take<EventFd>(info[1], "eventfd")), "eventfd read");
+  return undefined(info);
+}
+
+Napi::Value connectionUnwatch(const Napi::CallbackInfo& info) {
+  take<Connection>(info[0], "connection")->unwatch(take<EventFd>(info[1], "eventfd"));
+  return undefined(info);
+}
+
 // connectionPeer(connection): who connected, as the kernel knows it.
 Napi::Value connectionPeer(const Napi::CallbackInfo& info) {
   const auto connection = take<Connection>(info[0], "connection");
@@ -288,6 +302,8 @@ void registerConnection(Napi::Env env, Napi::Object exports) {
   define<connectionTake>(env, exports, "connectionTake");
   define<connectionFlush>(env, exports, "connectionFlush");
   define<connectionHangUp>(env, exports, "connectionHangUp");
+  define<connectionWatch>(env, exports, "connectionWatch");
+  define<connectionUnwatch>(env, exports, "connectionUnwatch");
   define<connectionPeer>(env, exports, "connectionPeer");
   exports.Set("connectionMostMessages", Inbox::kMostMessages);
   exports.Set("connectionMostSpinMicros", static_cast<double>(kMostSpinMicros));

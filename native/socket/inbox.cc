@@ -71,8 +71,10 @@ bool Inbox::next() {
     }
     table_->count = 0;
   }
-  table_->more = 0;
-  if (ended()) return true;
+  if (ended()) {
+    table_->more = 0;
+    return true;
+  }
   tabulate();
   return table_->count != 0 || ended();
 }
@@ -81,6 +83,7 @@ void Inbox::tabulate() {
   Table& table = *table_;
   const uint8_t* const bytes = buffer_->address();
   uint32_t count = 0;
+  table.more = drained_ ? 0 : 1;
   while (end_ - begin_ >= framing_.headerBytes) {
     const uint64_t length = framing_.lengthOf(bytes + begin_);
     if (length < framing_.headerBytes || length > framing_.maxMessage) [[unlikely]] {
@@ -103,7 +106,6 @@ void Inbox::tabulate() {
   }
   table.count = count;
   table.messages += count;
-  if (!drained_) table.more = 1;
 }
 
 // Room for the rest of a message that has begun, and for more than one small read. A message moves once at most.
@@ -135,6 +137,7 @@ Result<> Inbox::receive(int fd, int flags) {
       systemCall(SYS_recvmsg, fd, reinterpret_cast<long>(&header), flags | MSG_CMSG_CLOEXEC | MSG_NOSIGNAL);
   if (!received) {
     drained_ = true;
+    table_->more = 0;
     if (received.error() == EAGAIN || received.error() == EINTR) return received;
     end(received.error() == ECONNRESET ? End::kPeerGone : End::kFailed, received.error());
     return received;

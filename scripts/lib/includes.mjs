@@ -10,7 +10,7 @@ export const MAY_INCLUDE = {
   uapi: [],
   event: ['support'],
   memory: ['support'],
-  socket: ['memory', 'support'],
+  socket: ['event', 'memory', 'support'],
   iommufd: ['memory', 'support', 'uapi'],
   vfio: ['event', 'iommufd', 'memory', 'support', 'uapi'],
   kvm: ['event', 'memory', 'support', 'uapi'],

@@ -42,6 +42,9 @@ export interface SocketFunctions {
   /** Sends what waits; whether anything still does. */
   connectionFlush(connection: NativeHandle): boolean
   connectionHangUp(connection: NativeHandle): void
+  /** A signal of the eventfd ends a wait too. */
+  connectionWatch(connection: NativeHandle, eventfd: NativeHandle): void
+  connectionUnwatch(connection: NativeHandle, eventfd: NativeHandle): void
   connectionPeer(connection: NativeHandle): { pid: number; uid: number; gid: number }
   /** The most messages of one receive. */
   readonly connectionMostMessages: number

@@ -1,10 +1,11 @@
 // Connection: one stream of messages with descriptors over a UNIX socket. Owns the views of what came and of what is to be
 // sent; reading, cutting and sending are native. Knows nothing of what the messages say.
 import { attempt, type VfioError, type VfioErrorContext } from '../../errors.js'
+import { EventFd } from '../../event/eventfd.js'
 import { type ShareToken, SharedHandle } from '../../handle.js'
 import { addon, type NativeHandle } from '../../native/index.js'
 import type { ConnectionPort } from '../../native/socket.js'
-import { array, bytes as bytesOf, callable, integer, string } from '../../validate.js'
+import { array, bytes as bytesOf, callable, instance, integer, string } from '../../validate.js'
 import { Delivery } from './delivery.js'
 import { type ConnectionEnd, endOf } from './end.js'
 import { type ConnectionOptions, shapeOf } from './framing.js'
@@ -49,6 +50,9 @@ function explain(path: string): (error: VfioError) => VfioErrorContext {
   }
 }
 
+// Keeps a connection for as long as one of its buffers is held.
+const owners = new WeakMap<ArrayBuffer, Connection>()
+
 /**
  * A connection to one peer. Messages are read in place: after a `receive()`, a `wait()` or in the handler of `onMessages()`
  * the first `count` entries of the table say where in `bytes` each is, until the next time.
@@ -78,6 +82,8 @@ export class Connection extends SharedHandle<'Connection'> {
     this.#offsets = new Uint32Array(port.table, offsets, most)
     this.#lengths = new Uint32Array(port.table, offsets + most * 4, most)
     this.#descriptors = new Uint32Array(port.table, offsets + most * 8, most)
+    owners.set(port.in, this)
+    owners.set(port.out, this)
     this.bytes = new Uint8Array(port.in)
     this.data = new DataView(port.in)
     this.out = new Uint8Array(port.out)
@@ -181,6 +187,28 @@ export class Connection extends SharedHandle<'Connection'> {
     if (spinMicros !== 0) integer(spinMicros, 'spinMicros', 0, addon().connectionMostSpinMicros)
     this.#port.wait(milliseconds, spinMicros)
     return this.count
+  }
+
+  /**
+   * Lets an eventfd end `wait()` too, which returns 0 then. You read the eventfd before the next wait, or that ends at once. With
+   * an eventfd a message costs two system calls. Closing the eventfd takes it away.
+   * @returns how to stop
+   * @throws VfioError EBUSY when something else reads it already, ENOSPC above 16 of them
+   */
+  wakeOn(eventfd: EventFd): () => void {
+    instance(eventfd, EventFd, 'eventfd')
+    addon().connectionWatch(this.native, eventfd.native)
+    let watched = true
+    const stop = (): void => {
+      if (!watched) return
+      watched = false
+      forgetEventFd()
+      forgetThis()
+      addon().connectionUnwatch(this.native, eventfd.native)
+    }
+    const forgetEventFd = eventfd.beforeClose(stop)
+    const forgetThis = this.beforeClose(stop)
+    return stop
   }
 
   /**

@@ -97,6 +97,7 @@ export class Delivery {
   // that finds nothing, or where an end is near, until that has come.
   #take(toTheEnd: boolean): void {
     const connection = this.#connection
+    let empty = 0
     for (let rounds = 0; rounds < MOST_ROUNDS; rounds++) {
       const count = connection.receive()
       if (count > 0) this.#call(this.#handlers.messages)
@@ -107,7 +108,9 @@ export class Delivery {
         this.#call(() => this.#handlers.end(end))
         return
       }
-      if (count === 0 || !(connection.more || toTheEnd)) return
+      if (connection.more) continue
+      // What came may be part of a message only; behind it is the end, or nothing.
+      if (!toTheEnd || (count === 0 && ++empty === 2)) return
     }
     this.#later()
   }

@@ -1,13 +1,13 @@
 // Listener: a UNIX socket that peers connect to. Owns the file's coming and going, and the waiting for peers; knows nothing of
 // what they send.
-import { lstatSync, unlinkSync } from 'node:fs'
+import { lstatSync, rmSync } from 'node:fs'
 
 import { environmentPollers } from '../../event/poller.js'
 import { attempt, VfioError, type VfioErrorContext } from '../../errors.js'
-import { Handle } from '../../handle.js'
+import { type ShareToken, SharedHandle } from '../../handle.js'
 import { addon, type NativeHandle } from '../../native/index.js'
 import type { ConnectionShape } from '../../native/socket.js'
-import { boolean, callable, integer, options as optionsOf, string } from '../../validate.js'
+import { array, boolean, callable, integer, options as optionsOf, string } from '../../validate.js'
 import { Connection } from './connection.js'
 import { type ConnectionOptions, shapeOf } from './framing.js'
 
@@ -41,12 +41,13 @@ const RETRY_MILLISECONDS = 100
 const MOST_ROUNDS = 64
 const MOST_MILLISECONDS = 2 ** 31 - 1
 
-export class Listener extends Handle {
+/** A socket that peers connect to. */
+export class Listener extends SharedHandle<'Listener'> {
   readonly #shape: ConnectionShape
   #stop: (() => void) | undefined
 
   private constructor(native: NativeHandle, shape: ConnectionShape, label: string) {
-    super(native, label)
+    super(native, 'Listener', label)
     this.#shape = shape
   }
 
@@ -70,7 +71,7 @@ export class Listener extends Handle {
         const taken = error instanceof VfioError && error.code === 'EADDRINUSE'
         if (!taken || !replaceStale || !isStale(path, shape)) throw error
       }
-      unlinkSync(path)
+      rmSync(path, { force: true })
       return listen()
     })
     return new Listener(native, shape, path)
@@ -89,6 +90,21 @@ export class Listener extends Handle {
       shape,
       label,
     )
+  }
+
+  /** The listener behind a token, in this environment. A peer is accepted by one of them. */
+  static claim(token: ShareToken): Listener {
+    return SharedHandle.claimed(token, 'Listener', (native, { shape }) => {
+      return new Listener(
+        native,
+        array(shape as ConnectionShape, 'token.shape') as ConnectionShape,
+        'Listener',
+      )
+    })
+  }
+
+  protected override tokenDetails(): Readonly<Record<string, unknown>> {
+    return { shape: this.#shape }
   }
 
   /** The descriptor's number. It stays this object's. */
@@ -191,7 +207,7 @@ function warn(error: VfioError): void {
 
 /** Whether a path is a socket that nobody listens to. */
 function isStale(path: string, shape: ConnectionShape): boolean {
-  if (!lstatSync(path).isSocket()) return false
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return false
   try {
     addon().handleRelease(addon().connectionConnect(path, ...shape), false)
     return false
