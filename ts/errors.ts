@@ -4,6 +4,7 @@ import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
 
 import { kvmRefusal } from './kvm-refusals.js'
+import { userRefusal } from './user-refusals.js'
 
 /**
  * Causes that a program may want to tell apart although the kernel gives them one errno, or none.
@@ -219,7 +220,10 @@ const KNOWN: Record<string, VfioErrorContext> = {
 }
 
 function known(syscall: string, code: string): VfioErrorContext | undefined {
-  return KNOWN[`${syscall} ${code}`] ?? (syscall.startsWith('KVM_') ? kvmRefusal(syscall, code) : undefined)
+  const found = KNOWN[`${syscall} ${code}`]
+  if (found !== undefined) return found
+  if (syscall.startsWith('KVM_')) return kvmRefusal(syscall, code)
+  return syscall.startsWith('VFIO_USER_') ? userRefusal(syscall, code) : undefined
 }
 
 /**
@@ -287,6 +291,7 @@ export const {
   ENOTTY,
   EOPNOTSUPP,
   EPERM,
+  EPROTO,
   ETIMEDOUT,
 } = constants.errno
 

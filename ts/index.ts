@@ -1,6 +1,8 @@
 // The public surface of node-vfio, and nothing else.
 export { VfioDevice, type DeviceEventHandler, type FromFdOptions } from './device/device.js'
 export type { OpenChoice, OpenOptions } from './device/open/options.js'
+export type { ConnectOptions } from './device/connector.js'
+import './vfio-user/client/register.js'
 export type {
   DeviceBus,
   DeviceCapability,

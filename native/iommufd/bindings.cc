@@ -139,19 +139,6 @@ Napi::Value ioasAllowed(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// An object with a descriptor, by its handle or by its number. A number is duplicated: by the time that the call runs
-// it may stand for another file.
-std::shared_ptr<Object> fileOf(const Napi::Value& value) {
-  if (value.IsNumber()) {
-    const int fd = orThrow(answerOf(fcntl(int32Of(value, "file"), F_DUPFD_CLOEXEC, 0)), "fcntl");
-    return std::make_shared<File>(Kind::kFile, fd);
-  }
-  const Handle& handle = Handle::from(value, "file");
-  if (handle.released()) throw Failure(EBADF, kClosed);
-  if (handle.object()->descriptor() < 0) throw Napi::TypeError::New(value.Env(), "file has no descriptor");
-  return handle.object();
-}
-
 // ioasMapFile(ioas, file, start, size, iova, flags): the mapping's owner.
 class MapFile : public OperationOn<Ioas> {
  public:

@@ -22,6 +22,7 @@ class Ioas : public IommufdObject, public DmaSpace {
   Ioas(std::shared_ptr<Iommufd> iommufd, uint32_t id) : IommufdObject(kKind, std::move(iommufd), id) {}
 
   const Interface& interface() const override { return kInterface; }
+  DmaSpace* dmaSpace() override { return this; }
 
   // IOMMU_IOAS_ALLOC.
   static Result<std::shared_ptr<Ioas>> allocate(std::shared_ptr<Iommufd> iommufd);

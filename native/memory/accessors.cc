@@ -94,6 +94,8 @@ template <typename T, Order order>
 [[gnu::noinline]] napi_value readElsewhere(napi_env env, const Registers* registers, Exchange& exchange) {
   const uint64_t offset = exchange.offset();
   if (!check<T>(env, registers, offset, registers != nullptr && registers->readable(), "region read")) return nullptr;
+  // An access that waits may run what closes the region.
+  const auto held = registers->shared_from_this();
   const Result<T> value = loadRegister<T>(*registers, offset, order);
   if (!value) {
     throwFailure(env, Failure(value.refusal(), "region read"));
@@ -107,6 +109,7 @@ template <typename T, Order order>
 [[gnu::noinline]] napi_value writeElsewhere(napi_env env, const Registers* registers, const Exchange& exchange) {
   const uint64_t offset = exchange.offset();
   if (!check<T>(env, registers, offset, registers != nullptr && registers->writable(), "region write")) return nullptr;
+  const auto held = registers->shared_from_this();
   const Result<> stored = storeRegister<T>(*registers, offset, order, exchange.value<T>());
   if (!stored) throwFailure(env, Failure(stored.refusal(), "region write"));
   return nullptr;

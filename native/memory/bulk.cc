@@ -1,6 +1,7 @@
 // Access by access, through mapped areas and the file between them.
 #include "memory/bulk.h"
 
+#include <cerrno>
 #include <cstring>
 
 #include "memory/access.h"
@@ -14,6 +15,13 @@ size_t widthAt(uint64_t offset, size_t left) {
   size_t width = 8;
   while (offset % width != 0 || width > left) width /= 2;
   return width;
+}
+
+// How much of a copy one access to the region's file is: what is wide enough to be no register's, else a register's.
+Result<size_t> stepOf(const Registers& registers, uint64_t offset, size_t left) {
+  const size_t most = registers.widestFile(offset, left);
+  if (most == 0) return Refusal{EBADF, "closed"};
+  return most > sizeof(uint64_t) ? most : widthAt(offset, left);
 }
 
 template <typename T>
@@ -92,10 +100,11 @@ Result<> copyOut(Registers& registers, uint64_t offset, std::span<uint8_t> targe
   while (done < target.size()) {
     done += copyOutMapped(registers, offset + done, target.subspan(done));
     if (done == target.size()) break;
-    const size_t width = widthAt(offset + done, target.size() - done);
-    const auto read = registers.readFile(offset + done, target.subspan(done, width));
+    const auto width = stepOf(registers, offset + done, target.size() - done);
+    if (!width) return width;
+    const auto read = registers.readFile(offset + done, target.subspan(done, *width));
     if (!read) return read;
-    done += width;
+    done += *width;
   }
   registers.bulkBytes += done;
   return {};
@@ -106,10 +115,11 @@ Result<> copyIn(Registers& registers, uint64_t offset, std::span<const uint8_t> 
   while (done < source.size()) {
     done += copyInMapped(registers, offset + done, source.subspan(done));
     if (done == source.size()) break;
-    const size_t width = widthAt(offset + done, source.size() - done);
-    const auto written = registers.writeFile(offset + done, source.subspan(done, width));
+    const auto width = stepOf(registers, offset + done, source.size() - done);
+    if (!width) return width;
+    const auto written = registers.writeFile(offset + done, source.subspan(done, *width));
     if (!written) return written;
-    done += width;
+    done += *width;
   }
   registers.bulkBytes += done;
   return {};

@@ -5,8 +5,9 @@
 
 namespace nodevfio {
 
-Result<std::shared_ptr<RegionMapping>> RegionMapping::create(int fd, uint64_t offset, uint64_t size, int protection) {
-  return guarded<RegionMapping>(fd, offset, size, protection);
+Result<std::shared_ptr<RegionMapping>> RegionMapping::create(int fd, uint64_t offset, uint64_t size, int protection,
+                                                             size_t page) {
+  return guarded<RegionMapping>(fd, offset, size, protection, page);
 }
 
 bool RegionMapping::show() {

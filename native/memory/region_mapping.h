@@ -17,8 +17,9 @@ class RegionMapping : public GuardedMapping {
  public:
   using GuardedMapping::GuardedMapping;
 
-  // With a first region to show it.
-  static Result<std::shared_ptr<RegionMapping>> create(int fd, uint64_t offset, uint64_t size, int protection);
+  // With a first region to show it. `page` is the size of the file's pages in bytes, where they are huge.
+  static Result<std::shared_ptr<RegionMapping>> create(int fd, uint64_t offset, uint64_t size, int protection,
+                                                       size_t page = 0);
 
   // One more region shows it. False once the last has gone: who comes then needs another.
   bool show();

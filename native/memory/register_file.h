@@ -25,6 +25,8 @@ class RegisterFile {
     const char* write;
   };
   virtual const Calls& calls() const = 0;
+  // How many bytes of a copy one access may be of; a register's are never more than its width.
+  virtual size_t widest() const { return sizeof(uint64_t); }
 
   // One access, at an offset in the region, and how many bytes it was. EIO: the device does not answer, as a mapping
   // says by a fault.

@@ -1,6 +1,7 @@
 // A region's areas, and what its file's answers mean.
 #include "memory/registers.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -41,20 +42,34 @@ bool Registers::faulted() const {
   return false;
 }
 
+size_t Registers::widestFile(uint64_t offset, size_t left) const {
+  if (file_ == nullptr) return 0;
+  uint64_t most = std::min<uint64_t>(left, file_->widest());
+  for (const MappedArea& area : areas_) {
+    if (area.start > offset) most = std::min(most, area.start - offset);
+  }
+  return most;
+}
+
 Result<> Registers::readFile(uint64_t offset, std::span<uint8_t> bytes) const {
   ++fileAccesses_;
-  const auto got = file_->read(offset, bytes);
+  // An access that waits may have run what closes the region.
+  const std::shared_ptr<RegisterFile> file = file_;
+  if (file == nullptr) return Refusal{EBADF, "closed"};
+  const auto got = file->read(offset, bytes);
   if (got && *got == bytes.size()) return {};
-  if (!got && got.error() != EIO) return Refusal{got.error(), file_->calls().read};
+  if (!got && got.error() != EIO) return Refusal{got.error(), file->calls().read};
   memset(bytes.data(), 0xff, bytes.size());
   return {};
 }
 
 Result<> Registers::writeFile(uint64_t offset, std::span<const uint8_t> bytes) const {
   ++fileAccesses_;
-  const auto put = file_->write(offset, bytes);
+  const std::shared_ptr<RegisterFile> file = file_;
+  if (file == nullptr) return Refusal{EBADF, "closed"};
+  const auto put = file->write(offset, bytes);
   if (put.error() == EIO || (put && *put == bytes.size())) return {};
-  return Refusal{put ? EIO : put.error(), file_->calls().write};
+  return Refusal{put ? EIO : put.error(), file->calls().write};
 }
 
 }  // namespace nodevfio

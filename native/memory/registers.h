@@ -63,6 +63,10 @@ class Registers : public Object {
   Result<> readFile(uint64_t offset, std::span<uint8_t> bytes) const;
   Result<> writeFile(uint64_t offset, std::span<const uint8_t> bytes) const;
 
+  // How many bytes of a copy, from an offset that is not mapped, one access to the file may be of: never of what is
+  // mapped behind it. 0 once the region is closed.
+  size_t widestFile(uint64_t offset, size_t left) const;
+
   // Accesses made through functions of this object, for `region.counters`.
   uint64_t fileAccesses() const { return fileAccesses_; }
   uint64_t bulkBytes = 0;

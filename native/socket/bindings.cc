@@ -88,6 +88,7 @@ void registerSocket(Napi::Env env, Napi::Object exports) {
   define<connectionFromFd>(env, exports, "connectionFromFd");
   define<connectionPair>(env, exports, "connectionPair");
   registerConnection(env, exports);
+  registerClient(env, exports);
 }
 
 }  // namespace nodevfio

@@ -1,4 +1,4 @@
-// What this folder gives to JavaScript: listeners, and connections.
+// What this folder gives to JavaScript: listeners and connections, and the client of vfio-user.
 #pragma once
 
 #include <napi.h>
@@ -7,7 +7,8 @@ namespace nodevfio {
 
 void registerSocket(Napi::Env env, Napi::Object exports);
 
-// Its part.
+// Its parts.
 void registerConnection(Napi::Env env, Napi::Object exports);
+void registerClient(Napi::Env env, Napi::Object exports);
 
 }  // namespace nodevfio

@@ -1,6 +1,7 @@
 // Handles: wrapping, unwrapping, release, and sharing between environments by token.
 #include "support/handle.h"
 
+#include <fcntl.h>
 #include <poll.h>
 
 #include <string>
@@ -63,6 +64,17 @@ void refuseObject(const Napi::Value& value, const Handle& handle, Kind kind, con
   if (handle.kind() == kind) throw Failure(EBADF, kClosed);
   throw Napi::TypeError::New(value.Env(), std::string(name) + " is a handle of " + nameOf(handle.kind()) +
                                               ", expected one of " + nameOf(kind));
+}
+
+std::shared_ptr<Object> fileOf(const Napi::Value& value) {
+  if (value.IsNumber()) {
+    const int fd = orThrow(answerOf(fcntl(int32Of(value, "file"), F_DUPFD_CLOEXEC, 0)), "fcntl");
+    return std::make_shared<File>(Kind::kFile, fd);
+  }
+  const Handle& handle = Handle::from(value, "file");
+  if (handle.released()) throw Failure(EBADF, kClosed);
+  if (handle.object()->descriptor() < 0) throw Napi::TypeError::New(value.Env(), "file has no descriptor");
+  return handle.object();
 }
 
 Napi::Value slotFunction(Napi::Env env, const Handle& handle, const char* name, napi_callback callback) {

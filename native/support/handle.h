@@ -83,6 +83,10 @@ Napi::Value hotFunction(Napi::Env env, std::unique_ptr<Data> data, const char* n
 // One whose data is the handle's slot, so that closing the handle empties it for the function too.
 Napi::Value slotFunction(Napi::Env env, const Handle& handle, const char* name, napi_callback callback);
 
+// An object with a descriptor, by its handle or by its number. A number is duplicated: by the time that the call runs
+// it may stand for another file.
+std::shared_ptr<Object> fileOf(const Napi::Value& value);
+
 // The object behind a handle, which is that of an argument; a TypeError when it is of another kind, EBADF when it was
 // closed.
 template <class T>

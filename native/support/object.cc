@@ -82,6 +82,10 @@ const char* nameOf(Kind kind) {
       return "Connection";
     case Kind::kWindows:
       return "Windows";
+    case Kind::kUserChannel:
+      return "UserChannel";
+    case Kind::kUserSpace:
+      return "UserSpace";
     case Kind::kFile:
       return "file";
   }

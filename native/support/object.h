@@ -5,8 +5,11 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 namespace nodevfio {
+
+class DmaSpace;
 
 enum class Kind : uint8_t {
   kEventFd,
@@ -37,6 +40,8 @@ enum class Kind : uint8_t {
   kListener,
   kConnection,
   kWindows,
+  kUserChannel,
+  kUserSpace,
   // A file of which nothing more is known.
   kFile,
 };
@@ -54,6 +59,9 @@ class Object : public std::enable_shared_from_this<Object> {
 
   // Its open file; -1 for an object that is none.
   virtual int descriptor() const { return -1; }
+
+  // What it is as an address space of devices; nullptr for one that is none.
+  virtual DmaSpace* dmaSpace() { return nullptr; }
 
   // The environment that holds this object ends: give up what only its thread uses. Overridden where a handle's release
   // is not enough, because functions that JavaScript can no longer call hold the object too.
@@ -81,6 +89,8 @@ class File : public Object {
 
   int fd() const { return fd_; }
   int descriptor() const override { return fd_; }
+  // Gives the descriptor up to the caller, for an object that nobody else has.
+  int takeFd() { return std::exchange(fd_, -1); }
 
  protected:
   // For a destructor that must see the file closed before its own members go.

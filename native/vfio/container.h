@@ -25,6 +25,7 @@ class Container : public File, public DmaSpace {
   explicit Container(int fd, uint32_t iommu = 0) : File(kKind, fd), iommu_(iommu) {}
 
   const Interface& interface() const override { return kInterface; }
+  DmaSpace* dmaSpace() override { return this; }
 
   // Everything at once: VFIO_DMA_UNMAP_FLAG_ALL.
   Result<uint64_t> unmapAll();

@@ -1,6 +1,7 @@
 // What is the same for every address space, whichever kernel interface stands behind it: its records, and the mappings
 // that buffers own.
-#include "iommufd/ioas.h"
+#include <cerrno>
+
 #include "memory/dma_calls.h"
 #include "memory/dma_space.h"
 #include "support/arguments.h"
@@ -13,8 +14,12 @@ namespace nodevfio {
 namespace {
 
 std::shared_ptr<DmaSpace> dmaSpaceOf(const Napi::Value& value) {
-  if (Handle::from(value, "space").kind() == Kind::kIoas) return take<Ioas>(value, "space");
-  return take<Container>(value, "space");
+  const Handle& handle = Handle::from(value, "space");
+  if (handle.released()) throw Failure(EBADF, kClosed);
+  DmaSpace* const space = handle.object()->dmaSpace();
+  // A handle of something else.
+  if (space == nullptr) return take<Container>(value, "space");
+  return {handle.object(), space};
 }
 
 // dmaGap(space, start, last, size, alignment): a free range's start, or null.

@@ -8,6 +8,7 @@ import type {
   IommuType,
   Piece,
   SpaceBackend,
+  SpaceCopies,
   SpaceFiles,
   SpaceIoas,
   SpaceTag,
@@ -312,7 +313,8 @@ export class FakeSpace implements SpaceBackend {
 }
 
 /** Files are descriptors here: nothing is read of them. */
-class FakeFiles implements SpaceFiles {
+class FakeFiles implements SpaceFiles, SpaceCopies {
+  readonly copies = this
   readonly #host: FakeHost
 
   constructor(host: FakeHost) {

@@ -122,8 +122,11 @@ export interface DeviceBackend {
   info(): DeviceInfo
   /** @throws VfioError EINVAL for an index without a region */
   regionInfo(index: number): RegionInfo
-  /** @param areas what of it to map, in whole pages; none where the region's flags do not offer it */
-  openRegion(info: RegionInfo, areas: readonly RegionArea[]): RegionRegisters
+  /**
+   * @param areas what of it to map, in whole pages; none where the region's flags do not offer it
+   * @param memoryLike whether reads have no side effects, so that copies need not be accesses of a register's width
+   */
+  openRegion(info: RegionInfo, areas: readonly RegionArea[], memoryLike: boolean): RegionRegisters
   /** @throws VfioError EINVAL for an index without an interrupt */
   irqInfo(index: number): IrqInfo
   /**
@@ -142,6 +145,8 @@ export interface DeviceBackend {
    * @returns the data of the session that this begins, null where it begins none
    */
   migrationSession(state: number): Promise<MigrationSession | null>
+  /** Lets go of what it holds beside the device's native object; absent where there is nothing. */
+  close?(): void
   /** Absent where the device keeps no log. */
   readonly dmaLog?: DmaLog
   readonly kernel?: KernelDevice

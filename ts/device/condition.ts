@@ -14,12 +14,16 @@ export type DeviceCondition = 'ready' | 'memory-decoding-off' | 'powered-down' |
 /** What keeps a device from being used. */
 export type DeviceTrouble = Exclude<DeviceCondition, 'ready'>
 
-/** Where nothing answers, the host bridge decides what a read of the configuration space comes to. */
-const UNANSWERED = ['EIO', 'ENODEV', 'ENXIO']
+/**
+ * Where nothing answers, the host bridge decides what a read of the configuration space comes to; behind a socket, how the
+ * connection ended.
+ */
+const UNANSWERED = ['EIO', 'ENODEV', 'ENXIO', 'ECONNRESET', 'ENOTCONN', 'ETIMEDOUT']
 
-/** The condition of a PCI device. Its configuration space is all that is read. */
-export function conditionOf(config: PciConfig): DeviceCondition {
+/** The condition of a PCI device. Its configuration space is all that is read, and may not be had any more. */
+export function conditionOf(configOf: () => PciConfig): DeviceCondition {
   try {
+    const config = configOf()
     if (!config.present) return 'device-lost'
     if (config.powerState !== 'D0') return 'powered-down'
     return config.command.memorySpace ? 'ready' : 'memory-decoding-off'

@@ -1,13 +1,14 @@
 // VfioDevice: the ways to a device (opened, adopted, claimed), and what it has to do with other devices and with the kernel
 // around it. What an open one is made of is in open-device.ts.
 import { attemptAsync } from '../errors.js'
-import { type ShareToken, SharedHandle } from '../handle.js'
+import { type ShareToken, SharedHandle, releaseNative } from '../handle.js'
 import { AddressSpace } from '../iommu/address-space.js'
 import { type HwInfo, hwInfo } from '../iommu/iommufd/hw-info.js'
 import { Hwpt } from '../iommu/iommufd/hwpt.js'
 import type { NativeHandle } from '../native/index.js'
 import { instance, integer, options as optionsOf, string } from '../validate.js'
 import type { OpenedDevice } from './backend.js'
+import { type ConnectOptions, checkConnect, connectTo } from './connector.js'
 import { kernelOf } from './core.js'
 import { deviceKind } from './device-kinds.js'
 import { DeviceEvents } from './events.js'
@@ -118,6 +119,37 @@ export class VfioDevice extends OpenDevice {
     const space = instance(addressSpace, AddressSpace, 'addressSpace')
     const native = adopt(fd, space)
     return VfioDevice.#kernel(native, { name, sysfsPath: pathOf(name), addressSpace: space, guard })
+  }
+
+  /**
+   * Connects to a device that a process serves over a vfio-user socket: one written with `node-vfio/vfio-user`, libvfio-user or
+   * the Rust crate. Everything works as on a device of the kernel's, but for what only that has (`attach`, `hotReset`, `gfx`,
+   * dma-bufs). Registers block this thread until the server has answered: it must run on another one. The device is not reset, and
+   * its address space is its own: memory is shown to the server by its descriptor.
+   * @param target a path, or the descriptor of a connected UNIX stream socket, which is taken over
+   * @throws VfioError ENOENT, ECONNREFUSED, EACCES; ETIMEDOUT (`timeout`) when the server does not answer; EPROTO when it speaks
+   *   another version
+   */
+  static async connect(target: string | number, options?: ConnectOptions): Promise<VfioDevice> {
+    const checked = checkConnect(target, options)
+    const { device: opened, space } = await connectTo(target, checked)
+    const addressSpace = AddressSpace.of(space).closeWithMembers()
+    let device: VfioDevice | undefined
+    try {
+      const { name, guard, watch } = checked
+      device = new VfioDevice(opened, { name, addressSpace, guard })
+      const made = device
+      if (watch) made.events.watch(made, (event) => made.irq(event))
+      return made
+    } catch (error) {
+      if (device === undefined) {
+        releaseNative(opened.native)
+        addressSpace[Symbol.dispose]()
+      } else {
+        device[Symbol.dispose]()
+      }
+      throw error
+    }
   }
 
   /**

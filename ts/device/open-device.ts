@@ -218,7 +218,7 @@ export abstract class OpenDevice extends SharedHandle<'VfioDevice'> implements D
   }
 
   #ask(): DeviceCondition {
-    return this.info.bus === 'pci' ? conditionOf(this.config) : 'ready'
+    return this.info.bus === 'pci' ? conditionOf(() => this.config) : 'ready'
   }
 
   /** @internal */
@@ -290,6 +290,7 @@ export abstract class OpenDevice extends SharedHandle<'VfioDevice'> implements D
     })
     // Last, and read only now: stopDma() may just have opened the config space.
     this.#regions.closeWithDevice()
+    this.backend.close?.()
     this.addressSpace.leave(this)
   }
 }

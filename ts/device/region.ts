@@ -84,7 +84,7 @@ export class Region extends PeerMemory {
       pageSize: pageSize(),
     })
     this.#registers = attempt({ subject: context.label }, () =>
-      context.backend.openRegion(info, this.mmapAreas),
+      context.backend.openRegion(info, this.mmapAreas, context.memoryLike),
     )
     this.#ioeventfds = new RegionIoeventfds(info, context, () => {
       this.#refuseClosed()

@@ -110,11 +110,16 @@ export interface SpaceBackend {
 export interface SpaceFiles {
   map(piece: FilePiece, iova: bigint, flags: number): Promise<NativeHandle>
   mapSync(piece: FilePiece, iova: bigint, flags: number): NativeHandle
-  /** Maps at `iova` what another space of its kind has mapped at `from`. */
-  copy(source: NativeHandle, from: bigint, size: bigint, iova: bigint, flags: number): Promise<NativeHandle>
-  copySync(source: NativeHandle, from: bigint, size: bigint, iova: bigint, flags: number): NativeHandle
+  /** Absent where a space takes nothing from another. */
+  readonly copies?: SpaceCopies
   /** Keeps ranges usable whatever devices come later, and picking inside them. */
   allow(ranges: readonly IovaRange[]): void
+}
+
+/** Mapping at `iova` what another space of the same kind has mapped at `from`. */
+export interface SpaceCopies {
+  copy(source: NativeHandle, from: bigint, size: bigint, iova: bigint, flags: number): Promise<NativeHandle>
+  copySync(source: NativeHandle, from: bigint, size: bigint, iova: bigint, flags: number): NativeHandle
 }
 
 /** What only an IOAS is. */

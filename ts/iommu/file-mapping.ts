@@ -7,7 +7,7 @@ import type { NativeHandle } from '../native/index.js'
 import { MAX_U64, bigint, instance, integer, options as optionsOf } from '../validate.js'
 import type { SpaceBackend } from './backend.js'
 import type { OtherMapping } from './mapper.js'
-import { filesOf } from './needs.js'
+import { copiesOf, filesOf } from './needs.js'
 import { type MapOptions, pieceOf } from './pieces.js'
 import { type Extent, type PlaceOptions, checkPlacement } from './placement.js'
 
@@ -54,9 +54,9 @@ export function copyMapping(
   size: number,
   options: PlaceOptions | undefined,
 ): OtherMapping {
-  const files = filesOf(backend, COPY)
+  const copies = copiesOf(backend, COPY)
   const other = source()
-  filesOf(other.backend, COPY)
+  copiesOf(other.backend, COPY)
   bigint(from, 'iova', 0n, MAX_U64)
   integer(size, 'size', 1, Number.MAX_SAFE_INTEGER)
   const place = checkPlacement(options, backend)
@@ -65,7 +65,7 @@ export function copyMapping(
   return {
     extent: { size, alignment: 1, peer: false },
     place,
-    map: (iova) => files.copy(native, from, bytes, iova, place.flags),
-    mapSync: (iova) => files.copySync(native, from, bytes, iova, place.flags),
+    map: (iova) => copies.copy(native, from, bytes, iova, place.flags),
+    mapSync: (iova) => copies.copySync(native, from, bytes, iova, place.flags),
   }
 }

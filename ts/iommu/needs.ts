@@ -1,7 +1,7 @@
 // What not every space has: asked for here, so that its absence is one error, in words.
 import { EOPNOTSUPP, VfioError } from '../errors.js'
 import type { NativeHandle } from '../native/index.js'
-import type { SpaceBackend, SpaceFiles, SpaceIoas } from './backend.js'
+import type { SpaceBackend, SpaceCopies, SpaceFiles, SpaceIoas } from './backend.js'
 
 function lacking(call: string): VfioError {
   return new VfioError(EOPNOTSUPP, call, {
@@ -13,6 +13,13 @@ function lacking(call: string): VfioError {
 export function filesOf({ files }: SpaceBackend, call: string): SpaceFiles {
   if (files === undefined) throw lacking(call)
   return files
+}
+
+/** What a space can take from another. @throws VfioError EOPNOTSUPP for one that takes nothing */
+export function copiesOf(backend: SpaceBackend, call: string): SpaceCopies {
+  const { copies } = filesOf(backend, call)
+  if (copies === undefined) throw lacking(call)
+  return copies
 }
 
 /** What is special to a space of iommufd. @throws VfioError EOPNOTSUPP for any other */

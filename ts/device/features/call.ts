@@ -3,8 +3,11 @@ import { VfioError, type VfioErrorContext } from '../../errors.js'
 import type { DeviceCore } from '../core.js'
 import { FEATURES, FEATURE_FLAG, type FeatureName, isAbsent } from './ids.js'
 
-function contextOf(name: FeatureName, subject: string, code: string): VfioErrorContext {
-  if (code !== 'ENOTTY' && code !== 'EOPNOTSUPP') return { subject }
+function contextOf(name: FeatureName, subject: string, error: VfioError): VfioErrorContext {
+  const { code, reason, remedy } = error
+  if (code !== 'ENOTTY' && code !== 'EOPNOTSUPP') {
+    return { subject, ...(reason === undefined ? {} : { reason }), ...(remedy === undefined ? {} : { remedy }) }
+  }
   const { uapi, since } = FEATURES[name]
   return {
     subject,
@@ -20,7 +23,7 @@ export function asFeature<T>(name: FeatureName, subject: string, call: () => T):
   } catch (error) {
     if (!(error instanceof VfioError)) throw error
     const { uapi } = FEATURES[name]
-    const own = new VfioError(error.errno, uapi, contextOf(name, subject, error.code))
+    const own = new VfioError(error.errno, uapi, contextOf(name, subject, error))
     own.cause = error
     throw own
   }

@@ -2,9 +2,10 @@
 // for itself.
 import { addon, type NativeHandle } from '../../native/index.js'
 import { type IovaRange, flatRanges, rangesFrom } from '../../uapi/iova-range.js'
-import type { FilePiece, SpaceFiles } from '../backend.js'
+import type { FilePiece, SpaceCopies, SpaceFiles } from '../backend.js'
 
-export class IoasFiles implements SpaceFiles {
+export class IoasFiles implements SpaceFiles, SpaceCopies {
+  readonly copies = this
   readonly #native: () => NativeHandle
 
   constructor(own: () => NativeHandle) {
