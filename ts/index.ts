@@ -39,7 +39,7 @@ export type { GroupDependent, HotResetInfo, IommufdDependent } from './uapi/vfio
 export { DeviceGfx, type GfxPlaneKinds } from './device/gfx/gfx.js'
 export { GfxEdid } from './device/gfx/edid.js'
 export type { DmabufPlane, GfxPlane, GfxPlaneType, RegionPlane } from './uapi/vfio/gfx-plane.js'
-export { type PollOptions, Region, type RegionCounters } from './device/region.js'
+export { type PollOptions, Region, type RegionCounters, type RegionDoorbell } from './device/region.js'
 export {
   type EnableOptions,
   type InterruptHandler,

@@ -86,6 +86,18 @@ export interface DmaLog {
   report(iova: bigint, length: bigint, pageSize: bigint): Uint8Array
 }
 
+/** A write to a region in place of which the device's side takes a signal: for a VMM to give to its kernel. */
+export interface RegionDoorbell {
+  /** Of the write, in bytes from the region's start. */
+  readonly offset: number
+  /** Bytes of the write: 1, 2, 4 or 8; 0 for any. */
+  readonly width: number
+  /** The value that is written; null for any. */
+  readonly match: bigint | null
+  /** What is signalled. Several writes may have one. */
+  readonly eventfd: EventFd
+}
+
 /** What only the kernel's device has. Who needs it asks for it by `kernelOf`, which says so where there is none. */
 export interface KernelDevice {
   /** The device's file, for the kernel's other interfaces. */
@@ -127,6 +139,8 @@ export interface DeviceBackend {
    * @param memoryLike whether reads have no side effects, so that copies need not be accesses of a register's width
    */
   openRegion(info: RegionInfo, areas: readonly RegionArea[], memoryLike: boolean): RegionRegisters
+  /** The doorbells that the device brings along, whose eventfds are the caller's; absent where it brings none. */
+  doorbells?(index: number): readonly RegionDoorbell[]
   /** @throws VfioError EINVAL for an index without an interrupt */
   irqInfo(index: number): IrqInfo
   /**

@@ -6,23 +6,25 @@ import { pageSize } from '../memory/page.js'
 import { PeerMemory } from '../memory/peer-memory.js'
 import type { NativeHandle } from '../native/index.js'
 import { boolean, bytes as bytesOf, integer, options as optionsOf } from '../validate.js'
-import type { DeviceBackend, RegionCounters, RegionRegisters } from './backend.js'
+import type { DeviceBackend, RegionCounters, RegionDoorbell, RegionRegisters } from './backend.js'
 import { troubleError } from './condition.js'
 import type { RegionArea, RegionCapability, RegionInfo } from '../uapi/vfio/device-info.js'
 import { type DeviceIoeventfd, type IoeventfdOptions, RegionIoeventfds } from './ioeventfd.js'
 import { planMmapAreas } from './mmap-plan.js'
 import { type PollOptions, poll } from './poll.js'
 
-export type { RegionCounters } from './backend.js'
+export type { RegionCounters, RegionDoorbell } from './backend.js'
 export type { PciRegionName } from './names.js'
 export type { PollOptions } from './poll.js'
+
+const LAST_BAR = 5
 
 /** What a region needs to know about itself that its info does not say. Not part of the public surface. */
 export interface RegionContext {
   /** For errors: `bar0 of 0000:00:10.0`. */
   label: string
   name: string
-  backend: Pick<DeviceBackend, 'openRegion' | 'kernel'>
+  backend: Pick<DeviceBackend, 'openRegion' | 'doorbells' | 'kernel'>
   /** The MSI-X table, if it lies in this region. */
   msixTable: RegionArea | null
   /** A prefetchable BAR: reads have no side effects, so a plain view is legitimate. */
@@ -62,6 +64,7 @@ export class Region extends PeerMemory {
   readonly #context: RegionContext
   readonly #registers: RegionRegisters
   readonly #ioeventfds: RegionIoeventfds
+  #doorbells: readonly RegionDoorbell[] | undefined
   #closed = false
 
   /** @internal */
@@ -242,6 +245,18 @@ export class Region extends PeerMemory {
     return this.#ioeventfds.open(offset, options)
   }
 
+  /**
+   * The writes that the device takes by eventfd too, as one behind a vfio-user socket may: a VMM gives them to its kernel, so that
+   * a guest's write reaches the device without it (`wireDoorbell` and `PciPassthrough` do). Empty for a device of the kernel's. The
+   * eventfds close with the device.
+   */
+  get doorbells(): readonly RegionDoorbell[] {
+    this.#refuseClosed()
+    return (this.#doorbells ??= attempt({ subject: this.#context.label }, () =>
+      this.index > LAST_BAR ? [] : (this.#context.backend.doorbells?.(this.index) ?? []),
+    ))
+  }
+
   /** True once a mapped access found the device not answering; stays so until `remap()`. */
   get faulted(): boolean {
     return this.#registers.faulted
@@ -268,6 +283,7 @@ export class Region extends PeerMemory {
     if (this.#closed) return
     this.#closed = true
     this.#ioeventfds.close()
+    for (const { eventfd } of this.#doorbells ?? []) eventfd.close()
     this.#registers.close()
   }
 

@@ -2,7 +2,7 @@
 // the eventfd in between.
 import { type DeviceIoeventfd } from '../device/ioeventfd.js'
 import { Region } from '../device/region.js'
-import type { EventFd, SignalHandler } from '../event/eventfd.js'
+import { EventFd, type SignalHandler } from '../event/eventfd.js'
 import { SignalPoller, environmentPollers } from '../event/poller.js'
 import { Vm } from '../kvm/index.js'
 import { callable, instance, object } from '../validate.js'
@@ -39,10 +39,18 @@ export class DoorbellWire extends Wire {
   /** What KVM signals for a ring. */
   readonly eventfd: EventFd
 
-  /** @internal */
-  constructor(vm: Vm, doorbell: Doorbell, connect: (eventfd: EventFd) => () => void) {
+  /**
+   * @param own what is signalled, where it is not to be made
+   * @internal
+   */
+  constructor(vm: Vm, doorbell: Doorbell, connect: (eventfd: EventFd) => () => void, own?: EventFd) {
     super()
-    this.eventfd = vm.ioeventfd(doorbell)
+    try {
+      this.eventfd = vm.ioeventfd(own === undefined ? doorbell : { ...doorbell, eventfd: own })
+    } catch (error) {
+      own?.close()
+      throw error
+    }
     this.setUp(() => {
       // Closing the eventfd takes the doorbell from KVM first, so that nothing rings into what is gone.
       this.undoLater(() => {
@@ -65,6 +73,20 @@ function connectRegister({ region, offset, width, data }: RegisterTarget): (even
   }
 }
 
+/**
+ * A hold on the eventfd that the device itself takes in place of that write; undefined for one that brings none, the kernel's for
+ * example.
+ */
+function broughtBy({ region, offset, width, data }: RegisterTarget): EventFd | undefined {
+  const bell = instance(region, Region, 'region').doorbells.find(
+    (each) =>
+      each.offset === offset &&
+      (each.width === 0 || each.width === width) &&
+      (each.match === null || each.match === BigInt(data)),
+  )
+  return bell === undefined ? undefined : EventFd.claim(bell.eventfd.share())
+}
+
 function connectHandler({
   handler,
   poller = environmentPollers().waiting,
@@ -84,7 +106,8 @@ function connectHandler({
  *
  * To a register, `{ region, offset, width, data }`: KVM_IOEVENTFD in front of VFIO_DEVICE_IOEVENTFD. A ring costs the guest
  * an exit into KVM and user space nothing. The device gets `data`, whatever the guest wrote, and once for rings that come
- * together; so give `match` what the guest writes, and do not wire doorbells whose value matters, such as tail pointers.
+ * together; so give `match` what the guest writes, and do not wire doorbells whose value matters, such as tail pointers. A device
+ * behind a vfio-user socket has to take the write by eventfd (`region.doorbells`), which KVM then signals itself.
  *
  * To JavaScript, a handler or `{ handler, poller }`: it gets the number of rings. Rings that were not heard yet when the wire
  * closes are dropped.
@@ -99,9 +122,11 @@ export function wireDoorbell(
   instance(vm, Vm, 'vm')
   object(doorbell, 'doorbell')
   if (typeof target === 'function') return new DoorbellWire(vm, doorbell, connectHandler({ handler: target }))
-  const connect =
-    'region' in object(target, 'target')
-      ? connectRegister(target as RegisterTarget)
-      : connectHandler(target as HandlerTarget)
-  return new DoorbellWire(vm, doorbell, connect)
+  if (!('region' in object(target, 'target')))
+    return new DoorbellWire(vm, doorbell, connectHandler(target as HandlerTarget))
+  const register = target as RegisterTarget
+  const own = broughtBy(register)
+  return own === undefined
+    ? new DoorbellWire(vm, doorbell, connectRegister(register))
+    : new DoorbellWire(vm, doorbell, () => () => undefined, own)
 }

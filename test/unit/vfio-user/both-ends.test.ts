@@ -140,6 +140,22 @@ test('reset, features, the log of writes and migration, from one served device t
   t.is(target.region('bar0').read32(0x40), 0xfeed)
 })
 
+test('a doorbell of a served device is rung by its eventfd, and by a write', async (t) => {
+  const { device } = await connectServed(t, { mode: 'thread' })
+  const bar = device.region('bar0')
+  const [bell, ...others] = bar.doorbells
+  t.deepEqual(others, [])
+  t.like(bell, { offset: SERVED.doorbell, width: 4, match: 1n })
+  bell?.eventfd.signal()
+  t.is(bar.poll32(SERVED.rings, { mask: 7, equals: 1, timeoutMicros: 1e6 }), 1)
+  bar.write32(SERVED.doorbell, 1)
+  t.is(bar.poll32(SERVED.rings, { mask: 7, equals: 2, timeoutMicros: 1e6 }), 2)
+  t.deepEqual(device.region('bar2').doorbells, [])
+  t.deepEqual(device.region('config').doorbells, [])
+  await device.close()
+  t.true(bell?.eventfd.closed)
+})
+
 test('a Worker drives a served device by its token', async (t) => {
   const { device } = await connectServed(t, { mode: 'thread' })
   const worker = inWorker(

@@ -3,6 +3,7 @@
 import type { RegionArea } from '../../uapi/vfio/device-info.js'
 import type { Region } from '../../device/region.js'
 import type { MemorySlot, Vm } from '../../kvm/index.js'
+import { BarDoorbells } from './bar-doorbells.js'
 import { type Shortfalls, isRefusal } from './shortfalls.js'
 
 export class BarWindow {
@@ -10,16 +11,27 @@ export class BarWindow {
   readonly #vm: Vm
   readonly #areas: readonly RegionArea[]
   readonly #shortfalls: Shortfalls
+  readonly #doorbells: BarDoorbells
   #slots: MemorySlot[] = []
   #address: bigint | null = null
   #covered = false
 
-  /** @param areas what becomes memory of the guest; accesses elsewhere exit */
-  constructor(vm: Vm, region: Region, areas: readonly RegionArea[], shortfalls: Shortfalls) {
+  /**
+   * @param areas what becomes memory of the guest; accesses elsewhere exit
+   * @param trapped what has to exit as it is
+   */
+  constructor(
+    vm: Vm,
+    region: Region,
+    areas: readonly RegionArea[],
+    trapped: readonly RegionArea[],
+    shortfalls: Shortfalls,
+  ) {
     this.#vm = vm
     this.region = region
     this.#areas = areas
     this.#shortfalls = shortfalls
+    this.#doorbells = new BarDoorbells(vm, region, { memory: areas, trapped }, shortfalls)
   }
 
   /** Where the BAR answers; null while it does not. */
@@ -44,6 +56,7 @@ export class BarWindow {
     // A guest that sizes a BAR, or puts one over its own memory, gets what hardware gives: the memory wins.
     this.#covered = this.#overlaps(address)
     if (this.#covered) return
+    this.#doorbells.place(address)
     for (const { offset, size } of this.#areas) {
       const slot = this.#add(address + BigInt(offset), offset, size)
       if (slot === undefined) return
@@ -55,6 +68,7 @@ export class BarWindow {
   remove(): void {
     this.#address = null
     this.#covered = false
+    this.#doorbells.remove()
     const slots = this.#slots
     this.#slots = []
     const errors: unknown[] = []

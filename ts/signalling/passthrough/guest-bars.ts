@@ -114,7 +114,13 @@ export class GuestBars {
       const mapped = region.flags.read && region.flags.write ? region.mmapAreas : []
       return {
         register,
-        window: new BarWindow(vm, region, planSlots(mapped, trapped, region.size, pageSize()), shortfalls),
+        window: new BarWindow(
+          vm,
+          region,
+          planSlots(mapped, trapped, region.size, pageSize()),
+          trapped,
+          shortfalls,
+        ),
       }
     })
   }

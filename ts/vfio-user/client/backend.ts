@@ -1,6 +1,12 @@
 // A device behind a vfio-user socket: what stands behind a VfioDevice there. Each operation is one message, or as many as the
 // protocol needs for it.
-import type { DeviceBackend, DmaLog, IrqData, MigrationSession } from '../../device/backend.js'
+import type {
+  DeviceBackend,
+  DmaLog,
+  IrqData,
+  MigrationSession,
+  RegionDoorbell,
+} from '../../device/backend.js'
 import { FEATURE_FLAG } from '../../device/features/ids.js'
 import { MIGRATION_STATES, SAVING } from '../../device/migration/states.js'
 import { EINVAL, VfioError } from '../../errors.js'
@@ -15,6 +21,7 @@ import {
 } from '../protocol/device-info.js'
 import { FEATURE } from '../protocol/feature.js'
 import { Channel, type Reply, senseless, understood } from './channel.js'
+import { readDoorbells } from './doorbells.js'
 import { UserDmaLog, callFeature, callFeatureLater, hasFeatures } from './features.js'
 import { setIrqs } from './interrupts.js'
 import { UserMigrationSession } from './migration-session.js'
@@ -74,6 +81,10 @@ export class UserBackend implements DeviceBackend {
       posted: index <= LAST_BAR && areas.length === 0 && this.#channel.terms.posted,
       file: this.#regions.fileOf(index),
     })
+  }
+
+  doorbells(index: number): readonly RegionDoorbell[] {
+    return readDoorbells(this.#channel, index)
   }
 
   irqInfo(index: number): IrqInfo {
