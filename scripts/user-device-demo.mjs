@@ -28,9 +28,8 @@ echo '  Its graphics card is a PCI device that is written in TypeScript.'
 echo
 uname -a
 echo
-for card in /sys/class/drm/card0/device; do
-  echo "PCI $(basename $(readlink -f $card/..)): $(cat $card/../vendor):$(cat $card/../device), driver $(basename $(readlink $card/driver))"
-done
+card=/sys/class/drm/card0/device
+echo "PCI $(basename $(readlink -f $card)): $(cat $card/vendor) $(cat $card/device), driver $(basename $(readlink $card/driver))"
 ls -l /dev/dri
 echo
 grep -i virtio /proc/interrupts
