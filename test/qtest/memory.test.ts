@@ -24,7 +24,7 @@ const minimal = { regions: { bar0: { size: 0x1000, plain: true } } } as const
 
 async function refusal(t: ExecutionContext, call: () => unknown): Promise<VfioError> {
   const error = await t.throwsAsync(async () => await call(), { instanceOf: VfioError })
-  return error as VfioError
+  return error
 }
 
 async function copies({ device, guest }: Served, t: ExecutionContext, length: number): Promise<void> {

@@ -61,27 +61,39 @@ test('ports are a region like others', async (t) => {
   ])
 })
 
-test('hundreds of writes to a server that is busy arrive, all of them and in order', async (t) => {
-  const values: number[] = []
-  const { guest, bar0, qemu, server } = await running(t, {
-    regions: { bar0: { size: 0x1000 } },
-    onRead: () => values.length,
-    onWrite: (_region, _offset, _width, value) => values.push(value),
-  })
-  const count = 2000
-  const writes = Array.from({ length: count }, (_, i) => guest.write32(bar0 + 4 * (i % 64), i))
-  // QEMU gets the lines, and its queue fills, while nothing here reads the socket.
-  await sleep(1)
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150)
-  await Promise.all(writes)
-  t.is(await guest.read32(bar0), count)
-  t.deepEqual(
-    values,
-    Array.from({ length: count }, (_, i) => i),
-  )
-  t.true(server.statistics.messages < count, 'many in one message')
-  t.is(qemu.said, '')
-})
+// Before the others: it keeps this process from reading.
+test.serial(
+  'writes to a server that is busy arrive, all of them and in order, many in one message',
+  async (t) => {
+    const values: number[] = []
+    const { guest, bar0, qemu, server } = await running(t, {
+      regions: { bar0: { size: 0x4000 } },
+      onRead: () => values.length,
+      onWrite: (_region, _offset, _width, value) => values.push(value),
+    })
+    const bytes = new Uint8Array(0x4000)
+    const words = new DataView(bytes.buffer)
+    const count = bytes.length / 4
+    for (let i = 0; i < count; i++) words.setUint32(4 * i, i, true)
+    const joined = (): boolean => server.statistics.messages < server.statistics.writes
+    let rounds = 0
+    // On a machine that is busy QEMU may get to the writes only when they are read again: another round, then.
+    for (; rounds < 10 && !joined(); rounds++) {
+      const written = guest.write(bar0, bytes)
+      await sleep(1)
+      // QEMU writes them one by one, and its queue fills, while nothing here reads the socket.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
+      await written
+      await guest.read32(bar0)
+    }
+    t.true(joined())
+    t.deepEqual(
+      values,
+      Array.from({ length: rounds * count }, (_, i) => i % count),
+    )
+    t.is(qemu.said, '')
+  },
+)
 
 test('a mapped region is memory of both, and no access to it is a message', async (t) => {
   const memory = GuestMemory.create(0x2000)

@@ -138,16 +138,16 @@ async function ask(url: string, headers: Record<string, string> = {}): Promise<I
 }
 
 test('the live page shows the picture, tells when it changes, and only to this machine', async (t) => {
-  let frame: Frame | undefined
-  const page = await ScreenPage.listen(0, () => frame)
+  const guest: { frame?: Frame } = {}
+  const page = await ScreenPage.listen(0, () => guest.frame)
   t.teardown(() => page.close())
   const html = await text(await ask(page.url))
   t.regex(html, /<img id="screen"/)
   t.is((await ask(`${page.url}screen.png`)).statusCode, 404, 'the screen is off')
-  frame = { width: 1, height: 1, rgb: Uint8Array.of(1, 2, 3) }
+  guest.frame = { width: 1, height: 1, rgb: Uint8Array.of(1, 2, 3) }
   const picture = await ask(`${page.url}screen.png?1`)
   t.is(picture.headers['content-type'], 'image/png')
-  t.deepEqual(await buffer(picture), pngOf(frame))
+  t.deepEqual(await buffer(picture), pngOf(guest.frame))
   t.is((await ask(page.url, { host: 'evil.example' })).statusCode, 403)
   t.is((await ask(`${page.url}other`)).statusCode, 404)
   const events = await ask(`${page.url}events`)
