@@ -14,12 +14,14 @@ import { findQemu } from './qemu.mjs'
 import { boot } from './run.mjs'
 import { RigError, warn } from './say.mjs'
 import { openTrace } from './trace.mjs'
+import { findVfioUserQemu } from './vfio-user.mjs'
 
 export { isBuilt, progressOf, whyNotBuilt } from './built.mjs'
 export { DEVICES } from './machine.mjs'
 export { Apt } from './packages.mjs'
 export { counted, interview } from './postmortem.mjs'
 export { RigError } from './say.mjs'
+export { findVfioUserQemu, stockGuest } from './vfio-user.mjs'
 
 /** Fetches, unpacks and compiles what machines with that kernel need, so that several may then start at once. */
 export const prepareRig = async ({ kernel: name = 'stock' } = {}) => {
@@ -125,6 +127,7 @@ const WORTH_A_RETRY = ['died booting', 'QEMU died', 'lost an interrupt']
  * @property {string} [append]
  * @property {string[]} [bind]
  * @property {string[]} [noBind]
+ * @property {Record<string, string>} [userDevices]
  * @property {import('node:stream').Writable} [stdout]
  * @property {import('node:stream').Writable} [stderr]
  * @property {() => void} [again]
@@ -140,7 +143,8 @@ const WORTH_A_RETRY = ['died booting', 'QEMU died', 'lost an interrupt']
  * built kernel), `sriov` (an nvme with virtual functions besides), `env` (added to the caller's environment), `cwd`, `timeout` (seconds, the boot included), `silence` (the most
  * seconds without output, default as many as it takes), `cpus`,
  * `memory` (MiB), `share` (a folder the guest can write to), `trace` ({ region, file }), `append` (to the kernel
- * command line), `bind` and `noBind` (names of DEVICES), `stdout` and `stderr` (streams), `again` (called when a machine that
+ * command line), `bind` and `noBind` (names of DEVICES), `userDevices` (by the name of a device, the socket of who takes its place
+ * by vfio-user; the machine then runs in a QEMU that can), `stdout` and `stderr` (streams), `again` (called when a machine that
  * died is replaced, once, by another, whose output follows), `signal` (an AbortSignal: ends the machine and rejects with its
  * reason). Throws RigError when the rig cannot start.
  * @param {RigOptions} options
@@ -162,6 +166,7 @@ export const runInRig = async ({
   append,
   bind = [],
   noBind = [],
+  userDevices = {},
   stdout = process.stdout,
   stderr = process.stderr,
   again,
@@ -175,7 +180,8 @@ export const runInRig = async ({
   if (!iommus.includes(iommu)) throw new RigError(`iommu ${iommu} is not for the ${kernelName} kernel`)
   const machine = { iommu, sriov }
   const devices = bindings(devicesOf(machine), bind, noBind)
-  const qemu = await findQemu()
+  for (const name of Object.keys(userDevices)) chosen(devicesOf(machine), name, 'a user device')
+  const qemu = await (Object.keys(userDevices).length > 0 ? findVfioUserQemu() : findQemu())
   const kernel = await find()
   const base = await baseInitramfs(kernel, modules)
   const shared = share && resolve(share)
@@ -204,6 +210,7 @@ export const runInRig = async ({
         append,
         share: shared,
         trace,
+        userDevices,
         ...machine,
       })
       const kernelLog = newLog()

@@ -37,6 +37,9 @@ const cpio = (files) => {
   return Buffer.concat(parts)
 }
 
+/** A compressed archive that the kernel unpacks. Level 1 is as fast to unpack under emulation and much faster to write. */
+const compressed = (files) => padded(gzipSync(cpio(files), { level: 1 }))
+
 const script = (name) => readFileSync(new URL(name, import.meta.url))
 
 /** The cached archive: busybox, init, and the modules it loads, in order. */
@@ -46,17 +49,42 @@ export const baseInitramfs = async (kernel, moduleNames) => {
   const scripts = ['init', 'session'].map(script)
   const name = `initramfs-${kernel.release}-${digest(kernel.modules ?? '', list, ...scripts)}`
   const folder = await cached(name, (making) => {
-    const archive = cpio([
+    const archive = compressed([
       ['bin/busybox', PROGRAM, readFileSync(kernel.busybox)],
       ['init', PROGRAM, scripts[0]],
       ['rig/session', PROGRAM, scripts[1]],
       ['rig/modules', FILE, list],
       ...modules.map((path) => [`modules/${path}`, FILE, readFileSync(join(kernel.modules, path))]),
     ])
-    // Level 1 is as fast to unpack under emulation and much faster to write.
-    writeFileSync(join(making, 'initramfs'), padded(gzipSync(archive, { level: 1 })))
+    writeFileSync(join(making, 'initramfs'), archive)
   })
   return join(folder, 'initramfs')
+}
+
+/**
+ * A file system for a guest that is not the rig's own: busybox, the modules that it loads first, in order, and `script`, which its
+ * shell then runs, on the console. When that ends, the machine does.
+ */
+export const guestInitramfs = (kernel, moduleNames, script) => {
+  const modules = modulesInOrder(kernel, moduleNames)
+  const init = [
+    '#!/bin/busybox sh',
+    '/bin/busybox --install -s /bin',
+    'export PATH=/bin',
+    'mkdir -p /proc /sys /dev',
+    'mount -t proc proc /proc',
+    'mount -t sysfs sysfs /sys',
+    'mount -t devtmpfs devtmpfs /dev',
+    'exec </dev/console >/dev/console 2>&1',
+    ...modules.map((path) => `insmod /modules/${path} || echo cannot load ${path}`),
+    script,
+    'poweroff -f',
+  ]
+  return compressed([
+    ['bin/busybox', PROGRAM, readFileSync(kernel.busybox)],
+    ['init', PROGRAM, `${init.join('\n')}\n`],
+    ...modules.map((path) => [`modules/${path}`, FILE, readFileSync(join(kernel.modules, path))]),
+  ])
 }
 
 /** Whether the guest's shell can carry a variable of this name. */

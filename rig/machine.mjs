@@ -106,9 +106,23 @@ const kernelCommandLine = ({ memory, append, iommu, sriov }) =>
     .filter(Boolean)
     .join(' ')
 
-const deviceArguments = ({ address, model, bus = 'pcie.0' }) => [
+/** A device of the machine: QEMU's own, or who is at the socket instead. */
+const deviceArguments = ({ address, model, bus = 'pcie.0' }, path) => [
   '-device',
-  `${model},bus=${bus},addr=${address.slice(-4)}`,
+  path === undefined
+    ? `${model},bus=${bus},addr=${address.slice(-4)}`
+    : JSON.stringify({
+        driver: 'vfio-user-pci',
+        bus,
+        addr: address.slice(-4),
+        socket: { type: 'unix', path },
+      }),
+]
+
+/** Memory in a file, which devices at sockets are given. */
+const sharedMemory = (memory) => [
+  ...['-object', `memory-backend-memfd,id=memory,size=${memory}M,share=on`],
+  ...['-machine', 'memory-backend=memory'],
 ]
 
 /** Connected sockets that QEMU inherits, by the name the guest finds them under. */
@@ -132,11 +146,23 @@ export const SOCKETS = [...PORTS, ...MONITORS]
 const escaped = (path) => path.replaceAll(',', ',,')
 
 /** QEMU's arguments. `folder` holds this run's initramfs, disk and ivshmem socket. */
-export const qemuArguments = ({ kernel, folder, cpus, memory, append, share, trace, iommu, sriov }) =>
+export const qemuArguments = ({
+  kernel,
+  folder,
+  cpus,
+  memory,
+  append,
+  share,
+  trace,
+  iommu,
+  sriov,
+  userDevices,
+}) =>
   [
     ['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ['-machine', 'q35,kernel-irqchip=split', '-accel', 'tcg,thread=multi', '-cpu', 'max,-la57'],
     ['-smp', cpus, '-m', memory],
+    Object.keys(userDevices).length > 0 && sharedMemory(memory),
     ['-kernel', kernel.image, '-initrd', join(folder, 'initramfs')],
     ['-append', kernelCommandLine({ memory, append, iommu, sriov })],
     ['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
@@ -166,7 +192,9 @@ export const qemuArguments = ({ kernel, folder, cpus, memory, append, share, tra
     iommu !== 'virtio' && ['-device', 'pcie-pci-bridge,id=bridge,addr=1c.0'],
     ['-device', 'pcie-root-port,id=root-port,chassis=1,slot=1,addr=1d.0'],
     sriov && ['-device', 'nvme-subsys,id=subsystem'],
-    ...Object.values(devicesOf({ iommu, sriov })).map(deviceArguments),
+    ...Object.entries(devicesOf({ iommu, sriov })).map(([name, device]) =>
+      deviceArguments(device, userDevices[name]),
+    ),
     trace && TRACE_ARGUMENTS,
   ]
     .filter(Boolean)

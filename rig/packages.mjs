@@ -1,7 +1,7 @@
 // Downloads and unpacks Debian packages without installing them. apt does the work with lists and archives of
 // our own, so that it needs no root, checks signatures, and leaves the system's apt as it was.
 
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { megabytes, RigError, say, warn } from './say.mjs'
@@ -60,8 +60,23 @@ export const osRelease = (name) => {
   return text.match(new RegExp(`^${name}="?([^"\n]*)`, 'm'))?.[1]
 }
 
-/** Libraries that come along with what is unpacked: all but those that every system has, and must have one of only. */
+/** Libraries that come along with what is unpacked and runs on the system's C library: all but those that every system has, and must have one of only. */
 export const DEBIAN_LIBRARIES = /^lib(?!c6$|gcc|stdc\+\+6$)/
+
+/** The fields of a package that matter here. */
+const described = (text) => {
+  const field = (key) => text.match(new RegExp(`^${key}: (.*)$`, 'm'))?.[1] ?? ''
+  return {
+    name: field('Package'),
+    version: field('Version'),
+    size: Number(field('Size')),
+    depends: [field('Pre-Depends'), field('Depends')]
+      .join(',')
+      .split(',')
+      .map((alternatives) => alternatives.trim().split(/[ |(:]/)[0])
+      .filter(Boolean),
+  }
+}
 
 // Bytes. Smaller packages are not named one by one.
 const LARGE = 500_000
@@ -88,6 +103,9 @@ export class Apt {
       ['Dir::State::lists', join(folder, 'lists')],
       ['Dir::State::status', join(folder, 'status')],
       ['Dir::Cache', folder],
+      // Images of containers turn these off, and each question then reads all lists anew.
+      ['Dir::Cache::pkgcache', 'pkgcache.bin'],
+      ['Dir::Cache::srcpkgcache', 'srcpkgcache.bin'],
       ['APT::Sandbox::User', 'root'],
       ['Acquire::Languages', 'none'],
       ['Acquire::Retries', '3'],
@@ -106,43 +124,35 @@ export class Apt {
     }
   }
 
+  /** What is said of packages, each asked for by its name or as `name=version`: of those that there are. */
+  #show(wanted) {
+    const { stdout } = spawnSync('apt-cache', [...this.#options, '--no-all-versions', 'show', ...wanted], {
+      encoding: 'utf8',
+      maxBuffer: 1 << 26,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    return (stdout ?? '')
+      .split('\n\n')
+      .filter((text) => text.trim() !== '')
+      .map(described)
+  }
+
   /** The control fields of the newest version of `name` (of those that match, as in '7.2*'), or undefined. */
   describe(name, version) {
-    let text
-    try {
-      const wanted = version === undefined ? name : `${name}=${version}`
-      text = execFileSync('apt-cache', [...this.#options, '--no-all-versions', 'show', wanted], {
-        encoding: 'utf8',
-        stdio: ['ignore', 'pipe', 'ignore'],
-      })
-    } catch {
-      return undefined
-    }
-    const field = (key) => text.match(new RegExp(`^${key}: (.*)$`, 'm'))?.[1] ?? ''
-    return {
-      name,
-      version: field('Version'),
-      size: Number(field('Size')),
-      depends: [field('Pre-Depends'), field('Depends')]
-        .join(',')
-        .split(',')
-        .map((alternatives) => alternatives.trim().split(/[ |(:]/)[0])
-        .filter(Boolean),
-    }
+    return this.#show([version === undefined ? name : `${name}=${version}`])[0]
   }
 
   /** The described packages: `names`, and of what they depend on, and so on, those whose names match `wanted`. */
   closure(names, wanted) {
     const found = new Map()
-    const follow = (name) => {
-      if (found.has(name)) return
-      const described = this.describe(name)
-      if (!described)
-        throw new RigError(`this system's package sources have no ${name}; the rig needs Debian's`)
-      found.set(name, described)
-      for (const dependency of described.depends) if (wanted.test(dependency)) follow(dependency)
+    for (let next = names; next.length > 0;) {
+      for (const one of this.#show(next)) if (!found.has(one.name)) found.set(one.name, one)
+      const missing = next.find((name) => !found.has(name))
+      if (missing !== undefined)
+        throw new RigError(`this system's package sources have no ${missing}; the rig needs Debian's`)
+      const needed = next.flatMap((name) => found.get(name).depends)
+      next = [...new Set(needed)].filter((name) => wanted.test(name) && !found.has(name))
     }
-    names.forEach(follow)
     return [...found.values()]
   }
 

@@ -8,19 +8,29 @@ import { install } from './install.mjs'
 import { Apt, DEBIAN_LIBRARIES, osRelease } from './packages.mjs'
 import { RigError, say, warn } from './say.mjs'
 
-const PROGRAM = 'qemu-system-x86_64'
-const PACKAGE = 'qemu-system-x86'
+export const PROGRAM = 'qemu-system-x86_64'
+export const PACKAGE = 'qemu-system-x86'
 const OF_QEMU = new RegExp(`^qemu-system-(common|data)$|^seabios$|${DEBIAN_LIBRARIES.source}`)
 const FIRMWARE = ['qemu', 'seabios']
+
+/** Where the firmware of an unpacked QEMU is, as its arguments. */
+export const firmwareIn = (tree) => FIRMWARE.flatMap((name) => ['-L', join(tree, 'usr/share', name)])
 
 // Older ones translate a page of the guest without holding it: where one processor patches what another one translates (a
 // kernel its own code, node the code it compiles), the other may keep what stood there for a moment, and run it for ever.
 const NEWEST_BAD = [8, 0]
 
-const recent = (version) => {
-  const [major, minor] = (/(?:^|version |:)(\d+)\.(\d+)/.exec(version ?? '')?.slice(1) ?? []).map(Number)
-  return major > NEWEST_BAD[0] || (major === NEWEST_BAD[0] && minor > NEWEST_BAD[1])
+/**
+ * Whether a version, Debian's or as QEMU says it, is above `[major, minor]`.
+ * @param {string | undefined} version
+ * @param {number[]} bound
+ */
+export const isAbove = (version, [major, minor]) => {
+  const [ofMajor, ofMinor] = (/(?:^|version |:)(\d+)\.(\d+)/.exec(version ?? '')?.slice(1) ?? []).map(Number)
+  return ofMajor > major || (ofMajor === major && ofMinor > minor)
 }
+
+const recent = (version) => isAbove(version, NEWEST_BAD)
 
 const versionOf = (program, env = process.env) => {
   const { status, stdout } = spawnSync(program, ['--version'], { encoding: 'utf8', env })
@@ -33,7 +43,7 @@ const unpacked = (tree) => {
   const libraries = ['usr/lib', 'lib'].map((folder) => join(tree, folder, 'x86_64-linux-gnu'))
   return {
     program: join(tree, 'usr/bin', PROGRAM),
-    args: FIRMWARE.flatMap((name) => ['-L', join(tree, 'usr/share', name)]),
+    args: firmwareIn(tree),
     env: { ...process.env, LD_LIBRARY_PATH: libraries.join(':') },
   }
 }
@@ -44,12 +54,18 @@ const suites = () => {
   return own === undefined ? [] : [[own], [own, `${own}-backports`]]
 }
 
-const unpack = async (folder) => {
-  for (const [index, names] of suites().entries()) {
+/**
+ * Unpacks into `folder` the QEMU of the first of `choices` (arrays of Debian's suites) whose version is `wanted`, with those
+ * packages of what it depends on that match `needed`. Returns whether there was one.
+ */
+export const unpackQemu = async (folder, { choices, wanted, needed }) => {
+  let found = false
+  for (const [index, names] of choices.entries()) {
     const apt = new Apt(join(folder, `apt-${index}`), { suites: names })
     await apt.update()
-    if (!recent(apt.describe(PACKAGE)?.version)) continue
-    await apt.unpack(apt.closure([PACKAGE], OF_QEMU), folder)
+    found = wanted(apt.describe(PACKAGE)?.version)
+    if (!found) continue
+    await apt.unpack(apt.closure([PACKAGE], needed), folder)
     const share = join(folder, 'usr/share')
     for (const name of readdirSync(share)) {
       if (!FIRMWARE.includes(name)) rmSync(join(share, name), { recursive: true })
@@ -59,6 +75,11 @@ const unpack = async (folder) => {
   for (const name of readdirSync(folder).filter((entry) => entry.startsWith('apt-'))) {
     rmSync(join(folder, name), { recursive: true })
   }
+  return found
+}
+
+const unpack = async (folder) => {
+  await unpackQemu(folder, { choices: suites(), wanted: recent, needed: OF_QEMU })
   const { program, env } = unpacked(folder)
   if (!existsSync(program))
     throw new RigError(`Debian's archive has no QEMU newer than ${NEWEST_BAD.join('.')} for this system`)

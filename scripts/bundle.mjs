@@ -28,6 +28,7 @@ const SHARED = {
   host: 'host',
   errors: 'host',
   'kvm-refusals': 'host',
+  'user-refusals': 'host',
   validate: 'host',
   merged: 'merged',
   pci: 'pci',

@@ -10,11 +10,13 @@ import {
   prepareAddon,
   prepareDemo,
   PrepareError,
+  prepareExamples,
   prepareLibrary,
   prepareModules,
 } from './lib/prepare.mjs'
 import { ROOT } from './lib/process.mjs'
 import { say } from './lib/say.mjs'
+import { userDeviceDemo } from './user-device-demo.mjs'
 import { DEVICES, RigError, runInRig } from '../rig/index.mjs'
 
 // Seconds for the demo itself, the rig's boot included: it takes about twenty.
@@ -27,6 +29,7 @@ Opens a PCI device through VFIO and shows its registers, DMA and interrupts at w
 this folder, then boots an emulated PC with an IOMMU and real VFIO (the first time that downloads a kernel).
 
   --device BDF   an edu device of this machine, on vfio-pci, instead of the emulated PC's
+  --user-device  the other way round: a guest in stock QEMU, whose graphics card is written in TypeScript
   --help         this text`
 
 const abort = new AbortController()
@@ -53,7 +56,13 @@ const onHost = (command) =>
   })
 
 const main = async () => {
-  const { values } = parseArgs({ options: { device: { type: 'string' }, help: { type: 'boolean' } } })
+  const { values } = parseArgs({
+    options: {
+      device: { type: 'string' },
+      'user-device': { type: 'boolean' },
+      help: { type: 'boolean' },
+    },
+  })
   if (values.help) {
     console.log(HELP)
     return 0
@@ -61,6 +70,10 @@ const main = async () => {
   prepareModules()
   prepareAddon()
   prepareLibrary()
+  if (values['user-device']) {
+    prepareExamples()
+    return await userDeviceDemo(abort.signal)
+  }
   prepareDemo()
   const program = [process.execPath, join(ROOT, DEMO.program)]
   const baseline = join(ROOT, DEMO.baseline)

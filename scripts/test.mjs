@@ -5,7 +5,14 @@ import { existsSync } from 'node:fs'
 import { availableParallelism, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { onHost, onRig, prepareRigTests, testFiles } from './lib/ava.mjs'
+import {
+  onHost,
+  onRig,
+  prepareClientQemu,
+  prepareRigTests,
+  prepareUserGuests,
+  testFiles,
+} from './lib/ava.mjs'
 import { MACHINES } from './lib/machines.mjs'
 import { nativeTests } from './lib/native.mjs'
 import {
@@ -41,6 +48,7 @@ const patient = { options: ['--serial', '--concurrency', '1', '--timeout', '15m'
  * @property {string} [folder]
  * @property {boolean} [quick]
  * @property {{ record?: string, options?: string[] }} [host]
+ * @property {() => Promise<unknown>} [before] fetches what its tests start
  * @property {(results: Results) => unknown} [run]
  * @property {import('./lib/machines.mjs').Machine[]} [machines]
  * @property {Partial<import('./lib/machines.mjs').Machine>} [machine] the one of a suite that runs on one
@@ -53,6 +61,13 @@ const SUITES = [
   { name: 'kvm', what: 'virtual machines, on this machine', folder: 'kvm', quick: true, host: recorded },
   { name: 'native', what: 'C++ unit tests', quick: true, run: nativeTests },
   {
+    name: 'vfio-user',
+    what: 'devices in user space, with stock QEMU as their client, on this machine',
+    folder: 'qtest',
+    quick: true,
+    before: prepareClientQemu,
+  },
+  {
     name: 'rig',
     what: 'tests on real devices, in the rig',
     folder: 'rig',
@@ -64,6 +79,13 @@ const SUITES = [
     what: 'the rig from outside: every access that a device sees, and a machine that falls silent',
     folder: 'host-rig',
     host: patient,
+  },
+  {
+    name: 'user-guests',
+    what: 'devices in user space, in guests of stock QEMU',
+    folder: 'user-guests',
+    host: patient,
+    before: prepareUserGuests,
   },
 ]
 
@@ -263,7 +285,9 @@ const main = async () => {
     seconds: expected.reduce((sum, { seconds }) => sum + seconds, 0),
   })
   const all = []
-  for (const { name, what, files, host, run } of suites.filter(({ machine }) => machine === undefined)) {
+  for (const { name, what, files, host, before, run } of suites.filter(
+    ({ machine }) => machine === undefined,
+  )) {
     say(what)
     if (run !== undefined) {
       all.push(await runSuite(name, run))
@@ -271,9 +295,10 @@ const main = async () => {
     }
     const watch = new Stopwatch(name, files)
     all.push(
-      await runSuite(name, (results) =>
-        onHost(results, files, { ...host, onTest: (title) => progress.step(watch.lap(title)) }),
-      ),
+      await runSuite(name, async (results) => {
+        await before?.()
+        await onHost(results, files, { ...host, onTest: (title) => progress.step(watch.lap(title)) })
+      }),
     )
     watch.end()
   }

@@ -109,6 +109,19 @@ export const prepareRigTests = async ({ kernel }) => {
   return reason
 }
 
+/** The QEMU that is the client of devices in user space, before tests start it. */
+export const prepareClientQemu = async () => {
+  const { findVfioUserQemu } = await import('../../rig/index.mjs')
+  await findVfioUserQemu()
+}
+
+/** The same, and Debian's kernel for its guests. */
+export const prepareUserGuests = async () => {
+  const { prepareRig } = await import('../../rig/index.mjs')
+  await prepareClientQemu()
+  await prepareRig()
+}
+
 /**
  * In a guest with real VFIO, on one of the rig's machines. `record` and `part` name the machine and which of its parts this
  * is; without them `share` may name a folder that the tests write to. `onBegin` is called when the machine is up, or another in

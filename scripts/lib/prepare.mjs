@@ -102,6 +102,9 @@ const BASELINE_FLAGS = ['-O2', '-std=c++20', '-Wall', '-Wextra', '-Werror']
 /** Where the VMM is. */
 export const VMM_PROGRAM = 'build-demo/examples/vmm/main.js'
 
+/** Who serves the example's devices in user space. */
+export const USER_DEVICES_PROGRAM = 'build-demo/examples/devices/main.js'
+
 /** Compiles examples/ against dist/. */
 export const prepareExamples = () => {
   const why = whyMake(VMM_PROGRAM, ['examples', 'tsconfig.json', 'tsconfig.examples.json'])

@@ -116,7 +116,8 @@ export class UserConfigSpace implements ConfigSpace {
   #ask(offset: number, width: 1 | 2 | 4): void {
     for (const hook of this.#hooks) {
       if (hook.onRead === undefined || !covers(hook, offset)) continue
-      const value: RegisterValue = hook.onRead(offset - hook.offset, width)
+      const value: RegisterValue | undefined = hook.onRead(offset - hook.offset, width)
+      if (value === undefined) continue
       this.set(offset, width, typeof value === 'bigint' ? Number(BigInt.asUintN(32, value)) : value)
     }
   }

@@ -118,8 +118,11 @@ export interface UserCapability {
   readonly writable?: Uint8Array
   /** Where it is to be, a multiple of 4 from 0x40 (default: behind the one before). */
   readonly offset?: number
-  /** Called before bytes of it are read: what it returns are the bytes from `offset` on. Offsets count from the capability's start. */
-  readonly onRead?: (offset: number, width: number) => RegisterValue
+  /**
+   * Called before bytes of it are read: what it returns are the bytes from `offset` on; undefined leaves them as they are. Offsets
+   * count from the capability's start.
+   */
+  readonly onRead?: (offset: number, width: number) => RegisterValue | undefined
   /** Called after bytes of it were written. */
   readonly onWrite?: (offset: number, width: number, value: number) => unknown
 }

@@ -1,0 +1,145 @@
+// Serves one of these devices on a socket, for any client of vfio-user: `node main.js gpu --socket-path /tmp/gpu --http 8080`. Knows the
+// command line and nothing of what the devices do.
+import { renameSync, writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { type UserDevice, UserDeviceServer } from 'node-vfio/vfio-user'
+
+import { Edu } from './edu.js'
+import { ScreenPage } from './gpu/page.js'
+import { pngOf } from './gpu/png.js'
+import { Mtty } from './mtty.js'
+import { VirtioConsole } from './virtio-console.js'
+import { VirtioGpu } from './virtio-gpu.js'
+import { VirtioRng } from './virtio-rng.js'
+
+const HELP = `usage: main.js KIND --socket-path PATH [options]
+
+Serves a PCI device on a socket, until SIGTERM or Ctrl-C. KIND is one of
+  edu       a twin of QEMU's edu device
+  mtty      a serial port whose wire is looped back; it migrates
+  rng       virtio-rng
+  console   virtio-console, on this terminal
+  gpu       virtio-gpu in 2D
+
+  --socket-path PATH  where to listen
+  --fd N              a socket to serve that is connected already, or listens
+  --size WxH          the guest's screen (gpu; default 1024x768)
+  --png FILE          keep its picture there (gpu)
+  --http PORT         show it on http://127.0.0.1:PORT/ (gpu; 0 takes a free port)
+
+With QEMU: qemu-system-x86_64 -object memory-backend-memfd,id=mem,size=1G,share=on -machine q35,memory-backend=mem -m 1G
+  -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"PATH"}}' ...`
+
+/** Pictures to the file at most this often; the last one as it ends. */
+const PNG_MILLISECONDS = 1000
+
+/** What is served, and what ends with it. */
+interface Served {
+  device: UserDevice
+  close?: () => void
+}
+
+interface Values {
+  size?: string | undefined
+  png?: string | undefined
+  http?: string | undefined
+}
+
+const complain = (error: Error): void => console.error(error.message)
+
+/** Keeps the newest picture in a file; who reads it never sees half of one. */
+function keepPicture(gpu: VirtioGpu, file: string): { drawn: () => void; close: () => void } {
+  const write = (): void => {
+    const frame = gpu.frame()
+    if (frame === undefined) return
+    writeFileSync(`${file}.new`, pngOf(frame))
+    renameSync(`${file}.new`, file)
+  }
+  let timer: NodeJS.Timeout | undefined
+  const drawn = (): void => {
+    timer ??= setTimeout(() => {
+      timer = undefined
+      write()
+    }, PNG_MILLISECONDS)
+  }
+  return {
+    drawn,
+    close: () => {
+      clearTimeout(timer)
+      write()
+    },
+  }
+}
+
+async function screen({ size = '1024x768', png, http }: Values): Promise<Served> {
+  const [width, height] = (/^(\d{2,5})x(\d{2,5})$/.exec(size)?.slice(1) ?? []).map(Number)
+  if (width === undefined || height === undefined) throw new RangeError(`--size is WxH, not '${size}'`)
+  const listeners: (() => void)[] = []
+  const gpu = new VirtioGpu({
+    width,
+    height,
+    onDrawn: () => listeners.forEach((listener) => listener()),
+    onError: complain,
+  })
+  const ends: (() => void)[] = []
+  if (png !== undefined) {
+    const picture = keepPicture(gpu, png)
+    listeners.push(picture.drawn)
+    ends.push(picture.close)
+  }
+  if (http !== undefined) {
+    const page = await ScreenPage.listen(Number(http), () => gpu.frame())
+    listeners.push(() => page.drawn())
+    ends.push(() => page.close())
+    console.log(`the screen is on ${page.url}`)
+  }
+  return { device: gpu.device, close: () => ends.forEach((end) => end()) }
+}
+
+function terminal(): Served {
+  const port = new VirtioConsole({ onText: (bytes) => process.stdout.write(bytes), onError: complain })
+  process.stdin.on('data', (bytes: Buffer) => port.send(bytes))
+  return { device: port.device, close: () => process.stdin.destroy() }
+}
+
+const KINDS: Record<string, (values: Values) => Served | Promise<Served>> = {
+  edu: () => ({ device: new Edu().device }),
+  mtty: () => ({ device: new Mtty().device }),
+  rng: () => ({ device: new VirtioRng(complain).device }),
+  console: terminal,
+  gpu: screen,
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      'socket-path': { type: 'string' },
+      fd: { type: 'string' },
+      size: { type: 'string' },
+      png: { type: 'string' },
+      http: { type: 'string' },
+      help: { type: 'boolean' },
+    },
+  })
+  const make = KINDS[positionals[0] ?? '']
+  const path = values['socket-path']
+  if (values.help === true || make === undefined || (path === undefined) === (values.fd === undefined)) {
+    console.log(HELP)
+    process.exitCode = values.help === true ? 0 : 2
+    return
+  }
+  const { device, close } = await make(values)
+  const server =
+    path === undefined
+      ? UserDeviceServer.fromFd(Number(values.fd), device)
+      : UserDeviceServer.listen(path, device)
+  const end = (): void => {
+    close?.()
+    server.close()
+  }
+  process.once('SIGTERM', end).once('SIGINT', end)
+  if (path !== undefined) console.log(`serving ${device.name} on ${path}`)
+}
+
+await main()
