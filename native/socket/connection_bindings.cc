@@ -233,7 +233,7 @@ napi_value sendWithBytes(napi_env env, napi_callback_info info) {
 Napi::Value connectionFunctions(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto connection = take<Connection>(info[0], "connection");
-  Inbox& inbox = connection->inbox();
+  const Inbox& inbox = connection->inbox();
   const auto out = orThrow(Mapping::anonymous(inbox.framing().maxMessage), "mmap");
   Handle& handle = Handle::from(info[0], "connection");
   const auto port = [&] { return std::make_unique<Port>(handle.slot(), out); };

@@ -124,6 +124,8 @@ void Inbox::makeRoom() {
 Result<> Inbox::receive(int fd, int flags) {
   makeRoom();
   alignas(cmsghdr) uint8_t control[kControlBytes];
+  // Of the rest the kernel says how much it has filled in.
+  memset(control, 0, sizeof(cmsghdr));
   const size_t room = buffer_->size() - end_;
   iovec part = {buffer_->address() + end_, room};
   msghdr header = {};
