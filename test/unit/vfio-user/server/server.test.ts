@@ -306,11 +306,15 @@ test('a handler may close the server, whatever is being served', async (t) => {
 })
 
 test.serial('what waits behind an answer holds only so many descriptors', async (t) => {
-  const { connect, errors, server } = serve(t, {
-    irqs: { msix: 16 },
-    regions: { bar0: { size: 16 } },
-    onRead: () => new Promise<number>(() => undefined),
-  })
+  const { connect, errors, server } = serve(
+    t,
+    {
+      irqs: { msix: 16 },
+      regions: { bar0: { size: 16 } },
+      onRead: () => new Promise<number>(() => undefined),
+    },
+    { deadlineMillis: 4000 },
+  )
   const before = openDescriptors()
   const peer = connect()
   await peer.negotiate()
