@@ -28,7 +28,7 @@ import { OWN_CLAIMS, answerTo, decodeVersion, encodeVersionReply } from '../prot
 import * as io from '../protocol/region-io.js'
 import { callFeature } from './features.js'
 import { INTX } from './interrupts.js'
-import type { Session } from './session.js'
+import type { CommandContext } from './command-context.js'
 
 /** Writes a reply into the buffer that is sent; its size. */
 type Encode = (out: DataView, id: number) => number
@@ -36,7 +36,7 @@ type Encode = (out: DataView, id: number) => number
 export type Reply =
   Encode | { readonly encode: Encode; readonly fds?: readonly number[]; readonly after?: () => void }
 
-type Serve = (session: Session, view: DataView, at: number, length: number) => Reply | Promise<Reply>
+type Serve = (session: CommandContext, view: DataView, at: number, length: number) => Reply | Promise<Reply>
 
 /** FILE_IO without MMAP: memory that is to be read and written by the file's calls, so by messages here. */
 const MAP_MMAP = 4
@@ -53,7 +53,7 @@ function bare(command: number): Encode {
   return (out, id) => writeReply(out, 0, id, command, HEADER_BYTES)
 }
 
-function version(session: Session, view: DataView, at: number, length: number): Reply {
+function version(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const proposal = decodeVersion(view, at, length)
   const { migration, options } = session.device.parts
   const own = migration === null ? OWN_CLAIMS : { ...OWN_CLAIMS, migration: {} }
@@ -73,7 +73,7 @@ function version(session: Session, view: DataView, at: number, length: number): 
   }
 }
 
-function dmaMap(session: Session, view: DataView, at: number, length: number): Reply {
+function dmaMap(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const { closeFd } = session.options
   const fds = session.takeFds()
   const map = decodeDmaMap(view, at, length)
@@ -91,7 +91,7 @@ function dmaMap(session: Session, view: DataView, at: number, length: number): R
   return { encode: bare(COMMAND.dmaMap), after: () => session.run(session.device.parts.options.onMemory) }
 }
 
-function dmaUnmap(session: Session, view: DataView, at: number, length: number): Reply {
+function dmaUnmap(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const unmap = decodeDmaUnmap(view, at, length)
   const { dma, parts } = session.device
   if (unmap === null || (unmap.bitmap !== undefined && !dma.logging)) throw refusal(COMMAND.dmaUnmap)
@@ -110,7 +110,7 @@ function dmaUnmap(session: Session, view: DataView, at: number, length: number):
   return { encode, after: () => session.run(parts.options.onMemory) }
 }
 
-function getInfo(_session: Session, view: DataView, at: number, length: number): Reply {
+function getInfo(_session: CommandContext, view: DataView, at: number, length: number): Reply {
   if (info.decodeGetInfo(view, at, length) === null) throw refusal(COMMAND.deviceGetInfo)
   // A reset is offered always: QEMU resets with its machine then. cloud-hypervisor resets the others.
   const described = {
@@ -121,7 +121,7 @@ function getInfo(_session: Session, view: DataView, at: number, length: number):
   return (out, id) => info.encodeGetInfoReply(out, 0, id, described)
 }
 
-function regionInfo(session: Session, view: DataView, at: number, length: number): Reply {
+function regionInfo(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const request = info.decodeGetRegionInfo(view, at, length)
   const { regions, placed } = session.device.parts
   const region = request === null ? undefined : regions[request.index]
@@ -144,7 +144,7 @@ function regionInfo(session: Session, view: DataView, at: number, length: number
   return mapped && complete ? { encode, fds: [memory.fd] } : encode
 }
 
-function irqInfo(session: Session, view: DataView, at: number, length: number): Reply {
+function irqInfo(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const request = info.decodeGetIrqInfo(view, at, length)
   const { interrupts } = session.device.parts
   if (request === null || request.index >= PCI_IRQS.length) throw refusal(COMMAND.deviceGetIrqInfo)
@@ -153,7 +153,7 @@ function irqInfo(session: Session, view: DataView, at: number, length: number): 
   return (out, id) => info.encodeIrqInfoReply(out, 0, id, described)
 }
 
-function regionIoFds(session: Session, view: DataView, at: number, length: number): Reply {
+function regionIoFds(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const request = decodeGetIoFds(view, at, length)
   if (request === null || session.device.parts.regions[request.index] === undefined)
     throw refusal(COMMAND.deviceGetRegionIoFds)
@@ -164,7 +164,7 @@ function regionIoFds(session: Session, view: DataView, at: number, length: numbe
 }
 
 /** The eventfds among descriptors; all of them are closed when one is none. */
-function eventfdsOf(session: Session, fds: readonly number[]): EventFd[] {
+function eventfdsOf(session: CommandContext, fds: readonly number[]): EventFd[] {
   const made: EventFd[] = []
   try {
     for (const fd of fds) made.push(EventFd.fromFd(fd))
@@ -176,7 +176,7 @@ function eventfdsOf(session: Session, fds: readonly number[]): EventFd[] {
   }
 }
 
-function setIrqs(session: Session, view: DataView, at: number, length: number): Reply {
+function setIrqs(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const fds = session.takeFds()
   const set = decodeSetIrqs(view, at, length)
   const { interrupts } = session.device.parts
@@ -202,7 +202,13 @@ function setIrqs(session: Session, view: DataView, at: number, length: number): 
   return { encode: bare(COMMAND.deviceSetIrqs), after: () => session.run(onCommand) }
 }
 
-function trigger(session: Session, set: SetIrqs, eventfds: EventFd[], view: DataView, at: number): void {
+function trigger(
+  session: CommandContext,
+  set: SetIrqs,
+  eventfds: EventFd[],
+  view: DataView,
+  at: number,
+): void {
   const { interrupts } = session.device.parts
   const { index, start, count, data } = set
   if (data === IRQ_DATA.none && count === 0) interrupts.disable(index)
@@ -214,7 +220,7 @@ function trigger(session: Session, set: SetIrqs, eventfds: EventFd[], view: Data
 }
 
 /** Masks or unmasks the pin, or takes the eventfd that will. */
-function level(session: Session, set: SetIrqs, eventfds: EventFd[], view: DataView, at: number): void {
+function level(session: CommandContext, set: SetIrqs, eventfds: EventFd[], view: DataView, at: number): void {
   const { interrupts } = session.device.parts
   const unmasks = set.action === IRQ_ACTION.unmask
   if (set.data === IRQ_DATA.eventfd) {
@@ -227,7 +233,7 @@ function level(session: Session, set: SetIrqs, eventfds: EventFd[], view: DataVi
   else interrupts.mask()
 }
 
-function reset(session: Session): Reply | Promise<Reply> {
+function reset(session: CommandContext): Reply | Promise<Reply> {
   const { resetState, migration, options } = session.device.parts
   resetState()
   migration?.reset()
@@ -235,7 +241,7 @@ function reset(session: Session): Reply | Promise<Reply> {
   return done instanceof Promise ? done.then(() => bare(COMMAND.deviceReset)) : bare(COMMAND.deviceReset)
 }
 
-function writeMulti(session: Session, view: DataView, at: number, length: number): Reply {
+function writeMulti(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const writes = io.multiWrites(view, at, length)
   if (writes < 0) throw refusal(COMMAND.regionWriteMulti)
   for (let i = 0; i < writes; i++)
@@ -248,7 +254,12 @@ function writeMulti(session: Session, view: DataView, at: number, length: number
   return (out, id) => io.writeMultiReply(out, 0, id, writes)
 }
 
-function feature(session: Session, view: DataView, at: number, length: number): Reply | Promise<Reply> {
+function feature(
+  session: CommandContext,
+  view: DataView,
+  at: number,
+  length: number,
+): Reply | Promise<Reply> {
   const call = decodeFeature(view, at, length)
   if (call === null) throw refusal(COMMAND.deviceFeature)
   const data = new Uint8Array(view.buffer, view.byteOffset + at + FEATURE_DATA, call.bytes)
@@ -260,7 +271,7 @@ function feature(session: Session, view: DataView, at: number, length: number): 
   return result instanceof Promise ? result.then(reply) : reply(result)
 }
 
-function migRead(session: Session, view: DataView, at: number, length: number): Reply {
+function migRead(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const size = migReadSize(view, at, length)
   const most = Math.min(size, session.agreement?.maxDataXferSize ?? 0)
   const { migration } = session.device.parts
@@ -270,7 +281,7 @@ function migRead(session: Session, view: DataView, at: number, length: number): 
   return (out, id) => encodeMigReadReply(out, 0, id, taken)
 }
 
-function migWrite(session: Session, view: DataView, at: number, length: number): Reply {
+function migWrite(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const size = migDataSize(view, at, length)
   const { migration } = session.device.parts
   if (size < 0 || migration === null) throw refusal(COMMAND.migDataWrite)

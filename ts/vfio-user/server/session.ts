@@ -5,32 +5,20 @@ import { COMMAND, HEADER_BYTES, commandName } from '../protocol/constants.js'
 import { commandOf, headerProblem, isReply, messageId, wantsNoReply, writeError } from '../protocol/header.js'
 import type { Agreement } from '../protocol/negotiation.js'
 import * as io from '../protocol/region-io.js'
-import type { Windows } from '../windows.js'
 import { readRegion, writeRegion } from './access.js'
 import { Backlog } from './backlog.js'
 import type { Channel } from './channel.js'
+import type { CommandContext, SessionOptions } from './command-context.js'
 import { COMMANDS, type Reply } from './commands.js'
-import type { EventWatch } from './interrupts.js'
 import { MessageDma } from './message-dma.js'
 import type { ServedRegion } from './region.js'
 import { Rings } from './rings.js'
-import { type ErrorHandler, type ServerStatistics, errorOf } from './statistics.js'
+import { type ServerStatistics, errorOf } from './statistics.js'
 import type { UserDevice } from './user-device.js'
 
 const EPROTO = 71
 
-/** What a server gives to its sessions. */
-export interface SessionOptions {
-  readonly windows: () => Windows
-  readonly watcher: EventWatch
-  readonly report: ErrorHandler
-  readonly statistics: ServerStatistics
-  readonly deadlineMillis: number
-  /** Closes a descriptor. */
-  readonly closeFd: (fd: number) => void
-}
-
-export class Session {
+export class Session implements CommandContext {
   readonly device: UserDevice
   readonly options: SessionOptions
   readonly channel: Channel

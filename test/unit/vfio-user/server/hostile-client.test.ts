@@ -63,6 +63,7 @@ test.serial('whatever a client sends, the server goes on, and keeps nothing', as
   await warm.negotiate()
   warm.close()
   await until(() => !server.connected)
+  await sleep(20)
   const before = openDescriptors()
   const given = [shown.fd, eventfd.fd, other]
   let hungUp = 0
@@ -99,7 +100,7 @@ test.serial('whatever a client sends, the server goes on, and keeps nothing', as
     await until(() => !server.connected)
     t.deepEqual(device.dma.ranges, [])
   }
-  await sleep(20)
+  await until(() => openDescriptors() === before)
   t.is(openDescriptors(), before)
   t.is(device.interruptMode, null)
   t.true(hungUp > 5 && hungUp < ROUNDS, `${String(hungUp)} were hung up on`)

@@ -26,6 +26,13 @@ test.serial('of a client that is gone nothing stays but what the device is in', 
     irqs: { intx: true, msix: 2 },
     regions: { bar0: { size: 0x1000, doorbells: [{ offset: 0, onRing: () => undefined }] } },
   })
+  // What the process has from its first connection and its first watch of an eventfd on.
+  const first = connect()
+  await first.negotiate()
+  await first.call((view, id) => encodeGetIoFds(view, 0, id, { argsz: 4096, index: 0 }))
+  first.close()
+  await until(() => !device.connected)
+  await sleep(20)
   const before = openDescriptors()
   const peer = connect()
   await peer.negotiate()
@@ -45,6 +52,7 @@ test.serial('of a client that is gone nothing stays but what the device is in', 
   t.is(window.byteLength, 0)
   t.is(device.interruptMode, null)
   t.deepEqual(device.dma.ranges, [])
+  await until(() => openDescriptors() === before)
   t.is(openDescriptors(), before)
   t.is(values.get(8), 77)
   const next = connect()
@@ -68,6 +76,7 @@ test.serial('a thousand clients one after the other leave nothing behind', async
   }
   await until(() => server.statistics.clients === 1001 && !server.connected)
   t.is(server.statistics.clients, 1001)
+  await until(() => openDescriptors() === before)
   t.is(openDescriptors(), before)
   const last = connect()
   t.is((await last.negotiate()).errno, null)
@@ -297,11 +306,15 @@ test('a handler may close the server, whatever is being served', async (t) => {
 })
 
 test.serial('what waits behind an answer holds only so many descriptors', async (t) => {
-  const { connect, errors, server } = serve(t, {
-    irqs: { msix: 16 },
-    regions: { bar0: { size: 16 } },
-    onRead: () => new Promise<number>(() => undefined),
-  })
+  const { connect, errors, server } = serve(
+    t,
+    {
+      irqs: { msix: 16 },
+      regions: { bar0: { size: 16 } },
+      onRead: () => new Promise<number>(() => undefined),
+    },
+    { deadlineMillis: 4000 },
+  )
   const before = openDescriptors()
   const peer = connect()
   await peer.negotiate()
@@ -312,7 +325,7 @@ test.serial('what waits behind an answer holds only so many descriptors', async 
   await peer.ended
   t.regex(errors[0]?.message ?? '', /more than can wait/)
   peer.close()
-  await until(() => !server.connected)
+  await until(() => !server.connected && openDescriptors() === before + 1)
   t.is(openDescriptors(), before + 1)
 })
 
