@@ -110,7 +110,7 @@ class QuirkyServer {
         for (const byte of whole) {
           connection.out[0] = byte
           if (!connection.send(1)) return
-          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30)
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 80)
         }
         return
       }
