@@ -177,7 +177,8 @@ class QuirkyServer {
           connection.outData.setUint32(4, HEADER, true)
           connection.outData.setUint32(8, 0, true)
           if (!connection.send(HEADER)) return
-          connection.wait(0)
+          // As fast as the client refuses them.
+          connection.wait(20)
         }
     }
   }
