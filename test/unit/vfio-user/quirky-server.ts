@@ -110,7 +110,7 @@ class QuirkyServer {
         for (const byte of whole) {
           connection.out[0] = byte
           if (!connection.send(1)) return
-          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30)
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 80)
         }
         return
       }
@@ -177,7 +177,8 @@ class QuirkyServer {
           connection.outData.setUint32(4, HEADER, true)
           connection.outData.setUint32(8, 0, true)
           if (!connection.send(HEADER)) return
-          connection.wait(0)
+          // As fast as the client refuses them.
+          connection.wait(20)
         }
     }
   }
