@@ -38,7 +38,6 @@ const DMA_MASK = (1n << 28n) - 1n
 const MEMORY_AT = 0x4_0000n
 const MEMORY_BYTES = 4096
 
-const ALL_ONES = 0xffff_ffff
 const ALL_ONES_64 = (1n << 64n) - 1n
 
 /** n! modulo 2^32. From 34 on it is 0, so that no number takes long. */
@@ -73,7 +72,8 @@ export class Edu {
       regions: {
         bar0: {
           size: BAR_BYTES,
-          read: (offset, width) => (width === 4 ? this.#read(offset) : ALL_ONES),
+          // Narrower ones read as zero, in the one and in the other.
+          read: (offset, width) => (width === 4 ? this.#read(offset) : 0),
           write: (offset, width, value) => (width === 4 ? this.#write(offset, value) : undefined),
           // Only the registers of the DMA engine are that wide.
           read64: (offset) => this.#dmaRegister(offset) ?? ALL_ONES_64,
