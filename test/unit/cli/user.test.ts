@@ -21,7 +21,7 @@ cliTest('show, read, write, irq and watch take user:PATH', async (t, { vfio }) =
   t.is((await vfio('read', name, 'bar0', '0x40')).out, '0x00001234\n')
   const irq = await vfio('irq', name, 'msix', '--trigger', '0')
   t.is(irq.status, 0, irq.err)
-  const watched = await vfio('watch', name, 'bar0:0x40', '--timeout', '0.1')
+  const watched = await vfio('watch', name, 'bar0+0x40', '--timeout', '0.1')
   t.regex(watched.out + watched.err, /0x00001234|changes? in/)
 })
 
