@@ -55,10 +55,15 @@ module.exports = {
     },
     {
       name: 'errors-knows-nobody',
-      comment: 'But its own tables of what refusals of KVM and over a vfio-user socket mean, which import nothing.',
+      comment:
+        'But its own tables of what refusals of KVM and over a vfio-user socket mean, which import nothing.',
       severity: 'error',
       from: { path: '^ts/errors[.]ts$' },
-      to: { path: '^(ts|examples)/', pathNot: '^ts/(kvm|user)-refusals[.]ts$', dependencyTypesNot: ['type-only'] },
+      to: {
+        path: '^(ts|examples)/',
+        pathNot: '^ts/(kvm|user)-refusals[.]ts$',
+        dependencyTypesNot: ['type-only'],
+      },
     },
     {
       name: 'base-imports-down',

@@ -54,5 +54,8 @@ test.serial('the rig is known as a guest of QEMU, with an IOMMU or without', (t)
   t.like(machine, { architecture: 'x86', hypervisor, groups: true })
   t.true(machine.modules.vfio)
   t.true(machine.vfio.container)
-  t.regex(noIommu({ ...machine, asked: null }), /administrator (of this virtual machine must add one|must give it an IOMMU)/)
+  t.regex(
+    noIommu({ ...machine, asked: null }),
+    /administrator (of this virtual machine must add one|must give it an IOMMU)/,
+  )
 })

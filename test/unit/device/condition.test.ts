@@ -25,11 +25,27 @@ function asleep(state: number, command = 2): PciConfig {
 }
 
 test('conditions, from the registers that are the device', (t) => {
-  t.is(conditionOf(() => asleep(0)), 'ready')
-  t.is(conditionOf(() => asleep(0, 0)), 'memory-decoding-off')
-  for (const state of [1, 2, 3]) t.is(conditionOf(() => asleep(state)), 'powered-down')
-  t.is(conditionOf(() => asleep(3, 0)), 'powered-down')
-  t.is(conditionOf(() => new PciConfig(new BufferConfig(new Uint8Array(256).fill(0xff)))), 'device-lost')
+  t.is(
+    conditionOf(() => asleep(0)),
+    'ready',
+  )
+  t.is(
+    conditionOf(() => asleep(0, 0)),
+    'memory-decoding-off',
+  )
+  for (const state of [1, 2, 3])
+    t.is(
+      conditionOf(() => asleep(state)),
+      'powered-down',
+    )
+  t.is(
+    conditionOf(() => asleep(3, 0)),
+    'powered-down',
+  )
+  t.is(
+    conditionOf(() => new PciConfig(new BufferConfig(new Uint8Array(256).fill(0xff)))),
+    'device-lost',
+  )
 })
 
 test('a host bridge that refuses to read what is not there says that it is gone', (t) => {
@@ -38,7 +54,10 @@ test('a host bridge that refuses to read what is not there says that it is gone'
   config.space.read32 = () => {
     throw new VfioError(errno, 'pread')
   }
-  t.is(conditionOf(() => config), 'device-lost')
+  t.is(
+    conditionOf(() => config),
+    'device-lost',
+  )
   errno = EBADF
   t.throws(() => conditionOf(() => config), { instanceOf: VfioError, code: 'EBADF' })
 })

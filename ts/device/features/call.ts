@@ -6,7 +6,11 @@ import { FEATURES, FEATURE_FLAG, type FeatureName, isAbsent } from './ids.js'
 function contextOf(name: FeatureName, subject: string, error: VfioError): VfioErrorContext {
   const { code, reason, remedy } = error
   if (code !== 'ENOTTY' && code !== 'EOPNOTSUPP') {
-    return { subject, ...(reason === undefined ? {} : { reason }), ...(remedy === undefined ? {} : { remedy }) }
+    return {
+      subject,
+      ...(reason === undefined ? {} : { reason }),
+      ...(remedy === undefined ? {} : { remedy }),
+    }
   }
   const { uapi, since } = FEATURES[name]
   return {
