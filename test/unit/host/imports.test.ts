@@ -30,9 +30,10 @@ test('ts/host imports only itself, the checks of arguments, the errors and Node.
   }
 })
 
-test('the checks of arguments import nothing, the errors Node.js and a table that imports nothing', (t) => {
+test('the checks of arguments import nothing, the errors Node.js and tables that import nothing', (t) => {
+  const tables = ['./kvm-refusals.js', './user-refusals.js']
   t.deepEqual(importsOf(join(sources, 'validate.js')), [])
-  t.deepEqual(importsOf(join(sources, 'kvm-refusals.js')), [])
+  for (const table of tables) t.deepEqual(importsOf(join(sources, table)), [], table)
   const others = importsOf(join(sources, 'errors.js')).filter((specifier) => !specifier.startsWith('node:'))
-  t.deepEqual(others, ['./kvm-refusals.js'])
+  t.deepEqual(others, tables)
 })
