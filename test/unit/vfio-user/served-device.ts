@@ -18,6 +18,7 @@ async function command(value: number): Promise<void> {
   if (value === SERVED.read) bytes.set(await device.dma.read(iova, bytes))
   if (value === SERVED.write) await device.dma.write(iova, bytes.fill(0xa5))
   if (value === SERVED.raiseLine) device.raise('intx')
+  if (value === SERVED.lowerLine) device.lower()
   registers[SERVED.first / 4] = bytes[0] ?? 0
 }
 

@@ -13,4 +13,5 @@ export const SERVED = {
   read: 2,
   write: 3,
   raiseLine: 4,
+  lowerLine: 5,
 } as const
