@@ -18,7 +18,7 @@ class Patience {
   using GoOn = bool (*)(void* whom);
 
   explicit Patience(uint32_t milliseconds, GoOn goOn = nullptr, void* whom = nullptr)
-      : milliseconds_(milliseconds), deadline_(0), goOn_(goOn), whom_(whom) {
+      : milliseconds_(milliseconds), goOn_(goOn), whom_(whom) {
     restart();
   }
 
@@ -43,7 +43,7 @@ class Patience {
 
  private:
   uint32_t milliseconds_;
-  int64_t deadline_;
+  int64_t deadline_ = 0;
   GoOn goOn_;
   void* whom_;
 };

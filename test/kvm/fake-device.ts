@@ -6,6 +6,7 @@ import {
   InterruptIndex,
   PciConfig,
   Region,
+  type RegionDoorbell,
   VfioDevice,
   VfioError,
 } from '../../ts/index.js'
@@ -51,6 +52,8 @@ export interface FakeOptions {
   size?: number
   /** Bytes of each BAR. */
   bars?: Record<number, number>
+  /** Writes to each BAR that it takes by eventfd. */
+  doorbells?: Record<number, readonly RegionDoorbell[]>
   msi?: number
   msix?: number
   /** Vectors that the host can spare. */
@@ -137,7 +140,9 @@ export class FakeDevice {
         new InterruptIndex({ index, count, flags }, owner),
       ]),
     )
-    const regions = new Map(Object.entries(bars).map(([index, bytes]) => this.#bar(Number(index), bytes)))
+    const bar = ([index, bytes]: [string, number]): [string, Region] =>
+      this.#bar(Number(index), bytes, options.doorbells?.[Number(index)])
+    const regions = new Map(Object.entries(bars).map(bar))
     const property = (value: unknown): PropertyDescriptor => ({ value })
     const readClosed = (): boolean => this.closed
     this.device = Object.create(VfioDevice.prototype, {
@@ -171,7 +176,7 @@ export class FakeDevice {
     for (const memory of this.memory.values()) memory.close()
   }
 
-  #bar(index: number, size: number): [string, Region] {
+  #bar(index: number, size: number, doorbells: readonly RegionDoorbell[] = []): [string, Region] {
     const name = `bar${String(index)}`
     const memory = GuestMemory.create(Math.max(size, PAGE))
     this.memory.set(index, memory)
@@ -186,6 +191,7 @@ export class FakeDevice {
       flags: { value: { read: true, write: true, mmap: true, caps: false, raw: 7 } },
       mmapAreas: { value: size >= PAGE ? [{ offset: 0, size }] : [] },
       native: { get: () => memory.native },
+      doorbells: { value: doorbells },
       read: {
         value: (offset: number, target: Uint8Array): void => {
           check(offset, target.length)

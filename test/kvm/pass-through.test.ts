@@ -2,7 +2,7 @@
 // guest sees is what hardware would show.
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { type EventFd, GuestMemory, PciPassthrough, type PassthroughOptions } from '../../ts/index.js'
+import { EventFd, GuestMemory, PciPassthrough, type PassthroughOptions } from '../../ts/index.js'
 import { Kvm, type MsiRoute, type Vm } from '../../ts/kvm/index.js'
 import { E1000E, EDU, GPU, NVME } from '../unit/pci/dump.js'
 import { FakeDevice, type FakeOptions } from './fake-device.js'
@@ -107,6 +107,43 @@ kvmTest(
       t.deepEqual(slots(vm), [[0xe000_0000n, 'bar1'], [0xe100_0000n, 'bar0']]) // prettier-ignore
       t.deepEqual([reads(0xe000_0000n), reads(0xe100_0000n)], [0x2222, 0x1111])
     })
+  },
+)
+
+kvmTest(
+  'a doorbell that the device brings along rings in the kernel, where the guest has the BAR',
+  async (t) => {
+    using machine = countingMachine()
+    const { vm, vcpu, memory } = machine
+    using eventfd = new EventFd()
+    const doorbells = { 0: [{ offset: 0x10, width: 4, match: 5n, eventfd }] }
+    await withDeviceOf(vm, { dump: E1000E, bars: { 0: 256 }, doorbells }, ({ passthrough }) => {
+      // mov dword [0x10], 5; mov dword [0x10], 6; out 0x10, ax: the value of each write that comes out.
+      const code = [5, 6].flatMap((value) => [0x66, 0xc7, 0x06, 0x10, 0x00, value, 0x00, 0x00, 0x00])
+      const written = (address: bigint): number[] => {
+        new Uint8Array(memory.buffer).set([...code, 0xe7, 0x10], 0x3000)
+        const { cs, ds } = vcpu.specialRegisters
+        vcpu.specialRegisters = { cs: { ...cs, base: 0n, selector: 0 }, ds: { ...ds, base: address } }
+        vcpu.registers = { ...vcpu.registers, rip: 0x3000n, rflags: 2n }
+        const values: number[] = []
+        for (let exit = vcpu.run(); exit.reason === 'mmio'; exit = vcpu.run()) values.push(exit.data[0] ?? 0)
+        return values
+      }
+      const home = 0xe000_0000n
+      passthrough.setBar(0, home)
+      passthrough.writeConfig(COMMAND, 2, MEMORY)
+      t.deepEqual(written(home), [6], 'the other value comes out')
+      t.is(eventfd.read(), 1)
+      const moved = 0xe200_0000n
+      passthrough.setBar(0, moved)
+      t.deepEqual(written(home), [5, 6], 'nothing rings where the BAR was')
+      t.deepEqual(written(moved), [6])
+      t.is(eventfd.read(), 1)
+      passthrough.writeConfig(COMMAND, 2, 0)
+      t.deepEqual(written(moved), [5, 6], 'nor while memory decoding is off')
+      t.is(eventfd.read(), 0)
+    })
+    t.false(eventfd.closed, 'it stays the device’s')
   },
 )
 
