@@ -14,6 +14,7 @@
 #include "socket/client_channel.h"
 #include "socket/client_registers.h"
 #include "socket/client_space.h"
+#include "socket/connection.h"
 #include "support/arguments.h"
 #include "support/bytes.h"
 #include "support/liveness.h"
@@ -54,11 +55,12 @@ Napi::Value userChannelConnect(const Napi::CallbackInfo& info) {
   return Handle::wrap(info.Env(), orThrow(std::move(channel), "connect"));
 }
 
-// userChannelFromFd(fd, ...options): takes the descriptor over.
+// userChannelFromFd(fd, ...options): takes the descriptor over, unless it is something else.
 Napi::Value userChannelFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
   const auto options = optionsOf(info);
-  return Handle::wrap(info.Env(), orThrow(ClientChannel::adopt(fd, options), "getsockopt"));
+  orThrow(Connection::check(fd), "getsockopt");
+  return Handle::wrap(info.Env(), orThrow(ClientChannel::adopt(fd, options), "fcntl"));
 }
 
 // userChannelAgree(channel, minor, mostDescriptors, mostData, mostMaps, pageSizes, twin | null)

@@ -49,7 +49,7 @@ class ClientChannel : public Object {
 
   // EAGAIN: the server has as many waiting as it lets wait.
   static Result<std::shared_ptr<ClientChannel>> connect(const std::string& path, const Options& options);
-  // Takes the descriptor over, also when it is refused.
+  // Takes the descriptor of a connected UNIX stream socket over, also when it is refused.
   static Result<std::shared_ptr<ClientChannel>> adopt(int fd, const Options& options);
   ClientChannel(std::unique_ptr<ClientStream> stream, const Options& options);
   ~ClientChannel() override;

@@ -72,13 +72,6 @@ Result<std::unique_ptr<ClientStream>> ClientStream::create(int fd, uint32_t time
     return inbox.refusal();
   }
   auto stream = std::unique_ptr<ClientStream>(new ClientStream(fd, *std::move(inbox)));
-  int domain = 0;
-  socklen_t length = sizeof domain;
-  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0) return refusedNow("getsockopt");
-  int type = 0;
-  length = sizeof type;
-  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0) return refusedNow("getsockopt");
-  if (domain != AF_UNIX || type != SOCK_STREAM) return Refusal{EPROTOTYPE, "getsockopt"};
   // Whoever waits sleeps in recvmsg itself, which is a call less than asking first.
   const int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0) return refusedNow("fcntl");

@@ -115,12 +115,12 @@ export function limit(
 const HOST_OPTIONS: Readonly<Record<string, number>> = { plan: 1, apply: 1, undo: 1, listChanges: 0 }
 
 function limitDescriptors(member: Member, args: unknown[], random: Random, adopted: number[]): void {
-  const { key } = member
+  const { key, name } = member
   const isNumber = Number.isInteger(args[0]) && (args[0] as number) >= 0 && (args[0] as number) < 2 ** 31
   if (!isNumber) return
   // KVM keeps what it is told of, and a group that it keeps does not open again.
   if (member.owner === 'VmVfio') args[0] = FREE_DESCRIPTOR + random.below(1000)
-  if (key !== 'fromFd' && key !== 'adoptVcpu') return
+  if (key !== 'fromFd' && key !== 'adoptVcpu' && name !== 'VfioDevice.connect') return
   args[0] = random.chance(0.5) ? FREE_DESCRIPTOR + random.below(1000) : ownDescriptor()
   if ((args[0] as number) < FREE_DESCRIPTOR) adopted.push(args[0] as number)
 }

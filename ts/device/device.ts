@@ -127,7 +127,7 @@ export class VfioDevice extends OpenDevice {
    * dma-bufs). Registers block this thread until the server has answered: it must run on another one. The device is not reset, and
    * its address space is its own: memory is shown to the server by its descriptor.
    * @param target a path, or the descriptor of a connected UNIX stream socket, which is taken over
-   * @throws VfioError ENOENT, ECONNREFUSED, EACCES; ETIMEDOUT (`timeout`) when the server does not answer; EPROTO when it speaks
+   * @throws VfioError ENOENT, ECONNREFUSED, EACCES; ENOTSOCK, EPROTOTYPE, ENOTCONN, with the descriptor still yours; ETIMEDOUT (`timeout`) when the server does not answer; EPROTO when it speaks
    *   another version
    */
   static async connect(target: string | number, options?: ConnectOptions): Promise<VfioDevice> {

@@ -178,13 +178,7 @@ test('where nobody serves, connecting says what to do', async (t) => {
   const fd = openSync('/dev/null', 'r+')
   const notASocket = await refusalOf(t, () => VfioDevice.connect(fd))
   t.is(notASocket.code, 'ENOTSOCK')
-  t.throws(
-    () => {
-      closeSync(fd)
-    },
-    { code: 'EBADF' },
-    'it was taken over',
-  )
+  closeSync(fd) // It is still ours.
   const path = join(folder, 'mute')
   const mute = createServer((socket) => socket.on('close', () => socket.destroy()).resume())
   mute.listen({ path, backlog: 1 })

@@ -49,7 +49,7 @@ function ownClaims(): Claims {
   }
 }
 
-/** @param target a path, or a connected socket's descriptor, which is taken over */
+/** @param target a path, or a connected socket’s descriptor, which is taken over unless it is something else */
 export async function connect(target: string | number, options: CheckedConnect): Promise<ConnectedDevice> {
   const explain = (error: VfioError): VfioErrorContext => {
     const remedy = error.syscall.startsWith('VFIO_USER_') ? undefined : REMEDIES[error.code]
