@@ -139,40 +139,6 @@ Napi::Value ioasAllowed(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// ioasMapFile(ioas, file, start, size, iova, flags): the mapping's owner.
-class MapFile : public OperationOn<Ioas> {
- public:
-  static constexpr const char* kSyscall = "IOMMU_IOAS_MAP_FILE";
-
-  explicit MapFile(const Napi::CallbackInfo& info)
-      : OperationOn(take<Ioas>(info[0], "ioas")),
-        file_(fileOf(info[1])),
-        start_(static_cast<uint64_t>(safeInteger(info[2], "start"))),
-        size_(static_cast<uint64_t>(safeInteger(info[3], "size"))),
-        iova_(uint64Of(info[4], "iova")),
-        flags_(uint32Of(info[5], "flags")) {
-    if (size_ == 0) throw Napi::RangeError::New(info.Env(), "size must not be 0");
-  }
-
-  Result<> run() {
-    return unheard_.make(object_, iova_, size_,
-                         [this] { return object_->mapFile(file_->descriptor(), start_, size_, iova_, flags_); });
-  }
-  void letGo() {
-    OperationOn::letGo();
-    file_.reset();
-  }
-  Napi::Value result(Napi::Env env) { return unheard_.tell(env); }
-
- private:
-  std::shared_ptr<Object> file_;
-  const uint64_t start_;
-  const uint64_t size_;
-  const uint64_t iova_;
-  const uint32_t flags_;
-  Unheard unheard_;
-};
-
 // ioasCopy(ioas, source, from, size, iova, flags): the mapping's owner.
 class Copy : public OperationOn<Ioas> {
  public:
@@ -228,8 +194,8 @@ void registerIommufd(Napi::Env env, Napi::Object exports) {
   // ioasMap(ioas, memory, offset, size, iova, flags)
   define<synchronously<MapMemory<Ioas>>>(env, exports, "ioasMapSync");
   define<asynchronously<MapMemory<Ioas>>>(env, exports, "ioasMap");
-  define<synchronously<MapFile>>(env, exports, "ioasMapFileSync");
-  define<asynchronously<MapFile>>(env, exports, "ioasMapFile");
+  define<synchronously<MapFile<Ioas>>>(env, exports, "ioasMapFileSync");
+  define<asynchronously<MapFile<Ioas>>>(env, exports, "ioasMapFile");
   define<synchronously<Copy>>(env, exports, "ioasCopySync");
   define<asynchronously<Copy>>(env, exports, "ioasCopy");
   // ioasUnmap(ioas, iova, size)

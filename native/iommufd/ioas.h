@@ -18,6 +18,7 @@ class Ioas : public IommufdObject, public DmaSpace {
  public:
   static constexpr Kind kKind = Kind::kIoas;
   static constexpr Interface kInterface = {"IOMMU_IOAS_MAP", "IOMMU_IOAS_UNMAP", uapi::kIoasMapWriteable};
+  static constexpr const char* kMapFile = "IOMMU_IOAS_MAP_FILE";
 
   Ioas(std::shared_ptr<Iommufd> iommufd, uint32_t id) : IommufdObject(kKind, std::move(iommufd), id) {}
 

@@ -118,4 +118,39 @@ Napi::Value unmapAll(const Napi::CallbackInfo& info) {
   return Napi::BigInt::New(info.Env(), orThrow(unmapped, Space::kInterface.unmap));
 }
 
+// mapFile(space, file, offset, size, iova, flags): the mapping's owner, for spaces that know memory by its file.
+template <class Space>
+class MapFile : public OperationOn<Space> {
+ public:
+  static constexpr const char* kSyscall = Space::kMapFile;
+
+  explicit MapFile(const Napi::CallbackInfo& info)
+      : OperationOn<Space>(take<Space>(info[0], "space")),
+        file_(fileOf(info[1])),
+        offset_(static_cast<uint64_t>(safeInteger(info[2], "offset"))),
+        size_(static_cast<uint64_t>(safeInteger(info[3], "size"))),
+        iova_(uint64Of(info[4], "iova")),
+        flags_(uint32Of(info[5], "flags")) {
+    if (size_ == 0) throw Napi::RangeError::New(info.Env(), "size must not be 0");
+  }
+
+  Result<> run() {
+    return unheard_.make(this->object_, iova_, size_,
+                         [this] { return this->object_->mapFile(file_->descriptor(), offset_, size_, iova_, flags_); });
+  }
+  void letGo() {
+    OperationOn<Space>::letGo();
+    file_.reset();
+  }
+  Napi::Value result(Napi::Env env) { return unheard_.tell(env); }
+
+ private:
+  std::shared_ptr<Object> file_;
+  const uint64_t offset_;
+  const uint64_t size_;
+  const uint64_t iova_;
+  const uint32_t flags_;
+  Unheard unheard_;
+};
+
 }  // namespace nodevfio

@@ -255,40 +255,6 @@ class MapByFile : public OperationOn<ClientSpace> {
   Unheard unheard_;
 };
 
-// userSpaceMapDescriptor(space, file, offset, size, iova, flags): likewise, of whatever has a descriptor.
-class MapDescriptor : public OperationOn<ClientSpace> {
- public:
-  static constexpr const char* kSyscall = ClientSpace::kInterface.map;
-
-  explicit MapDescriptor(const Napi::CallbackInfo& info)
-      : OperationOn(take<ClientSpace>(info[0], "space")),
-        file_(fileOf(info[1])),
-        offset_(static_cast<uint64_t>(safeInteger(info[2], "offset"))),
-        size_(static_cast<uint64_t>(safeInteger(info[3], "size"))),
-        iova_(uint64Of(info[4], "iova")),
-        flags_(uint32Of(info[5], "flags")) {
-    if (size_ == 0) throw Napi::RangeError::New(info.Env(), "size must not be 0");
-  }
-
-  Result<> run() {
-    return unheard_.make(object_, iova_, size_,
-                         [this] { return object_->mapFile(file_->descriptor(), offset_, size_, iova_, flags_); });
-  }
-  void letGo() {
-    OperationOn::letGo();
-    file_.reset();
-  }
-  Napi::Value result(Napi::Env env) { return unheard_.tell(env); }
-
- private:
-  std::shared_ptr<Object> file_;
-  const uint64_t offset_;
-  const uint64_t size_;
-  const uint64_t iova_;
-  const uint32_t flags_;
-  Unheard unheard_;
-};
-
 // userChannelRanges(channel): what is mapped, flat, an address and a size each.
 Napi::Value userChannelRanges(const Napi::CallbackInfo& info) {
   const auto ranges = channelOf(info[0])->memory().within(0, UINT64_MAX);
@@ -333,8 +299,8 @@ void registerClient(Napi::Env env, Napi::Object exports) {
   // userSpaceMapPeer(space, memory, offset, size, iova, flags): what has no file, by message.
   define<synchronously<MapMemory<ClientSpace>>>(env, exports, "userSpaceMapPeerSync");
   define<asynchronously<MapMemory<ClientSpace>>>(env, exports, "userSpaceMapPeer");
-  define<synchronously<MapDescriptor>>(env, exports, "userSpaceMapDescriptorSync");
-  define<asynchronously<MapDescriptor>>(env, exports, "userSpaceMapDescriptor");
+  define<synchronously<MapFile<ClientSpace>>>(env, exports, "userSpaceMapDescriptorSync");
+  define<asynchronously<MapFile<ClientSpace>>>(env, exports, "userSpaceMapDescriptor");
   // userSpaceUnmap(space, iova, size): the number of bytes that were unmapped.
   define<synchronously<UnmapMemory<ClientSpace>>>(env, exports, "userSpaceUnmapSync");
   define<asynchronously<UnmapMemory<ClientSpace>>>(env, exports, "userSpaceUnmap");

@@ -16,6 +16,8 @@ class ClientSpace : public Object, public DmaSpace {
  public:
   static constexpr Kind kKind = Kind::kUserSpace;
   static constexpr Interface kInterface = {"VFIO_USER_DMA_MAP", "VFIO_USER_DMA_UNMAP", user::kMayWrite};
+  // The same message, whose descriptor is the file's.
+  static constexpr const char* kMapFile = kInterface.map;
 
   explicit ClientSpace(std::shared_ptr<ClientChannel> channel) : Object(kKind), channel_(std::move(channel)) {}
   ~ClientSpace() override;

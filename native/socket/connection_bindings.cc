@@ -173,6 +173,18 @@ napi_value sendParts(napi_env env, const Port& port, std::span<const iovec> part
   return no;
 }
 
+// The first so many bytes of the buffer. Throws and gives false where it has not as many.
+bool readFirst(napi_env env, napi_value value, const Port& port, iovec& part) {
+  int64_t length = 0;
+  if (napi_get_value_int64(env, value, &length) != napi_ok || length < 1 ||
+      static_cast<uint64_t>(length) > port.out->size()) [[unlikely]] {
+    throwRangeError(env, "length must be from 1 to the bytes of the buffer");
+    return false;
+  }
+  part = {port.out->address(), static_cast<size_t>(length)};
+  return true;
+}
+
 // send(length, fds): so many bytes of the buffer.
 napi_value sendBuffer(napi_env env, napi_callback_info info) {
   size_t count = 2;
@@ -180,13 +192,8 @@ napi_value sendBuffer(napi_env env, napi_callback_info info) {
   void* data = nullptr;
   napi_get_cb_info(env, info, &count, arguments, nullptr, &data);
   const Port& port = *static_cast<Port*>(data);
-  int64_t length = 0;
-  if (count < 1 || napi_get_value_int64(env, arguments[0], &length) != napi_ok || length < 1 ||
-      static_cast<uint64_t>(length) > port.out->size()) [[unlikely]] {
-    throwRangeError(env, "length must be from 1 to the bytes of the buffer");
-    return nullptr;
-  }
-  const iovec part = {port.out->address(), static_cast<size_t>(length)};
+  iovec part = {};
+  if (!readFirst(env, arguments[0], port, part)) return nullptr;
   if (count < 2) [[likely]] {
     return sendParts(env, port, std::span(&part, 1), {});
   }
@@ -213,17 +220,12 @@ napi_value sendWithBytes(napi_env env, napi_callback_info info) {
   void* data = nullptr;
   napi_get_cb_info(env, info, &count, arguments, nullptr, &data);
   const Port& port = *static_cast<Port*>(data);
-  int64_t length = 0;
-  if (count < 2 || napi_get_value_int64(env, arguments[0], &length) != napi_ok || length < 1 ||
-      static_cast<uint64_t>(length) > port.out->size()) [[unlikely]] {
-    throwRangeError(env, "length must be from 1 to the bytes of the buffer");
-    return nullptr;
-  }
+  iovec parts[Outbox::kMostParts] = {};
+  if (!readFirst(env, arguments[0], port, parts[0])) return nullptr;
   int fds[Inbox::kMostDescriptors];
   uint32_t given = 0;
   // First, since reading an element may run a getter, which may detach the bytes.
   if (count > 2 && !readDescriptors(env, arguments[2], fds, given)) return nullptr;
-  iovec parts[Outbox::kMostParts] = {{port.out->address(), static_cast<size_t>(length)}, {}};
   if (!readBytes(env, arguments[1], parts[1])) return nullptr;
   const size_t used = parts[1].iov_len == 0 ? 1 : 2;
   return sendParts(env, port, std::span(parts, used), std::span(fds).first(given));

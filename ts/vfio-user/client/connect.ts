@@ -19,6 +19,7 @@ import {
   decodeVersion,
   encodeVersion,
 } from '../protocol/negotiation.js'
+import { CONNECT_REMEDIES } from '../transport/connecting.js'
 import { UserBackend, readInfo } from './backend.js'
 import { Channel, type Reply, senseless, understood } from './channel.js'
 import { UserSpace } from './space.js'
@@ -30,10 +31,7 @@ const LEAST_DATA = 8
 const RETRY_MS = 10
 
 const REMEDIES: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'Nobody listens there: start the server, or remove the file that it left.',
-  ENOENT: 'There is no such socket: start the server first.',
-  EACCES: 'Connecting takes the right to write to the socket: chown $USER it, or run as its owner.',
-  ENAMETOOLONG: 'A path of a socket has 107 bytes at most: take a shorter one, or a relative one.',
+  ...CONNECT_REMEDIES,
   EPROTOTYPE: 'It must be a connected UNIX stream socket.',
   ENOTSOCK: 'It must be a connected UNIX stream socket.',
 }

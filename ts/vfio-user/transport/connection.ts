@@ -7,6 +7,7 @@ import { addon, type NativeHandle } from '../../native/index.js'
 import type { ConnectionPort } from '../../native/socket.js'
 import { array, bytes as bytesOf, callable, instance, integer, string } from '../../validate.js'
 import { Delivery } from './delivery.js'
+import { CONNECT_REMEDIES } from './connecting.js'
 import { type ConnectionEnd, endOf } from './end.js'
 import { type ConnectionOptions, shapeOf } from './framing.js'
 
@@ -36,14 +37,6 @@ const MORE = 1
 const END = 2
 const END_ERRNO = 3
 const QUEUED = 4
-
-const CONNECT_REMEDIES: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'Nobody listens there: start the server, or remove the file that it left.',
-  ENOENT: 'There is no such socket: start the server first.',
-  EACCES: 'Connecting takes the right to write to the socket.',
-  EAGAIN: 'As many others wait there as the server lets wait: try again.',
-  ENAMETOOLONG: 'A path of a socket has 107 bytes at most: take a shorter one, or a relative one.',
-}
 
 function explain(path: string): (error: VfioError) => VfioErrorContext {
   return (error) => {
@@ -302,7 +295,7 @@ export class Connection extends SharedHandle<'Connection'> {
 
   // -- the rest --
 
-  /** The descriptor's number. It stays this object's. */
+  /** The descriptor's number. The object keeps ownership. */
   get fd(): number {
     return addon().handleFd(this.native)
   }

@@ -105,7 +105,7 @@ export class Listener extends SharedHandle<'Listener'> {
     return { shape: this.#shape }
   }
 
-  /** The descriptor's number. It stays this object's. */
+  /** The descriptor's number. The object keeps ownership. */
   get fd(): number {
     return addon().handleFd(this.native)
   }
