@@ -189,7 +189,7 @@ test.serial('ten thousand peers, one after another', async (t) => {
 
 // The sanitizers look at memory through pipes.
 const whereDescriptorsMayRunOut = SANITIZED ? test.serial.skip : test.serial
-const suffix = SANITIZED ? ' (the sanitizers need descriptors themselves)' : ''
+const suffix = SANITIZED ? ' (only without a sanitizer, which needs descriptors itself)' : ''
 
 whereDescriptorsMayRunOut(
   `a process without descriptors for a peer says so, and accepts it later${suffix}`,
