@@ -7,7 +7,7 @@ if (process.platform !== 'linux') {
   console.log(`node-vfio: VFIO is a Linux interface; the addon is not built on ${process.platform}`)
 } else {
   // `npm rebuild` and `npm ci` put node-gyp on the PATH: the project's own or the one npm carries.
-  const { status, error } = spawnSync('node-gyp', ['rebuild'], { stdio: 'inherit' })
+  const { status, error } = spawnSync('node-gyp', ['rebuild', '--jobs', 'max'], { stdio: 'inherit' })
   if (error) console.error(`node-vfio: node-gyp cannot be started: ${error.message}`)
   if (status !== 0) {
     const { engines } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))

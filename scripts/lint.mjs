@@ -1,15 +1,14 @@
 // `npm run lint` and, with --native, `npm run lint:native`: every check runs, whatever the others say.
 
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { aptInstall } from './lib/apt.mjs'
 import { clangTool, nativeFiles } from './lib/clang.mjs'
 import { configure } from './lib/native.mjs'
-import { capture, ROOT, run, runLines } from './lib/process.mjs'
+import { ROOT, run } from './lib/process.mjs'
 import { report, runSuite } from './lib/results.mjs'
-import { say } from './lib/say.mjs'
+import { plural, say } from './lib/say.mjs'
+import { Tidy } from './lib/tidy.mjs'
 
 const check = (results, name, problem, output = []) => {
   if (problem === undefined) results.pass()
@@ -45,32 +44,6 @@ const lint = (results) => {
   }
 }
 
-const TIDY_FOLDER = join(ROOT, 'build-cmake', 'clang-tidy')
-const hash = (...texts) => createHash('sha256').update(texts.join('\0')).digest('hex')
-const text = (file) => readFileSync(join(ROOT, file), 'utf8')
-
-/** Lints files, as many at a time as there are processors; a file that was clean and is unchanged is not read again. */
-const tidy = async (results, program, files) => {
-  const common = hash(capture(program, ['--version']), text('.clang-tidy'), ...nativeFiles(['.h']).map(text))
-  mkdirSync(TIDY_FOLDER, { recursive: true })
-  const queue = [...files]
-  const worker = async () => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      const clean = join(TIDY_FOLDER, hash(common, file, text(file)))
-      let problem
-      const output = []
-      if (!existsSync(clean)) {
-        const args = ['-p', 'build-cmake', '--quiet', file]
-        problem = await runLines(program, args, (line) => output.push(line), { quiet: true })
-        if (problem === undefined) writeFileSync(clean, '')
-        else console.log(output.join('\n'))
-      }
-      check(results, `clang-tidy ${file}`, problem, output)
-    }
-  }
-  await Promise.all(Array.from({ length: availableParallelism() }, worker))
-}
-
 const lintNative = async (results) => {
   const tools = ['clang-format', 'clang-tidy']
   if (tools.some((name) => clangTool(name) === undefined)) {
@@ -91,21 +64,20 @@ const lintNative = async (results) => {
   say('clang-tidy')
   const problem = configure('build-cmake')
   if (problem !== undefined) return results.fail(problem)
-  const commands = JSON.parse(readFileSync(join(ROOT, 'build-cmake', 'compile_commands.json'), 'utf8'))
-  const known = new Set(commands.map(({ file }) => file))
+  const tidy = new Tidy('build-cmake')
   const sources = [
     ...JSON.parse(readFileSync(join(ROOT, 'native', 'sources.json'), 'utf8')),
     ...nativeFiles(['.cc'], ['test/native', 'bench/addon', 'bench/baseline']),
   ]
-  for (const file of sources.filter((name) => !known.has(join(ROOT, name)))) {
+  for (const file of sources.filter((name) => !tidy.knows(name))) {
     results.fail(
       `clang-tidy ${file} (not in compile_commands.json: are Node's headers and doctest-dev installed?)`,
     )
   }
-  await tidy(
-    results,
-    clangTool('clang-tidy'),
-    sources.filter((name) => known.has(join(ROOT, name))),
+  await tidy.read(
+    sources.filter((name) => tidy.knows(name)),
+    (name, count, problem, output) =>
+      check(results, `clang-tidy ${name}, ${plural(count, 'file')}`, problem, output),
   )
 }
 

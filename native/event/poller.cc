@@ -17,6 +17,7 @@
 #include "event/eventfd.h"
 #include "event/pollable.h"
 #include "support/arguments.h"
+#include "support/clock.h"
 #include "support/operation.h"
 
 namespace nodevfio {
@@ -24,7 +25,6 @@ namespace nodevfio {
 namespace {
 
 constexpr uint32_t kRingSize = 1024;
-constexpr uint32_t kMostSpinMicros = 10'000;
 // With a spin, so many deliveries before the rest of the event loop has its turn.
 constexpr int kMostDeliveries = 64;
 

@@ -17,16 +17,6 @@ namespace nodevfio {
 
 namespace {
 
-// Part of a slice: nothing is asked during a spin.
-constexpr uint32_t kMostSpinMicros = 10'000;
-constexpr int64_t kForever = INT64_MAX;
-constexpr int64_t kMillisecond = 1'000'000;
-
-// Milliseconds until then, rounded up; 0 when it has come.
-int64_t millisecondsUntil(int64_t deadline) {
-  return std::max<int64_t>(0, (deadline - monotonicNanoseconds() + kMillisecond - 1) / kMillisecond);
-}
-
 // What `wait` works on: the waiter, through its handle's slot, and the results, which JavaScript has typed arrays over.
 // Whoever of the two lives longer keeps the results.
 struct WaitFunction {

@@ -110,7 +110,7 @@ Napi::Value memoryPages(const Napi::CallbackInfo& info) {
   return result;
 }
 
-Napi::Value pageSize(const Napi::CallbackInfo& info) {
+Napi::Value systemPageSize(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(sysconf(_SC_PAGESIZE)));
 }
 
@@ -127,7 +127,7 @@ void registerMemory(Napi::Env env, Napi::Object exports) {
   define<memoryInfo>(env, exports, "memoryInfo");
   define<memoryWindow>(env, exports, "memoryWindow");
   define<memoryPages>(env, exports, "memoryPages");
-  define<pageSize>(env, exports, "pageSize");
+  define<systemPageSize>(env, exports, "pageSize");
   define<guardState>(env, exports, "guardIntact");
   define<guardRestore>(env, exports, "guardRestore");
   registerRegisters(env, exports);

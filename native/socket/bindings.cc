@@ -41,14 +41,13 @@ Napi::Value listenerAccept(const Napi::CallbackInfo& info) {
   const auto listener = take<Listener>(info[0], "listener");
   const uint32_t timeout = uint32Of(info[1], "timeout");
   const ConnectionOptions options = connectionOptions(info, 2);
-  constexpr int64_t kMillisecond = 1'000'000;
   const int64_t deadline = monotonicNanoseconds() + timeout * kMillisecond;
   for (;;) {
     const auto accepted = listener->accept();
     if (accepted) return Handle::wrap(info.Env(), orThrow(Connection::adopt(*accepted, options), "mmap"));
     if (accepted.error() != EAGAIN) throw Failure(accepted.refusal(), "accept4");
-    const int64_t left = (deadline - monotonicNanoseconds() + kMillisecond - 1) / kMillisecond;
-    if (left <= 0) return info.Env().Null();
+    const int64_t left = millisecondsUntil(deadline);
+    if (left == 0) return info.Env().Null();
     const bool connected = listener->wait(static_cast<int>(std::min<int64_t>(left, Connection::kSliceMilliseconds)));
     if (!connected && !javascriptMayRun(info.Env())) return undefined(info);
   }

@@ -11,13 +11,13 @@
 #include <cerrno>
 #include <cstring>
 
+#include "socket/outbox.h"
 #include "support/system_call.h"
 
 namespace nodevfio {
 
 namespace {
 
-constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
 // Room beside the longest message, so that small ones do not make it move.
 constexpr uint32_t kSpare = 64U << 10;
 
@@ -30,7 +30,7 @@ Result<size_t> sent(long count) {
 Result<size_t> transmit(int fd, std::span<iovec> parts, std::span<const int> fds) {
   if (parts.size() == 1 && fds.empty()) {
     const auto count = systemCall(SYS_sendto, fd, reinterpret_cast<long>(parts[0].iov_base),
-                                  static_cast<long>(parts[0].iov_len), kFlags, 0, 0);
+                                  static_cast<long>(parts[0].iov_len), kSendFlags, 0, 0);
     if (!count) return count.refusal();
     return static_cast<size_t>(*count);
   }
@@ -48,7 +48,7 @@ Result<size_t> transmit(int fd, std::span<iovec> parts, std::span<const int> fds
     rights->cmsg_len = CMSG_LEN(fds.size_bytes());
     memcpy(CMSG_DATA(rights), fds.data(), fds.size_bytes());
   }
-  return sent(sendmsg(fd, &header, kFlags));
+  return sent(sendmsg(fd, &header, kSendFlags));
 }
 
 int errorOf(End end) {

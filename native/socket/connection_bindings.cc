@@ -23,11 +23,6 @@ namespace nodevfio {
 
 namespace {
 
-constexpr int64_t kMillisecond = 1'000'000;
-constexpr int64_t kForever = INT64_MAX;
-// Part of a slice: nothing is asked during a spin.
-constexpr int64_t kMostSpinMicros = 10'000;
-
 // What the hot functions of one environment work on: the connection, through its handle's slot, and what is sent from.
 // The buffers live as long as these functions or JavaScript's views of them.
 struct Port {
@@ -341,7 +336,7 @@ void registerConnection(Napi::Env env, Napi::Object exports) {
   define<connectionUnwatch>(env, exports, "connectionUnwatch");
   define<connectionPeer>(env, exports, "connectionPeer");
   exports.Set("connectionMostMessages", Inbox::kMostMessages);
-  exports.Set("connectionMostSpinMicros", static_cast<double>(kMostSpinMicros));
+  exports.Set("connectionMostSpinMicros", kMostSpinMicros);
   // Where the numbers of 32 bits begin in the table, in bytes: count, more, end, its errno, what is queued, and behind
   // them the offsets, the lengths and the numbers of descriptors of the messages.
   exports.Set("connectionCountOffset", static_cast<uint32_t>(offsetof(Inbox::Table, count)));

@@ -16,8 +16,6 @@ namespace nodevfio {
 
 namespace {
 
-constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
-
 size_t sizeOf(std::span<const iovec> parts) {
   size_t size = 0;
   for (const iovec& part : parts) size += part.iov_len;
@@ -28,7 +26,7 @@ size_t sizeOf(std::span<const iovec> parts) {
 Result<long> transmit(int fd, std::span<const iovec> parts, std::span<const int> fds) {
   if (parts.size() == 1 && fds.empty()) {
     return systemCall(SYS_sendto, fd, reinterpret_cast<long>(parts[0].iov_base), static_cast<long>(parts[0].iov_len),
-                      kFlags, 0, 0);
+                      kSendFlags, 0, 0);
   }
   alignas(cmsghdr) uint8_t control[CMSG_SPACE(Inbox::kMostDescriptors * sizeof(int))];
   msghdr header = {};
@@ -44,7 +42,7 @@ Result<long> transmit(int fd, std::span<const iovec> parts, std::span<const int>
     rights->cmsg_len = CMSG_LEN(fds.size_bytes());
     memcpy(CMSG_DATA(rights), fds.data(), fds.size_bytes());
   }
-  return systemCall(SYS_sendmsg, fd, reinterpret_cast<long>(&header), kFlags);
+  return systemCall(SYS_sendmsg, fd, reinterpret_cast<long>(&header), kSendFlags);
 }
 
 // The same, as often as signals interrupt it.

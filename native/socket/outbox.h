@@ -2,6 +2,7 @@
 // blocks. Any thread; knows nothing of Node-API.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <cstdint>
@@ -13,6 +14,9 @@
 #include "support/result.h"
 
 namespace nodevfio {
+
+// Of sendmsg: it neither waits for room nor kills the process when the peer is gone.
+constexpr int kSendFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
 
 class Outbox {
  public:

@@ -11,14 +11,15 @@ namespace nodevfio {
 
 namespace {
 
-struct Groups {
+// The IOAS that each group's devices are attached to.
+struct GroupSpaces {
   std::mutex mutex;
   std::map<uint32_t, std::weak_ptr<Ioas>> ioas;
 };
 
 // Never destroyed: objects of a Worker may outlive the static destructors of the main thread.
-Groups& groups() {
-  static auto* table = new Groups;
+GroupSpaces& groupSpaces() {
+  static auto* table = new GroupSpaces;
   return *table;
 }
 
@@ -49,7 +50,7 @@ Result<uint32_t> Device::attach(std::shared_ptr<IommufdObject> pageTable, std::s
   const std::lock_guard lock(mutex_);
   // Over the call: who is refused because another device of the group is elsewhere must find where.
   std::unique_lock<std::mutex> table;
-  if (group_ && !pasid) table = std::unique_lock(groups().mutex);
+  if (group_ && !pasid) table = std::unique_lock(groupSpaces().mutex);
   uapi::DeviceAttachIommufdPt request = {};
   // Before Linux 6.16 the structure ends where the PASID begins.
   request.argsz = pasid ? sizeof request : offsetof(uapi::DeviceAttachIommufdPt, pasid);
@@ -93,7 +94,7 @@ void Device::inGroup(uint32_t group) {
 void Device::noteGroup(const std::shared_ptr<Ioas>& ioas) {
   // A pointer of its own: the entry in the table is good for as long as devices of the group are attached, however long
   // the space itself lives.
-  auto& entry = groups().ioas[*group_];
+  auto& entry = groupSpaces().ioas[*group_];
   groupIoas_ = entry.lock();
   if (groupIoas_ == nullptr || groupIoas_.get() != ioas.get()) {
     // Let go by hand: the table's weak pointer keeps the deleter, and what it captured, past the last device.
@@ -104,12 +105,12 @@ void Device::noteGroup(const std::shared_ptr<Ioas>& ioas) {
 }
 
 std::shared_ptr<Ioas> Device::ioasOfGroup(uint32_t group) {
-  const std::lock_guard lock(groups().mutex);
-  const auto found = groups().ioas.find(group);
-  if (found == groups().ioas.end()) return nullptr;
+  const std::lock_guard lock(groupSpaces().mutex);
+  const auto found = groupSpaces().ioas.find(group);
+  if (found == groupSpaces().ioas.end()) return nullptr;
   const auto held = found->second.lock();
   if (held == nullptr) {
-    groups().ioas.erase(found);
+    groupSpaces().ioas.erase(found);
     return nullptr;
   }
   // The object's own pointer, not the one that stands for the devices.

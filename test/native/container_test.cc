@@ -13,6 +13,7 @@
 #include "fake_kernel.h"
 #include "granted.h"
 #include "memory/region_mapping.h"
+#include "pages.h"
 
 using nodevfio::Container;
 using nodevfio::DmaMapping;
@@ -21,7 +22,6 @@ using nodevfio::RegionMapping;
 
 namespace {
 
-constexpr uint64_t kPage = 4096;
 constexpr uint64_t kTop = UINT64_MAX;
 
 // No memory stands behind these: the fake kernel does not look.

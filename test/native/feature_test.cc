@@ -13,6 +13,7 @@
 
 #include "fake_kernel.h"
 #include "granted.h"
+#include "pages.h"
 
 namespace uapi = nodevfio::uapi;
 using nodevfio::Device;
@@ -36,8 +37,6 @@ struct Seen {
     return value;
   }
 };
-
-bool isOpen(int fd) { return fcntl(fd, F_GETFD) >= 0; }
 
 }  // namespace
 

@@ -17,17 +17,15 @@
 #include <vector>
 
 #include "granted.h"
+#include "pages.h"
 
 using nodevfio::GuardedMapping;
 using nodevfio::guardIntact;
 
 namespace {
 
-constexpr int kReadWrite = PROT_READ | PROT_WRITE;
 constexpr uint32_t kOnes = 0xffffffff;
 constexpr uint32_t kPattern = 0x5a5a1234;
-
-size_t pageSize() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
 
 class FakeBar {
  public:

@@ -19,6 +19,7 @@
 #include "kvm/vm.h"
 #include "kvm/wires.h"
 #include "memory/memory.h"
+#include "pages.h"
 
 using nodevfio::EventFd;
 using nodevfio::Ioeventfd;
@@ -35,14 +36,13 @@ namespace uapi = nodevfio::uapi;
 
 namespace {
 
-constexpr uint64_t kPage = 4096;
 constexpr int kVm = FakeKernel::kVmFd;
 
 std::shared_ptr<Vm> fakeMachine(Irqchip irqchip = Irqchip::kFull, uint32_t firstSlot = 0) {
   return std::make_shared<Vm>(kVm, nullptr, irqchip, firstSlot);
 }
 
-Routes::Targets message(uint32_t data) {
+Routes::Targets routed(uint32_t data) {
   uapi::KvmIrqRoutingEntry entry = {};
   entry.type = uapi::kRouteMsi;
   entry.u.msi = {0xfee0'0000, 0, data, 0};
@@ -69,7 +69,7 @@ TEST_CASE("Routes: a message added keeps the chip's own pins in the table") {
   const FakeKernel kernel;
   Routes routes(Irqchip::kFull);
   CHECK(routes.entries() == 40);
-  const uint32_t gsi = granted(routes.allocate(kVm, message(0x41)));
+  const uint32_t gsi = granted(routes.allocate(kVm, routed(0x41)));
   CHECK(gsi == Routes::kPins);
   CHECK(kernel.routes.size() == 41);
   // The PIC and the IOAPIC below 16, the IOAPIC alone above.
@@ -82,10 +82,10 @@ TEST_CASE("Routes: the split chip starts empty, and its pins can be taken as mes
   Routes routes(Irqchip::kSplit);
   CHECK(routes.entries() == 0);
   CHECK_FALSE(routes.known(3));
-  granted(routes.take(kVm, 3, message(0x23)));
+  granted(routes.take(kVm, 3, routed(0x23)));
   CHECK(routes.known(3));
-  CHECK(routes.take(kVm, 3, message(0x24)).error() == EEXIST);
-  const uint32_t gsi = granted(routes.allocate(kVm, message(0x41)));
+  CHECK(routes.take(kVm, 3, routed(0x24)).error() == EEXIST);
+  const uint32_t gsi = granted(routes.allocate(kVm, routed(0x41)));
   CHECK(gsi == Routes::kPins);
   granted(routes.free(kVm, 3));
   CHECK_FALSE(routes.known(3));
@@ -95,12 +95,12 @@ TEST_CASE("Routes: the split chip starts empty, and its pins can be taken as mes
 TEST_CASE("Routes: a GSI given back is the next to be given out; a pin's goes back to the pin") {
   const FakeKernel kernel;
   Routes routes(Irqchip::kFull);
-  const uint32_t first = granted(routes.allocate(kVm, message(1)));
-  const uint32_t second = granted(routes.allocate(kVm, message(2)));
+  const uint32_t first = granted(routes.allocate(kVm, routed(1)));
+  const uint32_t second = granted(routes.allocate(kVm, routed(2)));
   CHECK(second == first + 1);
   granted(routes.free(kVm, first));
   granted(routes.free(kVm, first));
-  const uint32_t again = granted(routes.allocate(kVm, message(3)));
+  const uint32_t again = granted(routes.allocate(kVm, routed(3)));
   CHECK(again == first);
   granted(routes.take(kVm, 0, pin(2)));
   CHECK(entriesOf(kernel, 0) == 1);
@@ -112,22 +112,22 @@ TEST_CASE("Routes: the kernel's limit is ENOSPC, and a refusal changes nothing")
   FakeKernel kernel;
   kernel.limit = 42;
   Routes routes(Irqchip::kFull);
-  granted(routes.allocate(kVm, message(1)));
-  granted(routes.allocate(kVm, message(2)));
-  CHECK(routes.allocate(kVm, message(3)).error() == ENOSPC);
-  CHECK(routes.take(kVm, 42, message(3)).error() == ENOSPC);
+  granted(routes.allocate(kVm, routed(1)));
+  granted(routes.allocate(kVm, routed(2)));
+  CHECK(routes.allocate(kVm, routed(3)).error() == ENOSPC);
+  CHECK(routes.take(kVm, 42, routed(3)).error() == ENOSPC);
   CHECK(routes.entries() == 42);
   kernel.nextError = ENOMEM;
-  CHECK(routes.update(kVm, Routes::kPins, message(9)).error() == ENOMEM);
-  granted(routes.update(kVm, Routes::kPins, message(7)));
-  CHECK(routes.update(kVm, 41, message(7)).error() == ENOENT);
+  CHECK(routes.update(kVm, Routes::kPins, routed(9)).error() == ENOMEM);
+  granted(routes.update(kVm, Routes::kPins, routed(7)));
+  CHECK(routes.update(kVm, 41, routed(7)).error() == ENOENT);
   CHECK(kernel.routes.size() == 42);
 }
 
 TEST_CASE("Routes: a wired GSI is not given back, a message has no level to resample") {
   const FakeKernel kernel;
   Routes routes(Irqchip::kFull);
-  const uint32_t gsi = granted(routes.allocate(kVm, message(1)));
+  const uint32_t gsi = granted(routes.allocate(kVm, routed(1)));
   CHECK(routes.wire(gsi, true).error() == EINVAL);
   CHECK(routes.wire(100, false).error() == ENOENT);
   granted(routes.wire(5, true));
@@ -184,7 +184,7 @@ TEST_CASE("Irqfd: claims its eventfd and its GSI, and gives both back") {
   const FakeKernel kernel;
   const auto vm = fakeMachine();
   const auto interrupt = eventFd();
-  const uint32_t gsi = granted(vm->routes.allocate(kVm, message(1)));
+  const uint32_t gsi = granted(vm->routes.allocate(kVm, routed(1)));
   auto wire = granted(Irqfd::create(vm, interrupt, gsi, nullptr));
   CHECK(interrupt->takenByKernel());
   CHECK(kernel.irqfds.size() == 1);
@@ -202,7 +202,7 @@ TEST_CASE("Irqfd: what is refused leaves no claim behind") {
   const auto interrupt = eventFd();
   CHECK(Irqfd::create(vm, interrupt, 100, nullptr).error() == ENOENT);
   CHECK_FALSE(interrupt->claimed());
-  const uint32_t gsi = granted(vm->routes.allocate(kVm, message(1)));
+  const uint32_t gsi = granted(vm->routes.allocate(kVm, routed(1)));
   kernel.nextError = EINVAL;
   CHECK(Irqfd::create(vm, interrupt, gsi, nullptr).error() == EINVAL);
   CHECK_FALSE(interrupt->claimed());

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "granted.h"
+#include "pages.h"
 #include "vfio/device.h"
 #include "vfio/group.h"
 
@@ -25,9 +26,6 @@ using nodevfio::Memory;
 namespace {
 
 constexpr int kRead = PROT_READ;
-constexpr int kReadWrite = PROT_READ | PROT_WRITE;
-
-uint64_t pageSize() { return static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
 
 }  // namespace
 

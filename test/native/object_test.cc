@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "pages.h"
+
 using nodevfio::File;
 using nodevfio::Kind;
 using nodevfio::Object;
@@ -22,8 +24,6 @@ int openSomething() {
   REQUIRE(fd >= 0);
   return fd;
 }
-
-bool isOpen(int fd) { return fcntl(fd, F_GETFD) >= 0; }
 
 }  // namespace
 

@@ -12,6 +12,7 @@
 
 #include "granted.h"
 #include "memory/memory.h"
+#include "pages.h"
 
 using nodevfio::DirtyPages;
 using nodevfio::Memory;
@@ -20,7 +21,6 @@ using nodevfio::PeerWindows;
 namespace {
 
 constexpr PeerWindows::Access kBoth = {true, true};
-const auto kPage = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 
 }  // namespace
 
@@ -47,32 +47,32 @@ TEST_CASE("windows do not overlap, and go as they came") {
 }
 
 TEST_CASE("views of a window that went find zeros, at the same addresses") {
-  const auto memory = granted(Memory::create(kPage * 2, 0));
+  const auto memory = granted(Memory::create(pageSize() * 2, 0));
   PeerWindows windows(4, false);
-  granted(windows.add(0, kPage * 2, memory->fd(), 0, kBoth));
-  const auto place = granted(windows.place(kPage, 16));
+  granted(windows.add(0, pageSize() * 2, memory->fd(), 0, kBoth));
+  const auto place = granted(windows.place(pageSize(), 16));
   *place.address = 42;
   uint8_t byte = 0;
-  granted(windows.copyIn(kPage, std::span(&byte, 1)));
+  granted(windows.copyIn(pageSize(), std::span(&byte, 1)));
   CHECK(byte == 42);
-  granted(windows.remove(0, kPage * 2));
+  granted(windows.remove(0, pageSize() * 2));
   CHECK(*place.address == 0);
   *place.address = 1;
-  granted(windows.add(0, kPage * 2, memory->fd(), 0, kBoth));
-  granted(windows.copyIn(kPage, std::span(&byte, 1)));
+  granted(windows.add(0, pageSize() * 2, memory->fd(), 0, kBoth));
+  granted(windows.copyIn(pageSize(), std::span(&byte, 1)));
   CHECK(byte == 42);
 }
 
 TEST_CASE("a file that is cut short is an error, and not the end") {
   const int fd = memfd_create("test", MFD_CLOEXEC);
-  REQUIRE(ftruncate(fd, static_cast<off_t>(kPage * 2)) == 0);
+  REQUIRE(ftruncate(fd, static_cast<off_t>(pageSize() * 2)) == 0);
   PeerWindows windows(4, false);
   // Without seals that can be read it may still shrink.
-  granted(windows.add(0, kPage * 2, fd, 0, kBoth));
-  std::vector<uint8_t> bytes(kPage);
-  granted(windows.copyIn(kPage, bytes));
+  granted(windows.add(0, pageSize() * 2, fd, 0, kBoth));
+  std::vector<uint8_t> bytes(pageSize());
+  granted(windows.copyIn(pageSize(), bytes));
   REQUIRE(ftruncate(fd, 0) == 0);
-  CHECK(windows.copyIn(kPage, bytes).error() == EIO);
+  CHECK(windows.copyIn(pageSize(), bytes).error() == EIO);
   CHECK(windows.copyOut(0, bytes).error() == EIO);
   CHECK(windows.place(0, 1).error() == EIO);
   close(fd);

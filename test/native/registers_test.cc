@@ -17,6 +17,7 @@
 #include "granted.h"
 #include "memory/access.h"
 #include "memory/bulk.h"
+#include "pages.h"
 
 using nodevfio::DescriptorFile;
 using nodevfio::File;
@@ -32,8 +33,6 @@ using nodevfio::Result;
 using nodevfio::storeRegister;
 
 namespace {
-
-size_t pageSize() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
 
 // A device of bytes in memory that notes each access.
 class FakeDevice : public RegisterFile {

@@ -21,7 +21,7 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
 
-std::shared_ptr<Waiter> make() { return granted(Waiter::create(0)); }
+std::shared_ptr<Waiter> makeWaiter() { return granted(Waiter::create(0)); }
 
 std::shared_ptr<EventFd> signalled(uint64_t value) {
   auto eventFd = granted(EventFd::create(0, false));
@@ -33,7 +33,7 @@ std::shared_ptr<EventFd> signalled(uint64_t value) {
 
 TEST_CASE("the last holder's end gives the eventfds back") {
   const auto eventFd = signalled(3);
-  auto waiter = make();
+  auto waiter = makeWaiter();
   CHECK(granted(waiter->add(eventFd)) == 0);
   CHECK(waiter->add(eventFd).error() == EBUSY);
   CHECK(eventFd->claimed());
@@ -43,7 +43,7 @@ TEST_CASE("the last holder's end gives the eventfds back") {
 }
 
 TEST_CASE("one thread waits at a time") {
-  const auto waiter = make();
+  const auto waiter = makeWaiter();
   CHECK(waiter->enter());
   CHECK_FALSE(waiter->enter());
   waiter->leave();
@@ -51,7 +51,7 @@ TEST_CASE("one thread waits at a time") {
 }
 
 TEST_CASE("wakes of other threads are never lost, asleep or spinning") {
-  const auto waiter = make();
+  const auto waiter = makeWaiter();
   const auto eventFd = signalled(0);
   granted(waiter->add(eventFd));
   auto results = std::make_unique<Waiter::Results>();
@@ -73,7 +73,7 @@ TEST_CASE("wakes of other threads are never lost, asleep or spinning") {
 }
 
 TEST_CASE("eventfds come and go while a thread waits: every signal is counted once, by the waiter or by hand") {
-  const auto waiter = make();
+  const auto waiter = makeWaiter();
   const auto steady = signalled(0);
   granted(waiter->add(steady));
   constexpr int kRounds = 3000;
