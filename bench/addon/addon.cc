@@ -4,7 +4,6 @@
 #include <node_api.h>
 #include <sched.h>
 
-#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -27,15 +26,21 @@ int32_t integer(napi_env env, napi_value value) {
 
 napi_value empty(napi_env, napi_callback_info) { return nullptr; }
 
-// copy(address, target): as many bytes as the target has, from a place that is always the same.
+// copy(address, target): as many bytes as the target has, from an address in 4 KiB that begin at a multiple of it.
 napi_value copy(napi_env env, napi_callback_info info) {
   alignas(4096) static const char memory[4096] = {};
   napi_value values[2];
   arguments(env, info, values);
+  uint64_t address = 0;
+  bool lossless = false;
+  napi_get_value_bigint_uint64(env, values[0], &address, &lossless);
+  napi_typedarray_type type = napi_int8_array;
   size_t length = 0;
   void* target = nullptr;
-  napi_get_typedarray_info(env, values[1], nullptr, &length, &target, nullptr, nullptr);
-  std::memcpy(target, memory, std::min(length, sizeof memory));
+  napi_get_typedarray_info(env, values[1], &type, &length, &target, nullptr, nullptr);
+  const size_t offset = address % sizeof memory;
+  if (!lossless || type != napi_uint8_array || length > sizeof memory - offset) return nullptr;
+  std::memcpy(target, memory + offset, length);
   return nullptr;
 }
 

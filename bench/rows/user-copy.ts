@@ -1,5 +1,5 @@
-// user.copyIn.4k: bytes of a client's memory through a window, beside a Node-API function that takes the same arguments and does
-// nothing but memcpy.
+// user.copyIn.4k: bytes of a client's memory through a window, beside a Node-API function that reads the same arguments, an address
+// and a target, and does nothing but memcpy.
 import { benchAddon } from '../addon.js'
 import { type Row, compare, perTurn } from '../harness.js'
 import { GuestMemory } from '../../ts/index.js'
