@@ -6,6 +6,9 @@ import { pollerLatency } from './rows/poller-latency.js'
 import { pollerThroughput } from './rows/poller-throughput.js'
 import { registers } from './rows/registers.js'
 import { signal } from './rows/signal.js'
+import { copyIn } from './rows/user-copy.js'
+import { userGuest } from './rows/user-guest.js'
+import { userClient, userServer } from './rows/user.js'
 import { waiterLatency, waiterScale } from './rows/waiter.js'
 
 type Group = () => Row[] | Promise<Row[]>
@@ -19,6 +22,10 @@ const GROUPS: readonly (readonly [names: readonly string[], measure: Group])[] =
   [['eventfd.waiter'], waiterLatency],
   [['eventfd.scale'], waiterScale],
   [['guest'], guest],
+  [['user.register'], userServer],
+  [['user.client'], userClient],
+  [['user.irq', 'user.doorbell'], userGuest],
+  [['user.copyIn'], copyIn],
   [['import', 'memory'], packageCosts],
 ]
 

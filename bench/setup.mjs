@@ -42,7 +42,7 @@ const prepareTypeScript = () => {
   const sources = [
     join(ROOT, 'ts'),
     join(ROOT, 'examples', 'vmm', 'guest'),
-    ...inBench(/\.ts$/, '.', 'guest', 'rows'),
+    ...inBench(/\.ts$/, '.', 'guest', 'rows', 'user'),
   ]
   if (!isStale(join(BUILD, 'bench', 'host.js'), ...sources)) return
   say('compiling the benchmarks into build-bench/')

@@ -26,6 +26,24 @@ int32_t integer(napi_env env, napi_value value) {
 
 napi_value empty(napi_env, napi_callback_info) { return nullptr; }
 
+// copy(address, target): as many bytes as the target has, from an address in 4 KiB that begin at a multiple of it.
+napi_value copy(napi_env env, napi_callback_info info) {
+  alignas(4096) static const char memory[4096] = {};
+  napi_value values[2];
+  arguments(env, info, values);
+  uint64_t address = 0;
+  bool lossless = false;
+  napi_get_value_bigint_uint64(env, values[0], &address, &lossless);
+  napi_typedarray_type type = napi_int8_array;
+  size_t length = 0;
+  void* target = nullptr;
+  napi_get_typedarray_info(env, values[1], &type, &length, &target, nullptr, nullptr);
+  const size_t offset = address % sizeof memory;
+  if (!lossless || type != napi_uint8_array || length > sizeof memory - offset) return nullptr;
+  std::memcpy(target, memory + offset, length);
+  return nullptr;
+}
+
 // pin(thread, cpus): thread ids are those of /proc/self/task. A thread that has just ended is no error.
 napi_value pin(napi_env env, napi_callback_info info) {
   napi_value values[2];
@@ -97,6 +115,7 @@ void define(napi_env env, napi_value exports, const char* name, napi_callback ca
 
 NAPI_MODULE_INIT() {
   define(env, exports, "empty", empty);
+  define(env, exports, "copy", copy);
   define(env, exports, "pin", pin);
   define(env, exports, "partnerStart", partnerStart);
   define(env, exports, "partnerFinish", partnerFinish);

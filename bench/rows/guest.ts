@@ -11,15 +11,15 @@ import { allowedCpus, pinMainThread } from '../machine.js'
 import { EventFd, SignalPoller, SignalWaiter } from '../../ts/index.js'
 import { Kvm } from '../../ts/kvm/index.js'
 
-const ROUNDS = 10_000
+export const ROUNDS = 10_000
 const KERNEL_MILLISECONDS = 150
-const DOORBELLS = 50_000
-const RUNS = 11
+export const DOORBELLS = 50_000
+export const RUNS = 11
 /** Longer than a round trip takes: the waiter hardly ever sleeps. */
 const SPIN_MICROS = 10_000
 const TIMEOUT_MS = 10_000
 
-const NO_PEER = { none: 'peer: no npm package does this work' }
+export const NO_PEER = { none: 'peer: no npm package does this work' }
 /** Every row of the group, for when there are none. */
 const ROWS: readonly [name: string, unit: string][] = [
   ...['poller', 'waiter', 'spin'].flatMap((name) =>
@@ -37,7 +37,7 @@ interface Place {
 }
 
 /** Both ends of the round trip, on a guest that rings once per interrupt. */
-class RoundTrip {
+export class RoundTrip {
   readonly guest = new BenchGuest()
   readonly interrupt = new EventFd()
   readonly doorbell: EventFd
@@ -72,7 +72,7 @@ class RoundTrip {
 }
 
 /** Twice as many rounds as are kept: the first half warms up, as in the limit. */
-async function polled(trip: RoundTrip): Promise<Float64Array> {
+export async function polled(trip: RoundTrip): Promise<Float64Array> {
   const samples = new Float64Array(ROUNDS)
   const poller = new SignalPoller()
   await new Promise<void>((resolve) => {
@@ -213,7 +213,7 @@ async function doorbellRate({ cpu, guestCpu }: Place): Promise<Row> {
 }
 
 /** Why no guest can be measured here. */
-function obstacle(): string | undefined {
+export function obstacle(): string | undefined {
   if (availableParallelism() === 1) return 'this process may use one CPU only'
   try {
     Kvm.open().close()

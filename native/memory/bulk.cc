@@ -10,18 +10,11 @@ namespace nodevfio {
 
 namespace {
 
-// The widest naturally aligned access that fits.
-size_t widthAt(uint64_t offset, size_t left) {
-  size_t width = 8;
-  while (offset % width != 0 || width > left) width /= 2;
-  return width;
-}
-
 // How much of a copy one access to the region's file is: what is wide enough to be no register's, else a register's.
 Result<size_t> stepOf(const Registers& registers, uint64_t offset, size_t left) {
   const size_t most = registers.widestFile(offset, left);
   if (most == 0) return Refusal{EBADF, "closed"};
-  return most > sizeof(uint64_t) ? most : widthAt(offset, left);
+  return most > sizeof(uint64_t) ? most : registerWidth(offset, left);
 }
 
 template <typename T>
@@ -41,7 +34,7 @@ void copyOneIn(const MappedArea& area, uint64_t offset, const uint8_t* source) {
 size_t copyOutMapped(const Registers& registers, uint64_t offset, std::span<uint8_t> target) {
   size_t done = 0;
   while (done < target.size()) {
-    const size_t width = widthAt(offset + done, target.size() - done);
+    const size_t width = registerWidth(offset + done, target.size() - done);
     const MappedArea* area = registers.areaFor(offset + done, width);
     if (area == nullptr) break;
     uint8_t* const to = target.data() + done;
@@ -71,7 +64,7 @@ size_t copyInMapped(const Registers& registers, uint64_t offset, std::span<const
   orderBeforeWrite();
   size_t done = 0;
   while (done < source.size()) {
-    const size_t width = widthAt(offset + done, source.size() - done);
+    const size_t width = registerWidth(offset + done, source.size() - done);
     const MappedArea* area = registers.areaFor(offset + done, width);
     if (area == nullptr) break;
     const uint8_t* const from = source.data() + done;
@@ -115,11 +108,9 @@ Result<> copyIn(Registers& registers, uint64_t offset, std::span<const uint8_t> 
   while (done < source.size()) {
     done += copyInMapped(registers, offset + done, source.subspan(done));
     if (done == source.size()) break;
-    const auto width = stepOf(registers, offset + done, source.size() - done);
-    if (!width) return width;
-    const auto written = registers.writeFile(offset + done, source.subspan(done, *width));
+    const auto written = registers.copyIntoFile(offset + done, source.subspan(done));
     if (!written) return written;
-    done += *width;
+    done += *written;
   }
   registers.bulkBytes += done;
   return {};

@@ -15,6 +15,7 @@
 #include "memory/guard.h"
 #include "memory/mapping.h"
 #include "support/object.h"
+#include "support/quick_lock.h"
 #include "support/result.h"
 
 namespace nodevfio {
@@ -97,6 +98,8 @@ class PeerWindows : public Object {
   // With the mutex held.
   const Window* at(uint64_t address) const;
   Result<> check(uint64_t address, uint64_t size, bool write) const;
+  // Our address of a range that lies in one window, to which the direction is allowed; else null.
+  uint8_t* inOne(const Window* window, uint64_t address, uint64_t size, bool write) const;
   // Calls with each part of a range that was checked: our address of it, its place in the range, and its size.
   template <class Use>
   Result<> each(uint64_t address, uint64_t size, Use use) const;
@@ -107,7 +110,7 @@ class PeerWindows : public Object {
 
   const uint32_t most_;
   const bool anyFile_;
-  std::mutex mutex_;
+  QuickLock mutex_;
   // By address; they do not overlap.
   std::vector<Window> windows_;
   std::optional<DirtyPages> dirty_;

@@ -5,12 +5,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "support/object.h"
 #include "support/result.h"
 
 namespace nodevfio {
+
+// The widest naturally aligned access that fits.
+inline size_t registerWidth(uint64_t offset, size_t left) {
+  size_t width = sizeof(uint64_t);
+  while (offset % width != 0 || width > left) width /= 2;
+  return width;
+}
 
 class RegisterFile {
  public:
@@ -32,6 +40,9 @@ class RegisterFile {
   // says by a fault.
   virtual Result<size_t> read(uint64_t offset, std::span<uint8_t> bytes) = 0;
   virtual Result<size_t> write(uint64_t offset, std::span<const uint8_t> bytes) = 0;
+  // A part of a copy into registers as several writes at once, each of the width that its place has: how many bytes
+  // that was. Nothing where each write is a call of its own.
+  virtual std::optional<Result<size_t>> writeSeveral(uint64_t, std::span<const uint8_t>) { return std::nullopt; }
 };
 
 // The file of a device, or of memory that plays one, in which the region begins at `start`.

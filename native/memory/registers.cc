@@ -42,13 +42,16 @@ bool Registers::faulted() const {
   return false;
 }
 
-size_t Registers::widestFile(uint64_t offset, size_t left) const {
-  if (file_ == nullptr) return 0;
-  uint64_t most = std::min<uint64_t>(left, file_->widest());
+size_t Registers::unmappedFrom(uint64_t offset, size_t left) const {
+  uint64_t most = left;
   for (const MappedArea& area : areas_) {
     if (area.start > offset) most = std::min(most, area.start - offset);
   }
   return most;
+}
+
+size_t Registers::widestFile(uint64_t offset, size_t left) const {
+  return file_ == nullptr ? 0 : std::min(unmappedFrom(offset, left), file_->widest());
 }
 
 Result<> Registers::readFile(uint64_t offset, std::span<uint8_t> bytes) const {
@@ -70,6 +73,26 @@ Result<> Registers::writeFile(uint64_t offset, std::span<const uint8_t> bytes) c
   const auto put = file->write(offset, bytes);
   if (put.error() == EIO || (put && *put == bytes.size())) return {};
   return Refusal{put ? EIO : put.error(), file->calls().write};
+}
+
+Result<size_t> Registers::copyIntoFile(uint64_t offset, std::span<const uint8_t> bytes) const {
+  const size_t most = widestFile(offset, bytes.size());
+  if (most == 0) return Refusal{EBADF, "closed"};
+  size_t width = most;
+  if (most <= sizeof(uint64_t)) {
+    width = registerWidth(offset, bytes.size());
+    const size_t unmapped = unmappedFrom(offset, bytes.size());
+    const std::shared_ptr<RegisterFile> file = file_;
+    if (unmapped > width) {
+      if (const auto several = file->writeSeveral(offset, bytes.first(unmapped))) {
+        ++fileAccesses_;
+        return *several;
+      }
+    }
+  }
+  const auto written = writeFile(offset, bytes.first(width));
+  if (!written) return written.refusal();
+  return width;
 }
 
 }  // namespace nodevfio

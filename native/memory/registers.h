@@ -63,6 +63,9 @@ class Registers : public Object {
   Result<> readFile(uint64_t offset, std::span<uint8_t> bytes) const;
   Result<> writeFile(uint64_t offset, std::span<const uint8_t> bytes) const;
 
+  // A part of a copy from an offset that is not mapped, and how many bytes that was: as many as the file takes at once.
+  Result<size_t> copyIntoFile(uint64_t offset, std::span<const uint8_t> bytes) const;
+
   // How many bytes of a copy, from an offset that is not mapped, one access to the file may be of: never of what is
   // mapped behind it. 0 once the region is closed.
   size_t widestFile(uint64_t offset, size_t left) const;
@@ -72,6 +75,9 @@ class Registers : public Object {
   uint64_t bulkBytes = 0;
 
  private:
+  // How many bytes from an offset that is not mapped are not either.
+  size_t unmappedFrom(uint64_t offset, size_t left) const;
+
   std::shared_ptr<RegisterFile> file_;
   const uint64_t size_;
   const bool readable_;

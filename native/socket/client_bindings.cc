@@ -63,7 +63,7 @@ Napi::Value userChannelFromFd(const Napi::CallbackInfo& info) {
   return Handle::wrap(info.Env(), orThrow(ClientChannel::adopt(fd, options), "fcntl"));
 }
 
-// userChannelAgree(channel, minor, mostDescriptors, mostData, mostMaps, pageSizes, twin | null)
+// userChannelAgree(channel, minor, mostDescriptors, mostData, mostMaps, pageSizes, writeMultiple, twin | null)
 Napi::Value userChannelAgree(const Napi::CallbackInfo& info) {
   const auto channel = take<ClientChannel>(info[0], "channel");
   ClientChannel::Terms terms;
@@ -72,10 +72,11 @@ Napi::Value userChannelAgree(const Napi::CallbackInfo& info) {
   terms.mostData = uint32Of(info[3], "mostData");
   terms.mostMaps = uint32Of(info[4], "mostMaps");
   terms.pageSizes = uint64Of(info[5], "pageSizes");
+  terms.writeMultiple = booleanOf(info[6], "writeMultiple");
   if (terms.mostData == 0 || terms.mostData > user::kMostData) {
     throw Napi::RangeError::New(info.Env(), "mostData must be from 1 to 1048576");
   }
-  const int twin = info[6].IsNull() ? -1 : takeFd(info[6], "twin");
+  const int twin = info[7].IsNull() ? -1 : takeFd(info[7], "twin");
   orThrow(channel->agree(terms, twin), "VFIO_USER_VERSION");
   return undefined(info);
 }

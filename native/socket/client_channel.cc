@@ -14,6 +14,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "memory/register_file.h"
 #include "socket/address.h"
 
 namespace nodevfio {
@@ -258,6 +259,46 @@ Result<size_t> ClientChannel::writeRegion(uint32_t region, uint64_t offset, std:
   // The reference's own replies of a write are whole; others may be their header.
   if (reply->length >= sizeof head && user::headOf<user::Access>(reply->bytes).count != count) return Refusal{EPROTO};
   return count;
+}
+
+size_t ClientChannel::mostWrites() const {
+  return terms_.writeMultiple ? std::min<size_t>(kMostWrites, terms_.mostData / sizeof(user::MultiWrite)) : 1;
+}
+
+Result<size_t> ClientChannel::writeRegisters(uint32_t region, uint64_t offset, std::span<const uint8_t> bytes,
+                                             bool posted, Patience patience) {
+  constexpr const char* kName = user::nameOf(user::kRegionWriteMulti);
+  struct {
+    user::Multi head;
+    user::MultiWrite writes[kMostWrites];
+  } request;
+  const size_t most = mostWrites();
+  size_t writes = 0;
+  size_t done = 0;
+  while (writes < most && done < bytes.size()) {
+    const size_t width = registerWidth(offset + done, bytes.size() - done);
+    user::MultiWrite& write = request.writes[writes++];
+    write = {offset + done, region, static_cast<uint32_t>(width), {}};
+    memcpy(write.data, bytes.data() + done, width);
+    done += width;
+  }
+  request.head = commandOf<user::Multi>(user::kRegionWriteMulti, writes * sizeof *request.writes);
+  request.head.writes = writes;
+  if (posted) request.head.header.flags = Header::kNoReply;
+  const iovec part = partOf(&request, request.head.header.size);
+  Turn turn(*this, patience);
+  if (posted) {
+    const auto sent = turn.post({&part, 1});
+    if (!sent) return Refusal{sent.error(), kName};
+    return done;
+  }
+  const auto reply = turn.ask({&part, 1});
+  // What the device does not take is lost, as on a bus.
+  if (reply.error() == EIO) return done;
+  if (!reply) return Refusal{reply.error(), kName};
+  const bool whole = reply->length >= sizeof request.head;
+  if (!whole || user::headOf<user::Multi>(reply->bytes).writes != writes) return Refusal{EPROTO, kName};
+  return done;
 }
 
 Result<> ClientChannel::mapDma(int fd, uint64_t fileOffset, uint64_t iova, uint64_t size, uint32_t flags,

@@ -35,6 +35,8 @@ class ClientChannel : public Object {
     uint32_t mostData = user::kMostData;
     uint32_t mostMaps = 65535;
     uint64_t pageSizes = 4096;
+    // Whether it takes several writes in one message.
+    bool writeMultiple = false;
   };
 
   // How this side behaves.
@@ -74,6 +76,13 @@ class ClientChannel : public Object {
   Result<size_t> writeRegion(uint32_t region, uint64_t offset, std::span<const uint8_t> bytes, bool posted,
                              Patience patience);
 
+  // Writes of registers one behind the other, each as wide as its place allows, as many as one message holds: how many
+  // bytes these were. Needs `mostWrites() > 1`.
+  Result<size_t> writeRegisters(uint32_t region, uint64_t offset, std::span<const uint8_t> bytes, bool posted,
+                                Patience patience);
+  // In one message.
+  size_t mostWrites() const;
+
   // Shows memory to the server; `fd` is -1 where it is to ask for it by message. The range must be in memory() by then.
   Result<> mapDma(int fd, uint64_t fileOffset, uint64_t iova, uint64_t size, uint32_t flags, Patience patience);
   Result<> unmapDma(uint64_t iova, uint64_t size, Patience patience);
@@ -90,6 +99,8 @@ class ClientChannel : public Object {
 
  private:
   using Message = ClientStream::Message;
+  // Of several writes in one message: they fit into a page with their header.
+  static constexpr size_t kMostWrites = 168;
 
   // A thread's turn at the socket.
   class Turn {

@@ -1,4 +1,4 @@
-// REGION_READ and REGION_WRITE.
+// REGION_READ, REGION_WRITE and REGION_WRITE_MULTI.
 #include "socket/client_registers.h"
 
 namespace nodevfio {
@@ -18,6 +18,11 @@ Result<size_t> ClientRegisterFile::read(uint64_t offset, std::span<uint8_t> byte
 
 Result<size_t> ClientRegisterFile::write(uint64_t offset, std::span<const uint8_t> bytes) {
   return channel_->writeRegion(options_.region, offset, bytes, options_.posted, channel_->patience(goOn_, whom_));
+}
+
+std::optional<Result<size_t>> ClientRegisterFile::writeSeveral(uint64_t offset, std::span<const uint8_t> bytes) {
+  if (channel_->mostWrites() <= 1) return std::nullopt;
+  return channel_->writeRegisters(options_.region, offset, bytes, options_.posted, channel_->patience(goOn_, whom_));
 }
 
 }  // namespace nodevfio

@@ -27,6 +27,7 @@ class ClientRegisterFile : public RegisterFile {
   size_t widest() const override;
   Result<size_t> read(uint64_t offset, std::span<uint8_t> bytes) override;
   Result<size_t> write(uint64_t offset, std::span<const uint8_t> bytes) override;
+  std::optional<Result<size_t>> writeSeveral(uint64_t offset, std::span<const uint8_t> bytes) override;
 
  private:
   const std::shared_ptr<ClientChannel> channel_;

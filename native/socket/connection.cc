@@ -182,6 +182,7 @@ bool Connection::sleepOverAll(int milliseconds) {
 }
 
 Connection::~Connection() {
+  part();
   for (const auto& eventFd : watched_) eventFd->releaseReader();
 }
 
@@ -222,7 +223,13 @@ bool Connection::flush() {
   return flushed && *flushed == Outbox::Sent::kQueued;
 }
 
+// A peer that does not read shall hold nobody up: what it has no room for is lost.
+void Connection::part() {
+  if (!inbox_->ended()) static_cast<void>(outbox_.flush(fd()));
+}
+
 void Connection::end(End reason, int error) {
+  part();
   inbox_->end(reason, error);
   ended();
 }

@@ -74,7 +74,8 @@ class Connection : public Pollable {
   // Sends what waits; false when nothing does any more.
   bool flush();
 
-  // Ends it for both sides, with a reason for ours.
+  // Ends it for both sides, with a reason for ours. As its destructor does, it sends what waits as far as the peer has
+  // room for it now.
   void end(End end, int error = 0);
 
   Inbox& inbox() { return *inbox_; }
@@ -82,6 +83,7 @@ class Connection : public Pollable {
  private:
   Connection(int fd, std::unique_ptr<Inbox> inbox, uint32_t queueBytes);
 
+  void part();
   bool take(int flags);
   bool told();
   bool answerFirst();

@@ -33,6 +33,7 @@ enum Command : uint16_t {
   kRegionWrite = 10,
   kDmaRead = 11,
   kDmaWrite = 12,
+  kRegionWriteMulti = 15,
 };
 
 // REGION_READ, its reply, and REGION_WRITE, whose data follow, and its reply.
@@ -43,6 +44,21 @@ struct Access {
   uint32_t count;
 };
 static_assert(sizeof(Access) == 32);
+
+// REGION_WRITE_MULTI, which so many writes follow, and its reply.
+struct Multi {
+  Header header;
+  uint64_t writes;
+};
+static_assert(sizeof(Multi) == 24);
+
+struct MultiWrite {
+  uint64_t offset;
+  uint32_t region;
+  uint32_t count;  // 8 at most
+  uint8_t data[8];
+};
+static_assert(sizeof(MultiWrite) == 24);
 
 // DMA_READ, DMA_WRITE and their replies, likewise.
 struct Dma {

@@ -22,6 +22,7 @@ export interface ConnectOptions {
   /**
    * Writes to BARs do not wait for an answer (default false). They keep their order with everything else on the connection, as
    * posted writes on a bus do, and are not told when the server refuses them. A region that is mapped in part is never written so.
+   * Posted or not, a copy into registers (`region.write`) is one message where the server takes several writes in one.
    */
   postedWrites?: boolean
   /** Map and guard what the server gives descriptors for, as for `open` (default true). Without, every access is a message. */

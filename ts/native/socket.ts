@@ -50,6 +50,7 @@ export interface ClientFunctions {
     mostData: number,
     mostMaps: number,
     pageSizes: bigint,
+    writeMultiple: boolean,
     twin: NativeHandle | null,
   ): void
   userChannelTerms(channel: NativeHandle): ClientTerms

@@ -148,6 +148,32 @@ test('reset, features, the log of writes and migration, from one served device t
   t.is(target.region('bar0').read32(0x40), 0xfeed)
 })
 
+test('a copy into registers is one message, whether it waits for the answer or not', async (t) => {
+  for (const postedWrites of [false, true]) {
+    const { device } = await connectServed(t, { mode: 'thread' }, { postedWrites })
+    const bar = device.region('bar0')
+    const bytes = Uint8Array.from({ length: 256 }, (_, i) => i ^ 0x5a)
+    const [writes, messages] = [bar.read32(SERVED.writes), bar.read32(SERVED.messages)]
+    bar.write(0x400, bytes)
+    t.is(bar.read32(SERVED.writes), writes + 32)
+    // The copy, and two reads.
+    t.is(bar.read32(SERVED.messages), messages + 3)
+    const back = new Uint8Array(256)
+    bar.read(0x400, back)
+    t.deepEqual(back, bytes)
+  }
+})
+
+test('posted writes arrive, though the device is closed at once', async (t) => {
+  const { device, path } = await connectServed(t, { mode: 'loop' }, { postedWrites: true })
+  const bar = device.region('bar0')
+  for (let i = 1; i <= 500; i++) bar.write32(0x40, i)
+  await device.close()
+  const next = await VfioDevice.connect(path)
+  t.is(next.region('bar0').read32(0x40), 500)
+  await next.close()
+})
+
 test('a doorbell of a served device is rung by its eventfd, and by a write', async (t) => {
   const { device } = await connectServed(t, { mode: 'thread' })
   const bar = device.region('bar0')

@@ -2,6 +2,7 @@
 import test from 'ava'
 
 import { EventFd, GuestMemory } from '../../../ts/index.js'
+import { COMMAND } from '../../../ts/vfio-user/protocol/constants.js'
 import { ended, inWorker, message } from '../support.js'
 import { connectTo, refusal, refusalOf } from './quirky.js'
 import { BAR0, GO, REGISTER } from './quirks.js'
@@ -268,6 +269,34 @@ test('posted writes wait for no answer, and keep their order with reads', async 
     device.config.command.busMaster = true
     t.true(device.config.command.busMaster)
   }
+})
+
+test('registers are written several in a message where the server takes that', async (t) => {
+  const bytes = Uint8Array.from({ length: 3000 }, (_, i) => (i * 7) & 0xff)
+  for (const postedWrites of [false, true]) {
+    const device = await connectTo(t, { several: true }, { postedWrites })
+    const bar = device.region('bar0')
+    // Not aligned at either end: of 1, 2, 4 and 8 bytes, 378 of them, in messages of 168.
+    bar.write(0x101, bytes)
+    t.is(bar.counters.fileAccesses, 3)
+    const back = new Uint8Array(3000)
+    bar.read(0x101, back)
+    t.deepEqual(back, bytes)
+    // One is sent as itself.
+    bar.write(0x10, bytes.subarray(0, 8))
+    t.is(bar.read32(0x10), 0x150e_0700)
+  }
+})
+
+test('several writes that the server refuses are an error with their own name', async (t) => {
+  const device = await connectTo(t, { several: true, at: COMMAND.regionWriteMulti, how: 'bare' })
+  const bar = device.region('bar0')
+  const error = refusal(t, () => {
+    bar.write(0x100, new Uint8Array(64))
+  })
+  t.is(error.code, 'EPROTO')
+  t.is(error.syscall, 'VFIO_USER_REGION_WRITE_MULTI')
+  t.is(bar.read32(0x100), 0)
 })
 
 test('a device is shared with Workers, which call at the same time', async (t) => {

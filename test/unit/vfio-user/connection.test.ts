@@ -105,6 +105,53 @@ test.serial('descriptors belong to the message that they came with', (t) => {
   t.is(openDescriptors(), before)
 })
 
+for (const leave of ['close', 'hangUp'] as const) {
+  test.serial(`what waits goes before ${leave}(), as far as the peer has room for it`, (t) => {
+    const [one, other] = Connection.pair(OPTIONS)
+    const numbers: number[] = []
+    const read = (): void => {
+      while (other.receive() > 0) numbers.push(...numbersIn(other))
+    }
+    let sent = 0
+    while (one.queued === 0) sendMessage(one, 1000, sent++)
+    for (let i = 0; i < 20; i++) sendMessage(one, 1000, sent++)
+    // Which makes room that this side is not told of.
+    read()
+    t.true(numbers.length < sent)
+    one[leave]()
+    read()
+    t.deepEqual(
+      numbers,
+      Array.from({ length: sent }, (_, i) => i),
+    )
+    t.is(other.ended?.reason, 'peer-gone')
+    one.close()
+    other.close()
+  })
+}
+
+test.serial('a peer that does not read holds up nobody who closes, and finds what had room', (t) => {
+  const before = openDescriptors()
+  const [one, other] = Connection.pair(OPTIONS)
+  const zero = ownFd()
+  let sent = 0
+  while (one.queued < 100_000) sendMessage(one, 1000, sent++, [zero.fd])
+  const started = performance.now()
+  one.close()
+  t.true(performance.now() - started < 1000)
+  zero.close()
+  const numbers: number[] = []
+  while (other.receive() > 0) numbers.push(...numbersIn(other))
+  t.true(numbers.length > 0 && numbers.length < sent)
+  t.deepEqual(
+    numbers,
+    numbers.map((_, i) => i),
+  )
+  t.truthy(other.ended)
+  other.close()
+  t.is(openDescriptors(), before)
+})
+
 test.serial('descriptors that nobody takes are closed', (t) => {
   const before = openDescriptors()
   const [one, other] = Connection.pair(OPTIONS)

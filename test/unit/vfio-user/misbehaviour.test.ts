@@ -49,6 +49,9 @@ const CALLS: Partial<Record<number, (device: VfioDevice) => unknown>> = {
   [COMMAND.regionWrite]: (device) => {
     device.region('bar0').write32(0, 1)
   },
+  [COMMAND.regionWriteMulti]: (device) => {
+    device.region('bar0').write(0x400, new Uint8Array(64))
+  },
   [COMMAND.dmaMap]: (device) => device.addressSpace.allocateSync(4096),
   [COMMAND.deviceReset]: (device) => {
     device.resetSync()
@@ -74,7 +77,7 @@ async function suffer(t: ExecutionContext, how: Misbehaviour, command: number): 
   const { code, lost } = FAULTS[how]
   const name = COMMAND_NAMES[command] ?? ''
   const before = descriptors()
-  const { path, stop } = await serve(t, { at: command, how })
+  const { path, stop } = await serve(t, { at: command, how, several: true })
   const device = await VfioDevice.connect(path, { timeoutMs: BOUND, watch: false, guard: false })
   const call = (): unknown => CALLS[command]?.(device)
   const started = performance.now()

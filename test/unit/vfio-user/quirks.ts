@@ -44,6 +44,8 @@ export interface Quirks {
   readonly barBytes?: bigint
   readonly descriptor?: 'file' | 'none' | 'null'
   readonly infoArgsz?: number
+  /** Takes several writes in one message. */
+  readonly several?: boolean
   /** Answers a posted write nevertheless. */
   readonly answersPosted?: boolean
 }

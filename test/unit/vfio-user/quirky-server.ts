@@ -239,6 +239,8 @@ class QuirkyServer {
       case COMMAND.regionRead:
       case COMMAND.regionWrite:
         return this.#access(command === COMMAND.regionWrite, view, bytes)
+      case COMMAND.regionWriteMulti:
+        return this.#several(view, bytes)
       case COMMAND.deviceReset:
         this.#bar0.fill(0)
         return { body: new Uint8Array() }
@@ -264,7 +266,7 @@ class QuirkyServer {
   }
 
   #version(bytes: Uint8Array): Answer {
-    const { version, major = 0, minor = 2, twin = false } = this.#quirks
+    const { version, major = 0, minor = 2, twin = false, several = false } = this.#quirks
     const asked = new TextDecoder().decode(bytes.subarray(20))
     const fds: number[] = []
     let then: Answer['then']
@@ -272,6 +274,7 @@ class QuirkyServer {
       max_msg_fds: 2,
       max_data_xfer_size: 1 << 20,
       pgsizes: 4096,
+      write_multiple: several,
     }
     if (twin && asked.includes('twin_socket')) {
       const [here, there] = Connection.pair({ framing: FRAMING })
@@ -390,6 +393,22 @@ class QuirkyServer {
       return { body, then }
     }
     return { body }
+  }
+
+  #several(view: DataView, bytes: Uint8Array): Answer {
+    if (this.#quirks.several !== true) return { body: new Uint8Array(), errno: 22 }
+    const writes = Number(view.getBigUint64(16, true))
+    for (let at = 24; at < 24 + writes * 24; at += 24) {
+      const [offset, region, count] = [
+        Number(view.getBigUint64(at, true)),
+        view.getUint32(at + 8, true),
+        view.getUint32(at + 12, true),
+      ]
+      if (region !== 0 || count > 8 || offset % count !== 0 || offset + count > BAR0)
+        return { body: new Uint8Array(), errno: 22 }
+      this.#bar0.set(bytes.subarray(at + 16, at + 16 + count), offset)
+    }
+    return { body: bytes.slice(16, 24) }
   }
 
   /** One request of its own, as its registers say, and what came of it: 0 or an errno. */

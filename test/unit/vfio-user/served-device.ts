@@ -32,6 +32,8 @@ const device = new UserDevice({
       read: (offset, width) => {
         if (offset === SERVED.resets) return resets
         if (offset === SERVED.rings) return rings
+        if (offset === SERVED.writes) return server.statistics.writes
+        if (offset === SERVED.messages) return server.statistics.messages
         const word = registers[offset >> 2] ?? 0
         return width === 4 ? word : (word >>> (8 * (offset & 3))) & (2 ** (8 * width) - 1)
       },

@@ -8,6 +8,8 @@ export const SERVED = {
   first: 0x110,
   resets: 0x114,
   rings: 0x118,
+  writes: 0x11c,
+  messages: 0x120,
   doorbell: 0x200,
   raise: 1,
   read: 2,

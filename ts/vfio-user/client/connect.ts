@@ -41,7 +41,6 @@ function ownClaims(): Claims {
   return {
     ...OWN_CLAIMS,
     pgsizes: pageSize(),
-    writeMultiple: false,
     twinSocket: { supported: true },
     migration: { pgsize: pageSize() },
   }
@@ -114,8 +113,17 @@ async function negotiate(native: NativeHandle): Promise<void> {
 }
 
 function agree(native: NativeHandle, agreed: Agreement, pgsizes: number, twin: NativeHandle | null): void {
-  const { minor, maxMsgFds, maxDataXferSize, maxDmaMaps } = agreed
-  addon().userChannelAgree(native, minor, maxMsgFds, maxDataXferSize, maxDmaMaps, BigInt(pgsizes), twin)
+  const { minor, maxMsgFds, maxDataXferSize, maxDmaMaps, writeMultiple } = agreed
+  addon().userChannelAgree(
+    native,
+    minor,
+    maxMsgFds,
+    maxDataXferSize,
+    maxDmaMaps,
+    BigInt(pgsizes),
+    writeMultiple,
+    twin,
+  )
 }
 
 /** The file of the socket on which the server asks for memory; null where it uses the one connection for everything. */

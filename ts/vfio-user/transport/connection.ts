@@ -288,7 +288,10 @@ export class Connection extends SharedHandle<'Connection'> {
     return addon().connectionFlush(this.native)
   }
 
-  /** Ends the connection for both sides, and the `wait()` of whichever Worker; its `ended` says `hung-up`. */
+  /**
+   * Ends the connection for both sides, and the `wait()` of whichever Worker; its `ended` says `hung-up`. What waits until the peer
+   * reads is sent as far as the peer has room for it now, and lost otherwise: see `queued`.
+   */
   hangUp(): void {
     addon().connectionHangUp(this.native)
   }
@@ -309,7 +312,10 @@ export class Connection extends SharedHandle<'Connection'> {
     return { messages, bytes, receives, answered }
   }
 
-  /** Closes it; the peer sees the end once no Worker holds it any more. Idempotent. */
+  /**
+   * Closes it; the peer sees the end once no Worker holds it any more. What waits until then is sent as far as the peer has room
+   * for it, as with `hangUp()`. Idempotent.
+   */
   close(): void {
     this.closeNow()
   }
