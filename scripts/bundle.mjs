@@ -33,6 +33,8 @@ const SHARED = {
   merged: 'merged',
   pci: 'pci',
 }
+/** Of vfio-user, what only servers need. */
+const SERVING = ['index.js', 'server', 'broker']
 /** What the commands load, they load as they need it. */
 const AS_NEEDED = ['cli', 'measure']
 
@@ -41,8 +43,7 @@ const shared = (file) => {
   // Only changes of the host write to it, and start processes for that.
   if (path === join('host', 'io.js')) return 'merged'
   // Who only drives devices needs no server of one.
-  if (path === join('vfio-user', 'index.js') || path.startsWith(join('vfio-user', 'server')))
-    return 'vfio-user'
+  if (SERVING.some((each) => path.startsWith(join('vfio-user', each)))) return 'vfio-user'
   const [part] = path.split(/[\\/.]/)
   return AS_NEEDED.includes(part) ? undefined : (SHARED[part] ?? 'vfio')
 }

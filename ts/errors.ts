@@ -286,6 +286,7 @@ export const {
   EIO,
   ENODEV,
   ENOENT,
+  ENOMEM,
   ENOSPC,
   ENOSYS,
   ENOTTY,

@@ -11,7 +11,7 @@ import { addon, type NativeHandle } from '../../ts/native/index.js'
 import { FakeInterrupts } from './interrupts.js'
 import { FakeMigration } from './migration.js'
 import { ArrayRegisters, type Store } from './registers.js'
-import { fakeSpace } from './space.js'
+import { type FakeHost, fakeSpace } from './space.js'
 
 const BAR0 = 0
 const BAR2 = 2
@@ -274,13 +274,18 @@ deviceKinds.set('fake', {
 })
 
 /** A VfioDevice over a fake, and the hardware behind it. Every device has a native object: here an eventfd, which nobody signals. */
-export function fakeDevice(options: FakeDeviceOptions = {}): { device: VfioDevice; hardware: FakeHardware } {
+export function fakeDevice(options: FakeDeviceOptions = {}): {
+  device: VfioDevice
+  hardware: FakeHardware
+  host: FakeHost
+} {
   const native = addon().eventfdCreate(0, false)
   const hardware = new FakeHardware(options)
   plugged.set(addon().handleShare(native), hardware)
+  const { space, host } = fakeSpace()
   const device = VfioDevice.of(
     { native, backend: (own) => new FakeBackend(own, hardware) },
-    { name: 'the fake', addressSpace: fakeSpace().space.closeWithMembers() },
+    { name: 'the fake', addressSpace: space.closeWithMembers() },
   )
-  return { device, hardware }
+  return { device, hardware, host }
 }

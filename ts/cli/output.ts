@@ -168,6 +168,54 @@ export interface WatchEvent {
   readonly value: string
 }
 
+/** `vfio serve --json`: one of these on a line for each thing that happens; for accesses and the like with `--trace` only. */
+export interface ServeEvent {
+  readonly schema: 'vfio-serve/1'
+  /** Since the socket was there. */
+  readonly seconds: number
+  readonly event:
+    | 'listening'
+    | 'connected'
+    | 'gone'
+    | 'reset'
+    | 'refusing'
+    | 'requested'
+    | 'bus-error'
+    | 'error'
+    | 'read'
+    | 'write'
+    | 'interrupts'
+    | 'map'
+    | 'unmap'
+  /** Of `listening`. */
+  readonly device?: string
+  readonly socket?: string
+  /** Of `refusing` and `error`: why. */
+  readonly message?: string
+  /** Of `reset`. */
+  readonly by?: 'client' | 'broker'
+  /** Of `read` and `write`: `config`, `bar0` to `bar5`, or `rom`. */
+  readonly space?: string
+  /** Bytes from its start. */
+  readonly offset?: number
+  readonly width?: number
+  /** In hexadecimal, as the client reads or writes it; null for a read that was denied. */
+  readonly value?: string | null
+  readonly outcome?: 'done' | 'altered' | 'replaced' | 'denied' | 'unanswered'
+  /** Of `interrupts`. */
+  readonly irq?: string
+  readonly action?: 'assign' | 'off' | 'mask' | 'unmask' | 'unmask-eventfd' | 'trigger'
+  /** The first vector, how many, and to how many of these the client gave an eventfd. */
+  readonly start?: number
+  readonly count?: number
+  readonly given?: number
+  /** Of `map` and `unmap`, in hexadecimal. */
+  readonly iova?: string
+  readonly size?: string
+  /** What the device may do there: `rw`, `r`, `w`, or nothing where the memory came without a file. */
+  readonly access?: string
+}
+
 /** `vfio plan ... --json`, and any other change with `--dry-run --json`: what `vfio apply` takes. */
 export interface PlanOutput extends Plan {
   readonly schema: 'vfio-plan/1'

@@ -6,6 +6,7 @@ import { examples } from './arguments.js'
 import { declareAccess } from './commands/access.js'
 import { declareChanges } from './commands/change.js'
 import { declareLook } from './commands/look.js'
+import { declareServe } from './commands/serve.js'
 import { declareTools } from './commands/tools.js'
 import type { CliContext } from './context.js'
 import { CliError, errorText } from './format.js'
@@ -53,6 +54,7 @@ export function createProgram(context: CliContext): Command {
   }
   declareLook(program, told)
   declareAccess(program, told)
+  declareServe(program, told)
   declareChanges(program, told)
   declareTools(program, told)
   return program

@@ -1,6 +1,9 @@
-// The subpath node-vfio/vfio-user: devices that are written in TypeScript, and served to whoever speaks vfio-user.
+// The subpath node-vfio/vfio-user: devices for whoever speaks vfio-user, written in TypeScript or brokered from the kernel.
 
 export type { WindowReach } from './windows.js'
+export { type BrokerBar, DeviceBroker, type DeviceBrokerOptions } from './broker/broker.js'
+export type { AccessEvent, AccessOutcome, BrokerEvent } from './broker/events.js'
+export type { BrokerAccess, BrokerAnswer, BrokerPolicy } from './broker/policy.js'
 export { DeviceDma, type UserDmaRange } from './server/dma.js'
 export type { InterruptMode } from './server/interrupts.js'
 export type {
@@ -24,5 +27,6 @@ export type {
   WriteHandler,
 } from './server/options.js'
 export { UserDevice } from './server/user-device.js'
+export { Servable } from './server/served.js'
 export { UserDeviceServer, type UserDeviceServerOptions } from './server/server.js'
 export type { ServerStatistics } from './server/statistics.js'

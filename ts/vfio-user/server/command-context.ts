@@ -5,8 +5,8 @@ import type { Channel } from './channel.js'
 import type { EventWatch } from './interrupts.js'
 import type { MessageDma } from './message-dma.js'
 import type { Rings } from './rings.js'
+import type { Denial, ServedDevice } from './served.js'
 import type { ErrorHandler, ServerStatistics } from './statistics.js'
-import type { UserDevice } from './user-device.js'
 
 /** What a server gives to its sessions. */
 export interface SessionOptions {
@@ -20,7 +20,7 @@ export interface SessionOptions {
 }
 
 export interface CommandContext {
-  readonly device: UserDevice
+  readonly device: ServedDevice
   readonly options: SessionOptions
   readonly channel: Channel
   readonly messages: MessageDma
@@ -32,6 +32,6 @@ export interface CommandContext {
   takeFds(): number[]
   /** Runs a handler that nobody waits for. */
   run(handler: (() => unknown) | undefined): void
-  /** One write to a region. What becomes of it, the client is not told. */
-  writeTo(index: number, offset: number, count: number, view: DataView, at: number): void
+  /** One write to a region. @returns why it was denied; what else becomes of it, the client is not told */
+  writeTo(index: number, offset: number, count: number, view: DataView, at: number): Denial | null
 }

@@ -26,7 +26,6 @@ import { decodeGetIoFds, encodeIoFdsReply, ioFdsBytes } from '../protocol/io-fds
 import { SET_IRQS_DATA, type SetIrqs, decodeSetIrqs } from '../protocol/irqs.js'
 import { OWN_CLAIMS, answerTo, decodeVersion, encodeVersionReply } from '../protocol/negotiation.js'
 import * as io from '../protocol/region-io.js'
-import { callFeature } from './features.js'
 import { INTX } from './interrupts.js'
 import type { CommandContext } from './command-context.js'
 
@@ -53,68 +52,76 @@ function bare(command: number): Encode {
   return (out, id) => writeReply(out, 0, id, command, HEADER_BYTES)
 }
 
-function version(session: CommandContext, view: DataView, at: number, length: number): Reply {
+function version(
+  session: CommandContext,
+  view: DataView,
+  at: number,
+  length: number,
+): Reply | Promise<Reply> {
   const proposal = decodeVersion(view, at, length)
-  const { migration, options } = session.device.parts
-  const own = migration === null ? OWN_CLAIMS : { ...OWN_CLAIMS, migration: {} }
+  const { device, options } = session
+  const own = device.migration === null ? OWN_CLAIMS : { ...OWN_CLAIMS, migration: {} }
   const answer = proposal === null ? null : answerTo(proposal, own)
   if (answer === null) throw refusal(COMMAND.version)
   const { agreement, claims } = answer
-  session.device.dma.attach({
-    windows: session.options.windows(),
-    messages: session.messages,
-    mostMaps: agreement.maxDmaMaps,
-  })
-  session.agreement = agreement
-  session.messages.mostData = agreement.maxDataXferSize
-  return {
-    encode: (out, id) => encodeVersionReply(out, 0, id, agreement.minor, claims, length),
-    after: () => session.run(options.onConnect),
+  const { windows } = options
+  const ready = device.connect({ windows, messages: session.messages, mostMaps: agreement.maxDmaMaps })
+  const agreed = (): Reply => {
+    session.agreement = agreement
+    session.messages.mostData = agreement.maxDataXferSize
+    return {
+      encode: (out, id) => encodeVersionReply(out, 0, id, agreement.minor, claims, length),
+      after: () => session.run(device.told.onConnect),
+    }
   }
+  return ready instanceof Promise ? ready.then(agreed) : agreed()
 }
 
-function dmaMap(session: CommandContext, view: DataView, at: number, length: number): Reply {
-  const { closeFd } = session.options
+function dmaMap(session: CommandContext, view: DataView, at: number, length: number): Reply | Promise<Reply> {
+  const { device, options } = session
   const fds = session.takeFds()
   const map = decodeDmaMap(view, at, length)
   if (map === null || fds.length > 1) {
-    fds.forEach(closeFd)
+    fds.forEach(options.closeFd)
     throw refusal(COMMAND.dmaMap)
   }
   const byFile = (map.flags & (MAP_MMAP | MAP_FILE_IO)) === MAP_FILE_IO
-  try {
-    session.device.dma.map(map, byFile ? undefined : fds[0])
-  } finally {
-    // What is mapped stays mapped.
-    fds.forEach(closeFd)
-  }
-  return { encode: bare(COMMAND.dmaMap), after: () => session.run(session.device.parts.options.onMemory) }
+  if (byFile) fds.splice(0).forEach(options.closeFd)
+  const mapped = device.memory.map(map, fds[0])
+  const reply = { encode: bare(COMMAND.dmaMap), after: () => session.run(device.told.onMemory) }
+  return mapped instanceof Promise ? mapped.then(() => reply) : reply
 }
 
-function dmaUnmap(session: CommandContext, view: DataView, at: number, length: number): Reply {
+function dmaUnmap(
+  session: CommandContext,
+  view: DataView,
+  at: number,
+  length: number,
+): Reply | Promise<Reply> {
   const unmap = decodeDmaUnmap(view, at, length)
-  const { dma, parts } = session.device
-  if (unmap === null || (unmap.bitmap !== undefined && !dma.logging)) throw refusal(COMMAND.dmaUnmap)
+  const { memory, told } = session.device
+  if (unmap === null || (unmap.bitmap !== undefined && !memory.logging)) throw refusal(COMMAND.dmaUnmap)
   const { iova, size: range, bitmap: wanted } = unmap
-  const dirty = wanted === undefined ? NOTHING : dma.takeDirty(iova, range, wanted.pageSize)
-  const size = dma.unmap(unmap)
-  const encode: Encode = (out, id) => {
-    const reply = { ...unmap, size }
-    const bytes = encodeDmaUnmapReply(out, 0, id, reply)
-    if (unmap.bitmap !== undefined) {
-      const bitmap = session.channel.out.subarray(bytes - unmap.bitmap.bytes, bytes).fill(0)
-      bitmap.set(dirty.subarray(0, bitmap.length))
-    }
-    return bytes
-  }
-  return { encode, after: () => session.run(parts.options.onMemory) }
+  const dirty = wanted === undefined ? NOTHING : memory.takeDirty(iova, range, wanted.pageSize)
+  const done = (size: bigint): Reply => ({
+    encode: (out, id) => {
+      const bytes = encodeDmaUnmapReply(out, 0, id, { ...unmap, size })
+      if (unmap.bitmap !== undefined) {
+        const bitmap = session.channel.out.subarray(bytes - unmap.bitmap.bytes, bytes).fill(0)
+        bitmap.set(dirty.subarray(0, bitmap.length))
+      }
+      return bytes
+    },
+    after: () => session.run(told.onMemory),
+  })
+  const size = memory.unmap(unmap)
+  return size instanceof Promise ? size.then(done) : done(size)
 }
 
-function getInfo(_session: CommandContext, view: DataView, at: number, length: number): Reply {
+function getInfo(session: CommandContext, view: DataView, at: number, length: number): Reply {
   if (info.decodeGetInfo(view, at, length) === null) throw refusal(COMMAND.deviceGetInfo)
-  // A reset is offered always: QEMU resets with its machine then. cloud-hypervisor resets the others.
   const described = {
-    flags: DEVICE_FLAG.reset | DEVICE_FLAG.pci,
+    flags: DEVICE_FLAG.pci | (session.device.resettable ? DEVICE_FLAG.reset : 0),
     numRegions: PCI_REGIONS.length,
     numIrqs: PCI_IRQS.length,
   }
@@ -123,30 +130,28 @@ function getInfo(_session: CommandContext, view: DataView, at: number, length: n
 
 function regionInfo(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const request = info.decodeGetRegionInfo(view, at, length)
-  const { regions, placed } = session.device.parts
-  const region = request === null ? undefined : regions[request.index]
+  const { device } = session
+  const region = request === null ? undefined : device.regions[request.index]
   if (request === null || region === undefined) throw refusal(COMMAND.deviceGetRegionInfo)
   const { argsz, index } = request
-  const place = placed.find((each) => each.index === index)
-  const memory = place?.memory ?? null
-  const mapped = place !== undefined && memory !== null && (place.areas === null || place.areas.length > 0)
+  const file = device.file(index)
   const access = index === 6 ? REGION_FLAG.read : REGION_FLAG.read | REGION_FLAG.write
   const description = {
     index,
-    flags: region.size === 0 ? 0 : access | (mapped ? REGION_FLAG.mmap : 0),
+    flags: region.size === 0 ? 0 : access | (file === null ? 0 : REGION_FLAG.mmap),
     size: region.size,
-    fileOffset: mapped ? place.memoryOffset : 0,
-    areas: mapped ? place.areas : null,
+    fileOffset: file?.offset ?? 0,
+    areas: file?.areas ?? null,
   }
   const complete = argsz >= info.regionInfoBytes(description.areas)
   const encode: Encode = (out, id) => info.encodeRegionInfoReply(out, 0, id, argsz, description)
   // One descriptor, and none with a reply that is not complete: QEMU ends at more.
-  return mapped && complete ? { encode, fds: [memory.fd] } : encode
+  return file !== null && complete ? { encode, fds: [file.fd] } : encode
 }
 
 function irqInfo(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const request = info.decodeGetIrqInfo(view, at, length)
-  const { interrupts } = session.device.parts
+  const { interrupts } = session.device
   if (request === null || request.index >= PCI_IRQS.length) throw refusal(COMMAND.deviceGetIrqInfo)
   const { index } = request
   const described = { index, flags: interrupts.flags(index), count: interrupts.count(index) }
@@ -155,7 +160,7 @@ function irqInfo(session: CommandContext, view: DataView, at: number, length: nu
 
 function regionIoFds(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const request = decodeGetIoFds(view, at, length)
-  if (request === null || session.device.parts.regions[request.index] === undefined)
+  if (request === null || session.device.regions[request.index] === undefined)
     throw refusal(COMMAND.deviceGetRegionIoFds)
   const { entries, fds } = session.rings.of(request.index, session.agreement?.maxMsgFds ?? 1)
   const complete = request.argsz >= ioFdsBytes(entries.length)
@@ -179,7 +184,7 @@ function eventfdsOf(session: CommandContext, fds: readonly number[]): EventFd[] 
 function setIrqs(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const fds = session.takeFds()
   const set = decodeSetIrqs(view, at, length)
-  const { interrupts } = session.device.parts
+  const { interrupts, told } = session.device
   const off = set?.data === IRQ_DATA.none && set.action === IRQ_ACTION.trigger && set.count === 0
   // Switching off what is not there is no mistake.
   const fits = set !== null && (off || set.start + set.count <= interrupts.count(set.index))
@@ -198,8 +203,7 @@ function setIrqs(session: CommandContext, view: DataView, at: number, length: nu
     for (const eventfd of eventfds) eventfd.close()
     throw error
   }
-  const { onCommand } = session.device.parts.options
-  return { encode: bare(COMMAND.deviceSetIrqs), after: () => session.run(onCommand) }
+  return { encode: bare(COMMAND.deviceSetIrqs), after: () => session.run(told.onCommand) }
 }
 
 function trigger(
@@ -209,19 +213,23 @@ function trigger(
   view: DataView,
   at: number,
 ): void {
-  const { interrupts } = session.device.parts
+  const { interrupts } = session.device
   const { index, start, count, data } = set
   if (data === IRQ_DATA.none && count === 0) interrupts.disable(index)
+  if (data === IRQ_DATA.eventfd) {
+    const given = Array.from({ length: count }, (_, i) => eventfds[i] ?? null)
+    if (count > 0) interrupts.assign(index, start, given)
+    return
+  }
   for (let i = 0; i < count; i++) {
-    if (data === IRQ_DATA.eventfd) interrupts.set(index, start + i, eventfds[i] ?? null)
-    else if (data === IRQ_DATA.none || view.getUint8(at + SET_IRQS_DATA + i) !== 0)
+    if (data === IRQ_DATA.none || view.getUint8(at + SET_IRQS_DATA + i) !== 0)
       interrupts.trigger(index, start + i)
   }
 }
 
 /** Masks or unmasks the pin, or takes the eventfd that will. */
 function level(session: CommandContext, set: SetIrqs, eventfds: EventFd[], view: DataView, at: number): void {
-  const { interrupts } = session.device.parts
+  const { interrupts } = session.device
   const unmasks = set.action === IRQ_ACTION.unmask
   if (set.data === IRQ_DATA.eventfd) {
     if (!unmasks) throw refusal(COMMAND.deviceSetIrqs)
@@ -234,10 +242,7 @@ function level(session: CommandContext, set: SetIrqs, eventfds: EventFd[], view:
 }
 
 function reset(session: CommandContext): Reply | Promise<Reply> {
-  const { resetState, migration, options } = session.device.parts
-  resetState()
-  migration?.reset()
-  const done = options.onReset?.()
+  const done = session.device.reset()
   return done instanceof Promise ? done.then(() => bare(COMMAND.deviceReset)) : bare(COMMAND.deviceReset)
 }
 
@@ -263,7 +268,7 @@ function feature(
   const call = decodeFeature(view, at, length)
   if (call === null) throw refusal(COMMAND.deviceFeature)
   const data = new Uint8Array(view.buffer, view.byteOffset + at + FEATURE_DATA, call.bytes)
-  const result = callFeature(session.device, call, data)
+  const result = session.device.feature(call, data)
   const reply =
     (bytes: Uint8Array): Reply =>
     (out, id) =>
@@ -274,7 +279,7 @@ function feature(
 function migRead(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const size = migReadSize(view, at, length)
   const most = Math.min(size, session.agreement?.maxDataXferSize ?? 0)
-  const { migration } = session.device.parts
+  const { migration } = session.device
   if (size < 0 || migration === null) throw refusal(COMMAND.migDataRead)
   const taken = migration.take(session.channel.out.subarray(FEATURE_DATA, FEATURE_DATA + most))
   if (taken < 0) throw refusal(COMMAND.migDataRead)
@@ -283,7 +288,7 @@ function migRead(session: CommandContext, view: DataView, at: number, length: nu
 
 function migWrite(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const size = migDataSize(view, at, length)
-  const { migration } = session.device.parts
+  const { migration } = session.device
   if (size < 0 || migration === null) throw refusal(COMMAND.migDataWrite)
   migration.give(new Uint8Array(view.buffer, view.byteOffset + at + FEATURE_DATA, size))
   return bare(COMMAND.migDataWrite)

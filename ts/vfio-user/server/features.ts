@@ -9,11 +9,18 @@ import {
   decodeLoggingStart,
 } from '../protocol/dma-logging.js'
 import type { FeatureCall } from '../protocol/feature.js'
-import type { UserDevice } from './user-device.js'
+import type { DeviceDma } from './dma.js'
+import type { MigrationMachine } from './migration.js'
 
 const E2BIG = 7
 
-type Run = (device: UserDevice, data: Uint8Array) => Uint8Array | Promise<Uint8Array>
+/** What features are about. */
+export interface FeaturedDevice {
+  readonly dma: DeviceDma
+  readonly migration: MigrationMachine | null
+}
+
+type Run = (device: FeaturedDevice, data: Uint8Array) => Uint8Array | Promise<Uint8Array>
 
 interface Feature {
   readonly get?: Run
@@ -35,7 +42,7 @@ function u32At(data: Uint8Array, at: number): number {
   return new DataView(data.buffer, data.byteOffset, data.byteLength).getUint32(at, true)
 }
 
-function report({ dma }: UserDevice, data: Uint8Array): Uint8Array {
+function report({ dma }: FeaturedDevice, data: Uint8Array): Uint8Array {
   const request = decodeLoggingReport(data)
   const call = FEATURES.dmaLoggingReport.uapi
   if (request === null || !dma.logging) throw new VfioError(EINVAL, call)
@@ -48,16 +55,16 @@ function report({ dma }: UserDevice, data: Uint8Array): Uint8Array {
   return reply
 }
 
-function start({ dma }: UserDevice, data: Uint8Array): Uint8Array {
+function start({ dma }: FeaturedDevice, data: Uint8Array): Uint8Array {
   const request = decodeLoggingStart(data)
   if (request === null) throw new VfioError(EINVAL, FEATURES.dmaLoggingStart.uapi)
   dma.startLog(request.pageSize)
   return data.slice()
 }
 
-async function setState({ parts }: UserDevice, data: Uint8Array): Promise<Uint8Array> {
-  await parts.migration?.go(u32At(data, 0))
-  return u64(parts.migration?.number ?? 0)
+async function setState({ migration }: FeaturedDevice, data: Uint8Array): Promise<Uint8Array> {
+  await migration?.go(u32At(data, 0))
+  return u64(migration?.number ?? 0)
 }
 
 /** By number. */
@@ -65,14 +72,14 @@ const TABLE: Readonly<Record<number, Feature>> = {
   [FEATURES.migration.id]: {
     migrates: true,
     // VFIO_MIGRATION_STOP_COPY, VFIO_MIGRATION_PRE_COPY
-    get: ({ parts: { migration } }) => u64(1 | (migration?.capabilities.preCopy === true ? 4 : 0)),
+    get: ({ migration }) => u64(1 | (migration?.capabilities.preCopy === true ? 4 : 0)),
   },
   [FEATURES.migDeviceState.id]: {
     migrates: true,
-    get: ({ parts: { migration } }) => u64(migration?.number ?? 0),
+    get: ({ migration }) => u64(migration?.number ?? 0),
     set: setState,
   },
-  [FEATURES.migDataSize.id]: { migrates: true, get: ({ parts: { migration } }) => u64(migration?.size ?? 0) },
+  [FEATURES.migDataSize.id]: { migrates: true, get: ({ migration }) => u64(migration?.size ?? 0) },
   [FEATURES.dmaLoggingStart.id]: { set: start },
   [FEATURES.dmaLoggingStop.id]: {
     set: ({ dma }) => {
@@ -85,14 +92,14 @@ const TABLE: Readonly<Record<number, Feature>> = {
 
 /** Calls a feature, or only asks for it. @throws VfioError ENOTTY (`no-feature`), EINVAL for a direction that it has not */
 export function callFeature(
-  device: UserDevice,
+  device: FeaturedDevice,
   call: FeatureCall,
   data: Uint8Array,
 ): Uint8Array | Promise<Uint8Array> {
   const found = TABLE[call.flags & FEATURE_FLAG.mask]
   const get = (call.flags & FEATURE_FLAG.get) !== 0
   const set = (call.flags & FEATURE_FLAG.set) !== 0
-  if (found === undefined || (found.migrates === true && device.parts.migration === null))
+  if (found === undefined || (found.migrates === true && device.migration === null))
     throw new VfioError(ENOTTY, 'VFIO_USER_DEVICE_FEATURE', { reason: 'no-feature' })
   const has = (!get || found.get !== undefined) && (!set || found.set !== undefined)
   if (!has) throw new VfioError(EINVAL, 'VFIO_USER_DEVICE_FEATURE', { reason: 'no-feature' })

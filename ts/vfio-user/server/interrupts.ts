@@ -116,6 +116,13 @@ export class Interrupts {
     }
   }
 
+  /** The same for several of them. */
+  assign(index: number, start: number, eventfds: readonly (EventFd | null)[]): void {
+    eventfds.forEach((eventfd, i) => {
+      this.set(index, start + i, eventfd)
+    })
+  }
+
   /** Every eventfd of an index goes. */
   disable(index: number): void {
     this.#eventfds[index]?.forEach((_, vector) => this.set(index, vector, null))

@@ -11,9 +11,9 @@ import { Connection } from '../transport/connection.js'
 import type { ConnectionEnd } from '../transport/end.js'
 import { Listener } from '../transport/listener.js'
 import { Windows } from '../windows.js'
+import { Servable } from './served.js'
 import { Session } from './session.js'
 import { type ErrorHandler, type ServerStatistics, newStatistics, reporter } from './statistics.js'
-import { UserDevice } from './user-device.js'
 
 export interface UserDeviceServerOptions {
   /**
@@ -91,7 +91,8 @@ function turn(): Promise<void> {
  * protocol ends its connection.
  */
 export class UserDeviceServer {
-  readonly device: UserDevice
+  /** What is served. */
+  readonly device: Servable
   readonly #options: ReturnType<typeof checked>
   readonly #statistics: ServerStatistics = newStatistics()
   readonly #report: ErrorHandler
@@ -105,11 +106,11 @@ export class UserDeviceServer {
   // What wakes run() while it waits for a client, or for the event loop.
   #wake: (() => void) | undefined
 
-  private constructor(device: UserDevice, options: UserDeviceServerOptions | undefined) {
+  private constructor(device: Servable, options: UserDeviceServerOptions | undefined) {
     this.#options = checked(options)
-    this.device = instance(device, UserDevice, 'device')
+    this.device = instance(device, Servable, 'device')
     this.#release = device.claim(this)
-    this.#signalsBefore = device.parts.interrupts.signals
+    this.#signalsBefore = device.served.interrupts.signals
     this.#report = reporter(device.name, this.#options.onError)
   }
 
@@ -117,7 +118,7 @@ export class UserDeviceServer {
    * Listens on a socket in the file system, which goes with the server; one that nobody listens to any more is replaced.
    * @throws VfioError EADDRINUSE where somebody listens, EACCES, ENOENT; EBUSY when another server has the device
    */
-  static listen(path: string, device: UserDevice, options?: UserDeviceServerOptions): UserDeviceServer {
+  static listen(path: string, device: Servable, options?: UserDeviceServerOptions): UserDeviceServer {
     string(path, 'path')
     const server = new UserDeviceServer(device, options)
     return server.#begin(() => {
@@ -131,7 +132,7 @@ export class UserDeviceServer {
    * Serves one client, on a connected UNIX stream socket that was inherited or made by socketpair(2). Takes ownership of the
    * descriptor.
    */
-  static fromFd(fd: number, device: UserDevice, options?: UserDeviceServerOptions): UserDeviceServer {
+  static fromFd(fd: number, device: Servable, options?: UserDeviceServerOptions): UserDeviceServer {
     const server = new UserDeviceServer(device, options)
     return server.#begin(() => {
       server.#serve(Connection.fromFd(fd, CONNECTION))
@@ -142,7 +143,7 @@ export class UserDeviceServer {
    * Serves whoever connects to a UNIX stream socket that listens already, as a service manager hands it over. Takes ownership of
    * the descriptor.
    */
-  static fromListenFd(fd: number, device: UserDevice, options?: UserDeviceServerOptions): UserDeviceServer {
+  static fromListenFd(fd: number, device: Servable, options?: UserDeviceServerOptions): UserDeviceServer {
     const server = new UserDeviceServer(device, options)
     return server.#begin(() => {
       server.#listener = Listener.fromFd(fd, CONNECTION)
@@ -161,7 +162,7 @@ export class UserDeviceServer {
 
   /** Figures since the server was made. */
   get statistics(): Readonly<ServerStatistics> {
-    const signals = this.device.parts.interrupts.signals - this.#signalsBefore
+    const signals = this.device.served.interrupts.signals - this.#signalsBefore
     return { ...this.#statistics, signals }
   }
 
@@ -231,7 +232,7 @@ export class UserDeviceServer {
 
   #serve(connection: Connection): void {
     this.#connection = connection
-    this.#session = new Session(connection, this.device, {
+    this.#session = new Session(connection, this.device.served, {
       windows: () => new Windows({ anyFile: this.#options.anyFile }),
       watcher: { watch },
       report: this.#report,

@@ -13,13 +13,15 @@ import { COMMANDS, type Reply } from './commands.js'
 import { MessageDma } from './message-dma.js'
 import type { ServedRegion } from './region.js'
 import { Rings } from './rings.js'
+import { Denial, type ServedDevice } from './served.js'
 import { type ServerStatistics, errorOf } from './statistics.js'
-import type { UserDevice } from './user-device.js'
 
 const EPROTO = 71
+/** The minor version that nobody offers who waits for data after an error. */
+const TAKES_ERRORS = 2
 
 export class Session implements CommandContext {
-  readonly device: UserDevice
+  readonly device: ServedDevice
   readonly options: SessionOptions
   readonly channel: Channel
   readonly messages: MessageDma
@@ -42,13 +44,13 @@ export class Session implements CommandContext {
   #index = 0
   #stored: number[] | null = null
 
-  constructor(channel: Channel, device: UserDevice, options: SessionOptions) {
+  constructor(channel: Channel, device: ServedDevice, options: SessionOptions) {
     this.channel = channel
     this.device = device
     this.options = options
     this.messages = new MessageDma(channel, device.name, options.statistics)
-    this.rings = new Rings(device.parts.bells, options.watcher)
-    this.#regions = device.parts.regions
+    this.rings = new Rings(device.bells, options.watcher)
+    this.#regions = device.regions
     this.#statistics = options.statistics
     this.#later = (pending) => {
       this.#unsettled++
@@ -81,7 +83,7 @@ export class Session implements CommandContext {
 
   /** Whether an eventfd of the client's is awaited, which the event loop tells of. */
   get awaitsEvents(): boolean {
-    return this.rings.given || this.device.parts.interrupts.watchesUnmask
+    return this.rings.given || this.device.interrupts.watchesUnmask
   }
 
   /** Serves what the channel has received. */
@@ -106,8 +108,12 @@ export class Session implements CommandContext {
     return stored
   }
 
-  /** A handler of the author's has thrown. */
+  /** A handler of the author's has thrown. What was denied on purpose is no failure. */
   failed(thrown: unknown): void {
+    if (thrown instanceof Denial) {
+      if (thrown.cause !== undefined) this.failed(thrown.cause)
+      return
+    }
     this.#statistics.failed++
     this.options.report(errorOf(thrown))
   }
@@ -139,12 +145,11 @@ export class Session implements CommandContext {
     if (this.#over) return
     this.#over = true
     this.#backlog.clear()
-    const { interrupts, options } = this.device.parts
-    interrupts.disconnect()
+    const { device } = this
     this.rings.close()
     this.messages.close()
-    this.device.dma.detach()
-    if (this.agreement !== null) this.run(options.onDisconnect)
+    device.disconnect()
+    if (this.agreement !== null) this.run(device.told.onDisconnect)
   }
 
   // -- one message --
@@ -189,6 +194,7 @@ export class Session implements CommandContext {
         later = readRegion(region, offset, count, this.channel.outData, io.ACCESS_DATA)
       } catch (error) {
         this.failed(error)
+        if (error instanceof Denial && this.#deny(view, at, error)) return
         this.#ones(count)
       }
     }
@@ -220,25 +226,35 @@ export class Session implements CommandContext {
     const offset = io.accessOffset(view, at)
     const index = io.accessRegion(view, at)
     const count = io.accessCount(view, at)
-    this.writeTo(index, offset, count, view, at + io.ACCESS_DATA)
+    const denial = this.writeTo(index, offset, count, view, at + io.ACCESS_DATA)
+    if (denial !== null && this.#deny(view, at, denial)) return
     if (wantsNoReply(view, at)) return
     const id = messageId(view, at)
     this.#send(io.writeRegionWriteReply(this.channel.outData, 0, id, index, offset, count))
   }
 
-  /** One write to a region. What becomes of it, the client is not told. */
-  writeTo(index: number, offset: number, count: number, view: DataView, at: number): void {
+  /** One write to a region. @returns why it was denied; what else becomes of it, the client is not told */
+  writeTo(index: number, offset: number, count: number, view: DataView, at: number): Denial | null {
     const region = this.#regions[index]
     this.#statistics.writes++
     if (region === undefined || offset + count > region.size) {
       this.#statistics.beyond++
-      return
+      return null
     }
     try {
       writeRegion(region, offset, count, view, at, this.#later)
     } catch (error) {
       this.failed(error)
+      if (error instanceof Denial) return error
     }
+    return null
+  }
+
+  /** Tells a client that an access was denied; false for one that is not known to live with errors. */
+  #deny(view: DataView, at: number, { errno }: Denial): boolean {
+    if ((this.agreement?.minor ?? 0) < TAKES_ERRORS) return false
+    this.#refuse(view, at, errno)
+    return true
   }
 
   #other(command: number, view: DataView, at: number, length: number): void {

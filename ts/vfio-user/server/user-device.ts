@@ -1,9 +1,10 @@
 // UserDevice: a PCI device that is written in TypeScript. Puts together what its author declares, and is what the author calls.
 // Knows no message and no connection: a server's session asks the parts.
-import { EBUSY, EINVAL, VfioError } from '../../errors.js'
+import { EINVAL, VfioError } from '../../errors.js'
 import { PCI_REGIONS } from '../../device/names.js'
 import { PciConfig } from '../../pci/config.js'
 import { array, callable, integer, object, oneOf, string } from '../../validate.js'
+import { type AuthoredParts, authoredDevice } from './authored.js'
 import { UserConfigSpace } from './config-space.js'
 import { layOut } from './config-layout.js'
 import { DeviceDma } from './dma.js'
@@ -11,9 +12,10 @@ import { type InterruptMode, Interrupts } from './interrupts.js'
 import { MigrationMachine } from './migration.js'
 import { MsixTable } from './msix-table.js'
 import type { UserDeviceOptions, UserIrqName } from './options.js'
-import { type PlacedRegion, placeIrqs, placeRegions } from './placement.js'
+import { placeIrqs, placeRegions } from './placement.js'
 import { ConfigRegion, AbsentRegion, type ServedRegion } from './region.js'
 import { type BelledPart, serveRegion } from './region-kinds.js'
+import { Servable, type ServedDevice } from './served.js'
 
 const CONFIG = 7
 const IRQ_NAMES: readonly UserIrqName[] = ['intx', 'msi', 'msix', 'err', 'req']
@@ -30,34 +32,23 @@ const HANDLERS = [
   'onCommand',
 ] as const
 
-/** What a server's session works on. @internal */
-export interface DeviceParts {
-  readonly options: UserDeviceOptions
-  /** By index; configuration space among them. */
-  readonly regions: readonly ServedRegion[]
-  readonly placed: readonly PlacedRegion[]
-  readonly bells: readonly BelledPart[]
-  readonly config: UserConfigSpace
-  readonly interrupts: Interrupts
-  readonly migration: MigrationMachine | null
-  readonly resetState: () => void
-}
-
 /**
  * A PCI device that is a program: what its registers do, its author says. A `UserDeviceServer` shows it to a client, which is a
  * VMM or a `VfioDevice`. What it is in outlives its clients, whose memory and eventfds do not.
  */
-export class UserDevice {
+export class UserDevice extends Servable {
   readonly name: string
   /** Configuration space as the client sees it, decoded; what is written here is written as the client writes. */
   readonly config: PciConfig
   /** The client's memory. */
   readonly dma: DeviceDma
-  readonly #parts: DeviceParts
-  #server: object | null = null
+  readonly #parts: AuthoredParts
+  /** What a session works on. @internal */
+  readonly served: ServedDevice
 
   /** @throws TypeError, RangeError for what no device can be */
   constructor(options: UserDeviceOptions) {
+    super()
     const { name, pci, regions = {}, irqs = {}, migration } = object(options, 'options')
     const { capabilities = [], extendedCapabilities = [] } = options
     this.name = string(name, 'name')
@@ -98,7 +89,6 @@ export class UserDevice {
       regions: served,
       placed,
       bells,
-      config: space,
       interrupts,
       migration:
         migration === undefined
@@ -115,6 +105,7 @@ export class UserDevice {
         interrupts.reset()
       },
     }
+    this.served = authoredDevice(this.name, this.dma, this.#parts)
   }
 
   /** Whether a client is connected. */
@@ -156,24 +147,5 @@ export class UserDevice {
   /** Whether the line of `intx` is up. */
   get line(): boolean {
     return this.#parts.interrupts.line
-  }
-
-  /** What a session works on. @internal */
-  get parts(): DeviceParts {
-    return this.#parts
-  }
-
-  /** Makes a server the only one. @internal */
-  claim(server: object): () => void {
-    if (this.#server !== null) {
-      throw new VfioError(EBUSY, 'listen', {
-        subject: this.name,
-        remedy: 'Another server has the device: close that one, or make another device.',
-      })
-    }
-    this.#server = server
-    return () => {
-      this.#server = null
-    }
   }
 }

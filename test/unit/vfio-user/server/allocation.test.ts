@@ -78,7 +78,7 @@ check(`an access to a register allocates nothing${suffix}`, (t) => {
     },
   })
   const channel = new StandIn()
-  const session = new Session(channel, device, {
+  const session = new Session(channel, device.served, {
     windows: () => new Windows(),
     watcher: { watch: () => () => undefined },
     report: (error) => t.fail(error.message),
