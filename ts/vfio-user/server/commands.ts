@@ -26,6 +26,7 @@ import { decodeGetIoFds, encodeIoFdsReply, ioFdsBytes } from '../protocol/io-fds
 import { SET_IRQS_DATA, type SetIrqs, decodeSetIrqs } from '../protocol/irqs.js'
 import { OWN_CLAIMS, answerTo, decodeVersion, encodeVersionReply } from '../protocol/negotiation.js'
 import * as io from '../protocol/region-io.js'
+import { MOST_RANGES } from './dma.js'
 import { callFeature } from './features.js'
 import { INTX } from './interrupts.js'
 import type { CommandContext } from './command-context.js'
@@ -56,7 +57,8 @@ function bare(command: number): Encode {
 function version(session: CommandContext, view: DataView, at: number, length: number): Reply {
   const proposal = decodeVersion(view, at, length)
   const { migration, options } = session.device.parts
-  const own = migration === null ? OWN_CLAIMS : { ...OWN_CLAIMS, migration: {} }
+  const limits = { ...OWN_CLAIMS, maxDmaMaps: MOST_RANGES }
+  const own = migration === null ? limits : { ...limits, migration: {} }
   const answer = proposal === null ? null : answerTo(proposal, own)
   if (answer === null) throw refusal(COMMAND.version)
   const { agreement, claims } = answer

@@ -11,6 +11,7 @@ import { Connection } from '../transport/connection.js'
 import type { ConnectionEnd } from '../transport/end.js'
 import { Listener } from '../transport/listener.js'
 import { Windows } from '../windows.js'
+import { MOST_RANGES } from './dma.js'
 import { Lobby } from './lobby.js'
 import { Session } from './session.js'
 import { type ErrorHandler, type ServerStatistics, newStatistics, reporter } from './statistics.js'
@@ -277,7 +278,7 @@ export class UserDeviceServer {
   #serve(connection: Connection): void {
     this.#connection = connection
     this.#session = new Session(connection, this.device, {
-      windows: () => new Windows({ anyFile: this.#options.anyFile }),
+      windows: () => new Windows({ most: MOST_RANGES, anyFile: this.#options.anyFile }),
       watcher: { watch },
       report: this.#report,
       statistics: this.#statistics,
