@@ -14,6 +14,7 @@ export const RARE: Readonly<Record<string, number>> = {
   ...closing('AddressSpace', 0.1),
   ...closing('Vm', 0.1),
   ...closing('PciPassthrough', 0.3),
+  ...closing('UserDeviceServer', 0.3),
 }
 
 function closing(kind: string, often: number): Record<string, number> {
@@ -42,6 +43,8 @@ const SELDOM: readonly (readonly [RegExp, number])[] = [
   [/^VfioDevice\.(open|openSync)$/, 100],
   [/^(VfioDevice|PciPassthrough)\.prototype\.(reset|resetSync|start)$/, 150],
   [/^Kvm\.prototype\.(createVm|extensions|supportedCpuid)$/, 100],
+  // Blocks this thread in slices.
+  [/^UserDeviceServer\.prototype\.run$/, 50],
   [/^HotReset\.prototype/, 200],
   [/dispose\]$/, 500],
 ]
