@@ -43,7 +43,7 @@ const make = async (suite, folder) => {
     execute('gcc', [
       ...FLAGS,
       ...['include', 'lib'].map((each) => `-I${join(source, each)}`),
-      `-I${join(root, 'usr/include')}`,
+      `-I${join(root, 'usr/include/json-c')}`,
       ...library,
       join(source, 'samples', `${name}.c`),
       ...[`-L${join(root, LIBRARY)}`, '-l:libjson-c.a', '-lpthread', '-ldl', '-o', join(folder, name)],

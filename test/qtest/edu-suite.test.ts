@@ -8,10 +8,10 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
 
-import { temporaryFolder } from '../../../temporary.js'
+import { temporaryFolder } from '../temporary.js'
 
-const ROOT = fileURLToPath(new URL('../../../../..', import.meta.url))
-const SERVER = fileURLToPath(new URL('../../../../examples/devices/main.js', import.meta.url))
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
+const SERVER = fileURLToPath(new URL('../../examples/devices/main.js', import.meta.url))
 
 /** Those of edu that ask for nothing but edu: no other device, no IOMMU, no huge pages, no sysfs. */
 const TESTS = [
