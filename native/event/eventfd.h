@@ -21,8 +21,8 @@ class EventFd : public File {
  public:
   static constexpr Kind kKind = Kind::kEventFd;
 
-  // `drainsWhole`: that a read is known to take the whole counter, as it does not for a semaphore. `foreign`: that it came
-  // from somebody who may make it blocking again.
+  // `drainsWhole`: that a read is known to take the whole counter, as it does not for a semaphore. `foreign`: that it
+  // came from somebody who may make it blocking again.
   explicit EventFd(int fd, bool drainsWhole = false, bool foreign = false)
       : File(kKind, fd), drainsWhole_(drainsWhole), foreign_(foreign) {}
 

@@ -1,5 +1,5 @@
-// No flag of a write to an eventfd says that it must not wait, but the kernel signals one itself at the end of a request
-// of asynchronous I/O, and that never waits. The request here is a poll that is over at once.
+// No flag of a write to an eventfd says that it must not wait, but the kernel signals one itself at the end of a
+// request of asynchronous I/O, and that never waits. The request here is a poll that is over at once.
 #include "event/sure_signal.h"
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
-// Signals an eventfd that somebody else holds too: who does can make it blocking and fill it, and a write would wait for
-// ever. Knows no object.
+// Signals an eventfd that somebody else holds too: who does can make it blocking and fill it, and a write would wait
+// for ever. Knows no object.
 #pragma once
 
 #include "support/result.h"

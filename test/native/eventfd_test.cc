@@ -51,7 +51,8 @@ TEST_CASE("EventFd: a full counter is EAGAIN, and loses nothing") {
   CHECK(eventFd->signal(UINT64_MAX).error() == EINVAL);
 }
 
-TEST_CASE("EventFd: somebody else's is signalled and drained without waiting, blocking and full or empty as it may be") {
+TEST_CASE(
+    "EventFd: somebody else's is signalled and drained without waiting, blocking and full or empty as it may be") {
   const int fd = eventfd(0, EFD_CLOEXEC);
   const EventFd eventFd(fd, false, true);
   CHECK(drained(eventFd) == 0);

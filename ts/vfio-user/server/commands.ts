@@ -225,6 +225,8 @@ function trigger(
 function level(session: CommandContext, set: SetIrqs, eventfds: EventFd[], view: DataView, at: number): void {
   const { interrupts } = session.device.parts
   const unmasks = set.action === IRQ_ACTION.unmask
+  // As in the kernel; taking an eventfd away is no mistake.
+  if (set.count > 0 && !interrupts.taken(INTX)) throw refusal(COMMAND.deviceSetIrqs)
   if (set.data === IRQ_DATA.eventfd) {
     if (!unmasks) throw refusal(COMMAND.deviceSetIrqs)
     interrupts.setUnmask(eventfds[0] ?? null, session.options.watcher)
