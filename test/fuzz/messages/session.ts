@@ -105,15 +105,17 @@ async function furnish(device: VfioDevice): Promise<void> {
     () => device.addressSpace.dirtyTracking,
     () => device.addressSpace.allocate(8192),
     ...INDICES.map((name) => () => device.irq(name)),
+    () => device.regions(),
   ]
   for (const make of makers) {
     try {
-      await population.admit(await make(), 'served')
+      const made = await make()
+      for (const each of Array.isArray(made) ? (made as unknown[]) : [made])
+        await population.admit(each, 'served')
     } catch (error) {
       if (!isAllowed(error)) throw error
     }
   }
-  for (const region of device.regions()) await population.admit(region, 'served')
 }
 
 /** Calls on one device; how many. */
