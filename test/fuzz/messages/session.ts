@@ -24,6 +24,8 @@ const TIMEOUT_MS = 300
 /** No call takes longer, on a busy machine under the sanitizers. */
 const HANG_MS = 5000
 const CALLS_PER_CLIENT = 60
+/** Accesses of each client that are right. */
+const ORDINARY = 24
 const MOST_GROWTH = 128 << 20
 
 /** What a device behind a socket has. */
@@ -49,7 +51,11 @@ class Helper<Figures> {
   #figures: Figures | undefined
 
   constructor(file: string, workerData: object) {
-    this.#worker = new Worker(new URL(`./${file}.js`, import.meta.url), { workerData, argv: [] })
+    this.#worker = new Worker(new URL(`./${file}.js`, import.meta.url), {
+      workerData,
+      argv: [],
+      trackUnmanagedFds: false,
+    })
     this.#ended = new Promise((resolve) => this.#worker.once('exit', resolve))
     this.#worker.on('error', (error) => {
       finding ??= new Finding(`${file} ended with ${error.stack ?? error.message}`)
@@ -118,6 +124,19 @@ async function furnish(device: VfioDevice): Promise<void> {
   }
 }
 
+/** What a driver does, so that there are messages of all kinds to make others of. */
+async function drive(device: VfioDevice): Promise<void> {
+  const bar0 = device.region('bar0')
+  for (let i = 0; i < ORDINARY && device.present; i++) {
+    const offset = 4 * random.below(1024)
+    if (random.chance(0.5)) bar0.write32(offset, random.below(0x400))
+    else bar0.read32(offset)
+    if (i === 4) device.irq('msix').enable(4)
+    if (i === 8) await device.reset()
+    if (i % 8 === 0) await sleep(0)
+  }
+}
+
 /** Calls on one device; how many. */
 async function useOne(device: VfioDevice): Promise<number> {
   device.onRequest = () => undefined
@@ -129,7 +148,12 @@ async function useOne(device: VfioDevice): Promise<number> {
   })
   const caller = new Caller({ random, population, members, judge, log })
   let made = 0
-  for (; made < CALLS_PER_CLIENT && !device.closed; made++) {
+  try {
+    await timed('ordinary use', () => drive(device))
+  } catch (error) {
+    if (!isAllowed(error)) throw error
+  }
+  for (; made < CALLS_PER_CLIENT && !device.closed && device.present; made++) {
     const member = drawMember(members, random)
     await timed(member.name, () => caller.call(member))
     if (made % 8 === 0) await sleep(0)
