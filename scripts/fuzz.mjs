@@ -54,12 +54,12 @@ if (values.plain) {
 }
 prepareTypeScript()
 
+const messages = values.host && !values.list ? ['--messages', values.messages] : []
 const flags = ['list', 'host', 'no-workers', 'no-effects'].filter((name) => values[name])
 const args = [
   ...[RUN, '--seed', values.seed, '--calls', values.calls, '--processes', processes, ...messages],
   ...flags.map((name) => `--${name}`),
 ]
-const messages = values.host && !values.list ? ['--messages', values.messages] : []
 const again = [`--seed ${values.seed} --calls ${values.calls} --processes ${processes}`, ...messages].join(
   ' ',
 )
