@@ -14,7 +14,6 @@ export const RARE: Readonly<Record<string, number>> = {
   ...closing('AddressSpace', 0.1),
   ...closing('Vm', 0.1),
   ...closing('PciPassthrough', 0.3),
-  ...closing('UserDeviceServer', 0.3),
 }
 
 function closing(kind: string, often: number): Record<string, number> {
