@@ -223,6 +223,15 @@ test('regions that lie about their sizes are refused', async (t) => {
   t.deepEqual(many.region('bar2').mmapAreas, [{ offset: 0, size: 4096 }])
 })
 
+test('a device that is lost by the question whether it is there is not', async (t) => {
+  for (const how of ['wrongId', 'wrongCommand', 'notAReply'] as const) {
+    const device = await connectTo(t, { at: COMMAND.regionRead, how, after: 40 }, { watch: false })
+    let asked = 0
+    while (device.present && asked < 100) asked++
+    t.true(asked > 0 && asked < 100, how)
+  }
+})
+
 test('regions are understood as libvfio-user described them up to 2023', async (t) => {
   const areas = [
     [0, 4096],
