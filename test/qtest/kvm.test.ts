@@ -43,7 +43,7 @@ async function whileStopped(t: ExecutionContext, { qemu }: Served, raise: () => 
   const before = counts()
   process.kill(qemu.pid, 'SIGSTOP')
   try {
-    await eventually(() => / T /.test(readFileSync(`/proc/${qemu.pid}/stat`, 'utf8')))
+    await eventually(() => readFileSync(`/proc/${qemu.pid}/stat`, 'utf8').includes(' T '))
     raise()
     await eventually(() => left(before) === 0, 300)
     return left(before)

@@ -219,7 +219,7 @@ async function run(name: string, mode: 'loop' | 'thread', calls: number): Promis
   try {
     const { clients } = await useMany(listen, calls)
     const direct = await connect(path)
-    if (direct === undefined || direct.config.vendorId !== 0x1234)
+    if (direct?.config.vendorId !== 0x1234)
       throw new Finding('the server does not serve a client that does nothing wrong')
     await direct.close()
     const { figures } = await middle.end()
