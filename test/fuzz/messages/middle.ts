@@ -100,8 +100,8 @@ class Round {
   #fromClient(message: Uint8Array, fds: number[]): void {
     const isVersion = new DataView(message.buffer).getUint16(2, true) === VERSION
     if (this.#aim !== 'client') {
-      if (seen.length < MOST_KEPT) seen.push(message)
-      else seen[random.below(MOST_KEPT)] = message
+      if (!isVersion && seen.length < MOST_KEPT) seen.push(message)
+      else if (!isVersion) seen[random.below(MOST_KEPT)] = message
       // Before a version, everything ends the connection.
       if (isVersion && random.chance(0.1)) this.#makeUp()
     }

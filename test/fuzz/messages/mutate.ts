@@ -23,13 +23,19 @@ function placeOf(view: DataView, random: Random, size: number, first = HEADER): 
   return places <= 0 ? -1 : first + 4 * random.below(places)
 }
 
+/** Most often behind the header, where a change ends the connection. */
+function byteOf(view: DataView, random: Random): number {
+  const inHeader = view.byteLength === HEADER || random.chance(0.05)
+  return inHeader ? random.below(HEADER) : HEADER + random.below(view.byteLength - HEADER)
+}
+
 const CHANGES: readonly Change[] = [
   (view, random) => {
-    const at = random.below(view.byteLength)
+    const at = byteOf(view, random)
     view.setUint8(at, view.getUint8(at) ^ (1 << random.below(8)))
   },
   (view, random) => {
-    view.setUint8(random.below(view.byteLength), random.below(256))
+    view.setUint8(byteOf(view, random), random.below(256))
   },
   (view, random) => {
     const at = placeOf(view, random, 4)
@@ -48,7 +54,9 @@ const CHANGES: readonly Change[] = [
     if (from >= 0 && to >= 0) view.setUint32(to, view.getUint32(from, true), true)
   },
   (view, random) => {
-    view.setUint16(COMMAND, random.below(20), true)
+    // A second version ends the connection.
+    const first = random.chance(0.05) ? 0 : 2
+    view.setUint16(COMMAND, first + random.below(18), true)
   },
   // No reply wanted, an error, or both; now and then what is neither a command nor a reply.
   (view, random) => {
