@@ -41,6 +41,8 @@ const judge = new Judge()
 const log = new Log(LOG)
 const folder = join(tmpdir(), `node-vfio-messages-${process.pid}`)
 let finding: Finding | undefined
+/** Why nobody was connected the last time. */
+let refusal = ''
 
 type Told = MiddleMessage | ServingMessage
 
@@ -90,6 +92,7 @@ async function connect(path: string): Promise<VfioDevice | undefined> {
     return await VfioDevice.connect(path, { timeoutMs: TIMEOUT_MS, postedWrites: random.chance(0.5) })
   } catch (error) {
     if (!isAllowed(error)) throw error
+    refusal = inspect(error)
     return undefined
   }
 }
@@ -185,7 +188,7 @@ async function useMany(path: string, calls: number): Promise<Counted> {
     if (finding !== undefined) throw finding
     const device = await timed('VfioDevice.connect', () => connect(path))
     if (device === undefined) {
-      if (++failures > 200) throw new Finding('the server takes nobody any more')
+      if (++failures > 200) throw new Finding(`the server takes nobody any more: ${refusal}`)
       await sleep(5)
       continue
     }

@@ -224,7 +224,7 @@ test('regions that lie about their sizes are refused', async (t) => {
 })
 
 test('a device that is lost by the question whether it is there is not', async (t) => {
-  for (const how of ['wrongId', 'wrongCommand', 'notAReply'] as const) {
+  for (const how of ['wrongId', 'wrongCommand', 'garbage'] as const) {
     const device = await connectTo(t, { at: COMMAND.regionRead, how, after: 40 }, { watch: false })
     let asked = 0
     while (device.present && asked < 100) asked++
