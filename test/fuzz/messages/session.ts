@@ -146,8 +146,9 @@ async function useOne(device: VfioDevice): Promise<number> {
   await population.admit(device, 'served')
   await furnish(device)
   await makeSignals(population, (kind) => population.count(kind) === 0)
-  const members = membersHere(population, random).filter(({ owner, onInstance }) => {
-    return onInstance && KINDS.has(owner ?? '') && population.count(owner ?? '') > 0
+  // A token that nobody claims keeps the connection, and a server has one client at a time.
+  const members = membersHere(population, random).filter(({ owner, onInstance, key }) => {
+    return onInstance && key !== 'share' && KINDS.has(owner ?? '') && population.count(owner ?? '') > 0
   })
   const caller = new Caller({ random, population, members, judge, log })
   let made = 0
