@@ -20,7 +20,7 @@ const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: String((Date.now() % 1_000_000) + 1) },
     calls: { type: 'string', default: '100000' },
-    messages: { type: 'string', default: '5000' },
+    messages: { type: 'string', default: '500' },
     kernel: { type: 'string', default: 'both' },
     processes: { type: 'string' },
     timeout: { type: 'string', default: '7200' },
