@@ -107,7 +107,7 @@ class Round {
     }
     this.#send(this.#server, message, fds)
     if (this.#aim === 'client' || isVersion) return
-    for (let more = random.below(16); more > 0; more--) this.#makeUp()
+    for (let more = random.below(5); more > 0; more--) this.#makeUp()
     if (random.chance(0.05)) ftruncateSync(shrinking, random.of([0, 0x1000, SHRINKING, SHRINKING]))
   }
 

@@ -25,7 +25,7 @@ function placeOf(view: DataView, random: Random, size: number, first = HEADER): 
 
 /** Most often behind the header, where a change ends the connection. */
 function byteOf(view: DataView, random: Random): number {
-  const inHeader = view.byteLength === HEADER || random.chance(0.05)
+  const inHeader = view.byteLength === HEADER || random.chance(0.01)
   return inHeader ? random.below(HEADER) : HEADER + random.below(view.byteLength - HEADER)
 }
 
@@ -55,12 +55,12 @@ const CHANGES: readonly Change[] = [
   },
   (view, random) => {
     // A second version ends the connection.
-    const first = random.chance(0.05) ? 0 : 2
+    const first = random.chance(0.01) ? 0 : 2
     view.setUint16(COMMAND, first + random.below(18), true)
   },
   // No reply wanted, an error, or both; now and then what is neither a command nor a reply.
   (view, random) => {
-    const type = random.chance(0.05) ? random.below(16) : view.getUint32(FLAGS, true) & 0xf
+    const type = random.chance(0.01) ? random.below(16) : view.getUint32(FLAGS, true) & 0xf
     view.setUint32(FLAGS, type | random.of([0, 0x10, 0x20, 0x30]), true)
   },
 ]
@@ -84,7 +84,7 @@ export function mutate(message: Uint8Array, random: Random): Uint8Array {
   for (let changes = random.below(4); changes > 0; changes--) random.of(CHANGES)(view, random)
   view.setUint32(LENGTH, bytes.length, true)
   // From here on the stream is out of step, so it is rare.
-  if (random.chance(0.01)) view.setUint32(LENGTH, random.of(WORDS), true)
+  if (random.chance(0.002)) view.setUint32(LENGTH, random.of(WORDS), true)
   return bytes
 }
 

@@ -25,7 +25,7 @@ const TIMEOUT_MS = 300
 const HANG_MS = 5000
 const CALLS_PER_CLIENT = 60
 /** Accesses of each client that are right. */
-const ORDINARY = 24
+const ORDINARY = 8
 const MOST_GROWTH = 128 << 20
 
 /** What a device behind a socket has. */
@@ -135,7 +135,7 @@ async function drive(device: VfioDevice): Promise<void> {
     if (random.chance(0.5)) bar0.write32(offset, random.below(0x400))
     else bar0.read32(offset)
     if (i === 4) device.irq('msix').enable(4)
-    if (i === 8) await device.reset()
+    if (i === 6) await device.reset()
     if (i % 8 === 0) await sleep(0)
   }
 }
