@@ -17,6 +17,7 @@ import { openTrace } from './trace.mjs'
 import { findVfioUserQemu } from './vfio-user.mjs'
 
 export { isBuilt, progressOf, whyNotBuilt } from './built.mjs'
+export { libvfioUserSample } from './libvfio-user.mjs'
 export { DEVICES } from './machine.mjs'
 export { Apt } from './packages.mjs'
 export { counted, interview } from './postmortem.mjs'

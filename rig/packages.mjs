@@ -42,10 +42,14 @@ const archive = () => {
   return uri
 }
 
-const onlySuites = (folder, suites) => {
+const onlySuites = (folder, suites, sources) => {
   const list = join(folder, 'sources.list')
   const uri = archive()
-  writeFileSync(list, suites.map((suite) => `deb [signed-by=${KEYRING}] ${uri} ${suite} main\n`).join(''))
+  const kinds = sources ? ['deb', 'deb-src'] : ['deb']
+  const lines = suites.flatMap((suite) =>
+    kinds.map((kind) => `${kind} [signed-by=${KEYRING}] ${uri} ${suite} main\n`),
+  )
+  writeFileSync(list, lines.join(''))
   return [
     ['Dir::Etc::sourcelist', list],
     ['Dir::Etc::sourceparts', '-'],
@@ -87,11 +91,11 @@ export class Apt {
 
   /**
    * `folder` holds this apt's lists and archives; nothing outside it is written. With `suites` it reads those suites of
-   * Debian, from where the system has its own, and no others.
+   * Debian, from where the system has its own, and no others; with `sources` of their source packages too.
    * @param {string} folder
-   * @param {{ suites?: string[] }} options
+   * @param {{ suites?: string[], sources?: boolean }} options
    */
-  constructor(folder, { suites } = {}) {
+  constructor(folder, { suites, sources = false } = {}) {
     this.#folder = folder
     mkdirSync(join(folder, 'lists', 'partial'), { recursive: true })
     mkdirSync(join(folder, 'archives', 'partial'), { recursive: true })
@@ -109,7 +113,7 @@ export class Apt {
       ['APT::Sandbox::User', 'root'],
       ['Acquire::Languages', 'none'],
       ['Acquire::Retries', '3'],
-      ...(suites === undefined ? [] : onlySuites(folder, suites)),
+      ...(suites === undefined ? [] : onlySuites(folder, suites, sources)),
     ].flatMap(([name, value]) => ['-o', `${name}=${value}`])
   }
 
@@ -154,6 +158,16 @@ export class Apt {
       next = [...new Set(needed)].filter((name) => wanted.test(name) && !found.has(name))
     }
     return [...found.values()]
+  }
+
+  /** Downloads the source of a package as its authors released it, without what Debian adds; the path of the archive. */
+  async upstream(name, folder) {
+    await run('apt-get', [...this.#options, '-q', 'source', '--download-only', '--tar-only', name], {
+      cwd: folder,
+    })
+    const found = readdirSync(folder).find((entry) => entry.includes('.orig.tar.'))
+    if (found === undefined) throw new RigError(`the source of ${name} has no archive of its authors`)
+    return join(folder, found)
   }
 
   /** Downloads the described packages and unpacks them all over `root`. */

@@ -1,7 +1,8 @@
 // `npm run fuzz -- [--seed N] [--calls N] [--kernel stock|built|both]`: random calls of the whole public surface, on open devices
 // in the rig, with an addon built with AddressSanitizer. `--host` does without devices and rig, `--plain` without the sanitizers;
 // `--processes N` in so many at once, each with devices of its own; `--no-workers` and `--no-effects` leave out the other
-// Workers, and what getters, proxies and handlers do. `--list` names the members.
+// Workers, and what getters, proxies and handlers do. `--list` names the members. With `--host` the messages of vfio-user follow, both
+// ends at once: `--messages N` is for how many calls (0: none).
 
 import { realpathSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,6 +20,7 @@ const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: String((Date.now() % 1_000_000) + 1) },
     calls: { type: 'string', default: '100000' },
+    messages: { type: 'string', default: '500' },
     kernel: { type: 'string', default: 'both' },
     processes: { type: 'string' },
     timeout: { type: 'string', default: '7200' },
@@ -52,12 +54,15 @@ if (values.plain) {
 }
 prepareTypeScript()
 
+const messages = values.host && !values.list ? ['--messages', values.messages] : []
 const flags = ['list', 'host', 'no-workers', 'no-effects'].filter((name) => values[name])
 const args = [
-  ...[RUN, '--seed', values.seed, '--calls', values.calls, '--processes', processes],
+  ...[RUN, '--seed', values.seed, '--calls', values.calls, '--processes', processes, ...messages],
   ...flags.map((name) => `--${name}`),
 ]
-const again = `--seed ${values.seed} --calls ${values.calls} --processes ${processes}`
+const again = [`--seed ${values.seed} --calls ${values.calls} --processes ${processes}`, ...messages].join(
+  ' ',
+)
 say(`fuzzing with seed ${values.seed}: ${again} does the same again`)
 
 const inRig = async (kernel) => {

@@ -87,7 +87,7 @@ Napi::Value eventfdFromFd(const Napi::CallbackInfo& info) {
   const int32_t fd = int32Of(info[0], "fd");
   orThrow(EventFd::check(fd), "eventfd");
   orThrow(EventFd::prepare(fd), "eventfd");
-  return Handle::wrap(info.Env(), std::make_shared<EventFd>(fd));
+  return Handle::wrap(info.Env(), std::make_shared<EventFd>(fd, false, true));
 }
 
 // eventfdFunction(eventfd, name): 'signal' or 'read', bound to the handle.

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <sys/epoll.h>
+#include <sys/uio.h>
 
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
 
+#include "event/sure_signal.h"
 #include "support/object.h"
 #include "support/result.h"
 #include "support/system_call.h"
@@ -19,8 +21,10 @@ class EventFd : public File {
  public:
   static constexpr Kind kKind = Kind::kEventFd;
 
-  // `drainsWhole`: that a read is known to take the whole counter, as it does not for a semaphore.
-  explicit EventFd(int fd, bool drainsWhole = false) : File(kKind, fd), drainsWhole_(drainsWhole) {}
+  // `drainsWhole`: that a read is known to take the whole counter, as it does not for a semaphore. `foreign`: that it
+  // came from somebody who may make it blocking again.
+  explicit EventFd(int fd, bool drainsWhole = false, bool foreign = false)
+      : File(kKind, fd), drainsWhole_(drainsWhole), foreign_(foreign) {}
 
   // A new eventfd, never blocking.
   static Result<std::shared_ptr<EventFd>> create(uint32_t initial, bool semaphore);
@@ -31,11 +35,16 @@ class EventFd : public File {
   static Result<> prepare(int fd);
 
   // Adds to the counter. EAGAIN: it is full.
-  Result<> signal(uint64_t value) const { return transfer(SYS_write, &value); }
+  Result<> signal(uint64_t value) const {
+    if (foreign_ && value == 1) [[unlikely]] {
+      return signalSurely(fd());
+    }
+    return transfer(SYS_write, &value);
+  }
   // Takes the counter and leaves 0 (or takes 1, for a semaphore). A counter of 0 is no error.
   Result<uint64_t> drain() const {
     uint64_t value = 0;
-    const Result<> taken = transfer(SYS_read, &value);
+    const Result<> taken = takeNow(&value);
     if (taken) return value;
     if (taken.error() == EAGAIN) return 0;
     return taken.refusal();
@@ -72,7 +81,21 @@ class EventFd : public File {
     }
   }
 
+  // Without waiting, also where who has it too has made it blocking. Linux before 5.8 knows no such read of an eventfd.
+  Result<> takeNow(uint64_t* value) const {
+    iovec part = {value, sizeof *value};
+    for (;;) {
+      const auto taken = systemCall(SYS_preadv2, fd(), reinterpret_cast<long>(&part), 1, -1, -1, kNoWait);
+      if (taken.error() == EOPNOTSUPP) return transfer(SYS_read, value);
+      if (taken.error() != EINTR) return taken;
+    }
+  }
+
+  // RWF_NOWAIT, which not every libc names.
+  static constexpr long kNoWait = 8;
+
   const bool drainsWhole_;
+  const bool foreign_;
   std::atomic<Claim> claim_{Claim::kNobody};
 };
 

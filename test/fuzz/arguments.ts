@@ -3,6 +3,7 @@
 import { GuestMemory } from '../../ts/index.js'
 import { type HostChange, KNOWN_ISSUES, mergedReport, plan } from '../../ts/merged/index.js'
 import { isAllowed } from './judge.js'
+import { deviceOptions } from './makers/served.js'
 import { TREE_DEVICES, TREE_UUIDS, treeOptions } from './makers/tree.js'
 import { ADDRESSES } from './options.js'
 import type { Population } from './population.js'
@@ -304,6 +305,28 @@ const BY_NAME: Readonly<Record<string, Maker>> = {
   ],
   'set VfioDevice.prototype.onRequest': ({ values }) => [values.handler()],
   'set VfioDevice.prototype.onError': ({ values }) => [values.handler()],
+  // Devices in user space.
+  'new UserDevice': (context) => [context.values.effective(userDevice(context))],
+  'UserDeviceServer.listen': (context) => [
+    `named${context.random.below(8)}`,
+    one(context, 'UserDevice'),
+    context.values.effective(serverOptions(context)),
+  ],
+  'UserDeviceServer.fromFd': (context) => [context.random.below(1000), one(context, 'UserDevice')],
+  'UserDeviceServer.fromListenFd': (context) => [context.random.below(1000), one(context, 'UserDevice')],
+  raise: ({ random }) => [random.of(['intx', 'msi', 'msix', 'err', 'req']), random.below(9)],
+  'DeviceDma.prototype.reach': (context) => [...range(context), context.random.of(['read', 'write'])],
+  'DeviceDma.prototype.window': range,
+  'DeviceDma.prototype.markDirty': range,
+  ...Object.fromEntries(
+    ['copyIn', 'copyOut', 'read', 'write'].map((name): [string, Maker] => [
+      `DeviceDma.prototype.${name}`,
+      (context) => [range(context)[0], context.values.bytes()],
+    ]),
+  ),
+  ...Object.fromEntries(
+    ['gather', 'scatter'].map((name): [string, Maker] => [`DeviceDma.prototype.${name}`, pieces]),
+  ),
   // The host and its changes.
   plan: (context) => [context.values.effective(change(context)), changeOptions(context)],
   apply: (context) => [context.values.effective(planned(context)), changeOptions(context)],
@@ -331,6 +354,47 @@ const BY_NAME: Readonly<Record<string, Maker>> = {
   deviceUsers: (context) => [[treePath(context)[0]], treeLook(context)],
   parseBdf: ({ random }) => [random.of(TREE_DEVICES)],
   withHooks: (context) => [mergedReport(treeOptions(context.random)), treeLook(context)],
+}
+
+function userDevice({ random, values }: Context): object {
+  const declared = deviceOptions(random)
+  const size = (): number => random.of([16, 256, 4096, 65536, 3, 0])
+  return optional(random, {
+    ...declared,
+    ...(random.chance(0.5) && { onRead: values.handler(random.below(300)), onReset: values.handler() }),
+    ...(random.chance(0.5) && { regions: { bar0: { size: size() }, bar1: { size: size(), plain: true } } }),
+    irqs: { intx: random.chance(0.5), msi: random.of([1, 4, 5]), msix: random.below(2050) },
+    capabilities: [{ id: random.below(300), bytes: values.bytes() }],
+    extendedCapabilities: [{ id: random.below(300), bytes: values.bytes() }],
+  })
+}
+
+function serverOptions({ random, values }: Context): object {
+  return optional(random, {
+    mode: random.of(['loop', 'loop', 'thread', 'none']),
+    spinMicros: random.below(50),
+    onError: values.handler(),
+    deadlineMillis: random.below(100),
+    handshakeMillis: random.below(100),
+    fileMode: 0o600,
+    anyFile: random.chance(0.5),
+  })
+}
+
+/** Of a client's memory, or just beside it. */
+function range({ random }: Context): [bigint, number] {
+  const base = random.of([0n, 0n, 1n << 32n])
+  return [base + BigInt(random.below(0x11000)), random.below(9000)]
+}
+
+function pieces({ random, values }: Context): unknown[] {
+  const list = Array.from({ length: random.below(5) }, () => [
+    BigInt(random.below(0x10000)),
+    BigInt(random.below(200)),
+  ])
+  const total = list.reduce((sum, [, size = 0n]) => sum + Number(size), 0)
+  const bytes = random.chance(0.7) ? new Uint8Array(total) : values.bytes()
+  return [BigUint64Array.from(list.flat()), bytes]
 }
 
 function gsi({ population, random }: Context): number {

@@ -70,8 +70,8 @@ export class Caller {
       result = invoke(call)
       if (result instanceof Promise) {
         const promise = result as Promise<unknown>
-        // The next event of an iterator may never come: what the promise becomes is none of this call's business.
-        if (member.owner === 'EventIterator') promise.catch(() => undefined)
+        // What the promise becomes is none of this call's business.
+        if (mayNeverEnd(member)) promise.catch(() => undefined)
         else result = await patiently(promise, member)
       }
       this.#judge.returned(member)
@@ -156,7 +156,7 @@ export class Caller {
       try {
         let found = result
         if (result instanceof Promise) {
-          if (member.owner === 'EventIterator') {
+          if (mayNeverEnd(member)) {
             result.catch(() => undefined)
             return
           }
@@ -230,6 +230,11 @@ function invoke({ member, target, args }: Call): unknown {
   const callee = target?.value ?? (owner === null ? undefined : CLASSES.get(owner))
   const function_ = (callee === undefined ? EXPORTS[String(key)] : Reflect.get(callee, key)) as () => unknown
   return Reflect.apply(function_, callee, args)
+}
+
+/** The next event of an iterator may never come, nor the end of a server. */
+function mayNeverEnd({ owner, key }: Member): boolean {
+  return owner === 'EventIterator' || (owner === 'UserDeviceServer' && key === 'run')
 }
 
 async function patiently<T>(promise: Promise<T>, member: Member): Promise<T> {

@@ -42,6 +42,8 @@ const SELDOM: readonly (readonly [RegExp, number])[] = [
   [/^VfioDevice\.(open|openSync)$/, 100],
   [/^(VfioDevice|PciPassthrough)\.prototype\.(reset|resetSync|start)$/, 150],
   [/^Kvm\.prototype\.(createVm|extensions|supportedCpuid)$/, 100],
+  // Blocks this thread in slices.
+  [/^UserDeviceServer\.prototype\.run$/, 50],
   [/^HotReset\.prototype/, 200],
   [/dispose\]$/, 500],
 ]

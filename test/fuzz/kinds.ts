@@ -4,9 +4,10 @@ import * as host from '../../ts/host/index.js'
 import * as vfio from '../../ts/index.js'
 import * as kvm from '../../ts/kvm/index.js'
 import * as merged from '../../ts/merged/index.js'
+import * as user from '../../ts/vfio-user/index.js'
 import { isClass } from './surface.js'
 
-const MODULES: readonly Record<string, unknown>[] = [host, vfio, kvm, merged]
+const MODULES: readonly Record<string, unknown>[] = [host, vfio, kvm, merged, user]
 
 /** Every export of every module, by name. */
 export const EXPORTS: Record<string, unknown> = Object.assign({}, ...MODULES) as Record<string, unknown>

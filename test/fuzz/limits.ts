@@ -3,6 +3,7 @@
 import { openSync } from 'node:fs'
 
 import type { Vcpu } from '../../ts/kvm/index.js'
+import { socketPath } from './makers/served.js'
 import { rooted } from './makers/tree.js'
 import type { Random } from './random.js'
 import type { Member } from './surface.js'
@@ -40,8 +41,8 @@ const NO_WRITE: Record<string, Record<string, readonly (readonly [number, number
 /** The command register: bus mastering stays off where a device could then move data. */
 const COMMAND: readonly [number, number] = [4, 6]
 
-/** Devices that never read or write memory. */
-const HARMLESS: ReadonlySet<string | null> = new Set(['ivshmem', 'testdev', null])
+/** Devices that never read or write memory, or only that which they are shown. */
+const HARMLESS: ReadonlySet<string | null> = new Set(['ivshmem', 'testdev', 'served', null])
 
 /** Above every number that is open. */
 const FREE_DESCRIPTOR = 1_000_000
@@ -91,6 +92,7 @@ export function limit(
 ): void {
   const { name, key } = member
   limitDescriptors(member, args, random, adopted)
+  if (name === 'UserDeviceServer.listen' && typeof args[0] === 'string') args[0] = socketPath(args[0])
   if (/\.(create|allocate|allocateSync)$/.test(name)) args[0] = clampSize(args[0], LARGEST)
   if (/\.poll(32|64)$/.test(name)) clampOption(args[1], 'timeoutMicros', LONGEST_MICROS)
   // Blocking waits, wherever they appear: a number is a time in milliseconds, none is for ever.
@@ -114,13 +116,16 @@ export function limit(
 /** Where the options are of what changes the host, or plans to. */
 const HOST_OPTIONS: Readonly<Record<string, number>> = { plan: 1, apply: 1, undo: 1, listChanges: 0 }
 
+/** What takes a descriptor over. */
+const TAKING: ReadonlySet<string> = new Set(['fromFd', 'fromListenFd', 'adoptVcpu'])
+
 function limitDescriptors(member: Member, args: unknown[], random: Random, adopted: number[]): void {
   const { key, name } = member
   const isNumber = Number.isInteger(args[0]) && (args[0] as number) >= 0 && (args[0] as number) < 2 ** 31
   if (!isNumber) return
   // KVM keeps what it is told of, and a group that it keeps does not open again.
   if (member.owner === 'VmVfio') args[0] = FREE_DESCRIPTOR + random.below(1000)
-  if (key !== 'fromFd' && key !== 'adoptVcpu' && name !== 'VfioDevice.connect') return
+  if (!TAKING.has(String(key)) && name !== 'VfioDevice.connect') return
   args[0] = random.chance(0.5) ? FREE_DESCRIPTOR + random.below(1000) : ownDescriptor()
   if ((args[0] as number) < FREE_DESCRIPTOR) adopted.push(args[0] as number)
 }

@@ -20,6 +20,8 @@ const FEW: Readonly<Record<string, number>> = {
   VmVfio: 2,
   MsiRoute: 4,
   PinRoute: 4,
+  // Each has a socket's buffers, and may have a client with as many.
+  UserDeviceServer: 4,
 }
 const DEAD_PER_KIND = 8
 
@@ -27,7 +29,7 @@ const DEAD_PER_KIND = 8
 const CLOSED_FIRST = [
   ...['PciPassthrough', 'MsiWire', 'IntxWire', 'DoorbellWire', 'DeviceIoeventfd', 'Irqfd', 'MsiRoute'],
   ...['MemoryListener', 'MemorySlot', 'Vcpu', 'InterruptListener', 'EventIterator', 'SignalPoller'],
-  ...['SignalWaiter', 'DmaBuffer', 'Vm', 'Kvm', 'VfioDevice', 'AddressSpace'],
+  ...['SignalWaiter', 'UserDeviceServer', 'DmaBuffer', 'Vm', 'Kvm', 'VfioDevice', 'AddressSpace'],
 ]
 
 export function isClosed(value: object): boolean {

@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util'
 import { findingsIn, sanitizerEnvironment } from '../../scripts/lib/sanitizers.mjs'
 
 const SESSION = fileURLToPath(new URL('../../out/test/fuzz/session.js', import.meta.url))
+const MESSAGES = fileURLToPath(new URL('../../out/test/fuzz/messages/session.js', import.meta.url))
 const KEPT = 25
 const LOOK_EVERY_MS = 5000
 /** A call has 120 s, a Worker 180 s to end; what is longer hangs. */
@@ -23,9 +24,10 @@ const { values, tokens } = parseArgs({
     seed: { type: 'string', default: String((Date.now() % 1_000_000) + 1) },
     calls: { type: 'string', default: '100000' },
     processes: { type: 'string', default: '1' },
+    messages: { type: 'string', default: '0' },
   },
 })
-const OWN = ['seed', 'calls', 'processes']
+const OWN = ['seed', 'calls', 'processes', 'messages']
 const others = tokens
   .filter((token) => token.kind === 'option')
   .filter(({ name }) => !OWN.includes(name))
@@ -44,14 +46,14 @@ const sanitizers =
 const tail = (file) => (existsSync(file) ? readFileSync(file, 'utf8').trimEnd().split('\n').slice(-KEPT) : [])
 
 /** One process; resolves to whether it failed. */
-const session = ({ seed, calls, crew, say }) =>
+const session = ({ program, args: more = others, seed, calls, crew, say }) =>
   new Promise((resolve) => {
     const log = join(folder, `calls${crew ?? ''}`)
-    const args = ['--seed', String(seed), '--calls', String(calls), '--log', log, ...others]
+    const args = ['--seed', String(seed), '--calls', String(calls), '--log', log, ...more]
     const child = spawn(
       process.execPath,
       [
-        ...['--expose-gc', '--enable-source-maps', process.env.NODE_VFIO_SESSION ?? SESSION],
+        ...['--expose-gc', '--enable-source-maps', program],
         ...args,
         ...(crew === undefined ? [] : ['--crew', String(crew)]),
       ],
@@ -84,6 +86,7 @@ const session = ({ seed, calls, crew, say }) =>
 const processes = Number(values.processes)
 const sessions = Array.from({ length: processes }, (_, index) =>
   session({
+    program: process.env.NODE_VFIO_SESSION ?? SESSION,
     seed: Number(values.seed) + index,
     calls: Math.ceil(Number(values.calls) / processes),
     crew: processes === 1 ? undefined : index,
@@ -91,6 +94,20 @@ const sessions = Array.from({ length: processes }, (_, index) =>
   }),
 )
 const failures = await Promise.all(sessions)
+const messages = Number(values.messages)
+if (messages > 0) {
+  const failed = await session({
+    // Its device is no kernel's, and is one all the same.
+    ...{
+      program: MESSAGES,
+      args: others.filter((each) => each !== '--host'),
+      seed: Number(values.seed),
+      calls: messages,
+    },
+    say: (line) => console.log(line),
+  })
+  failures.push(failed)
+}
 const findings = preload === undefined ? [] : findingsIn(folder)
 for (const { text } of findings) console.log(text)
 rmSync(folder, { recursive: true })

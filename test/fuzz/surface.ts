@@ -19,24 +19,27 @@ export interface Member {
 
 const SOURCES = fileURLToPath(new URL('../../../ts', import.meta.url))
 
-/** What the sources mark `@internal`, `protected` or `private`, which exists at run time all the same. */
+const MODIFIERS = '(?:(?:static|async|override|readonly|declare|get|set|abstract) +)*'
+const HIDDEN_MEMBERS = [
+  `@internal[^\\n]*?\\s*\\*/\\s*(?:protected +|private +)?${MODIFIERS}(\\w+)`,
+  `^ +protected +${MODIFIERS}(\\w+)`,
+].map((pattern) => new RegExp(pattern, 'gm'))
+const CLASS = /^(?:export )?(?:abstract )?class (\w+)[\s\S]*?^}/gm
+
+/**
+ * What the sources mark `@internal`, `protected` or `private`, which exists at run time all the same: members as `Class.member`. What
+ * one class hides another may show.
+ */
 function hidden(): { members: Set<string>; constructors: Set<string> } {
   const members = new Set<string>()
   const constructors = new Set<string>()
   for (const file of readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })) {
     if (!file.endsWith('.ts')) continue
-    const text = readFileSync(join(SOURCES, file), 'utf8')
-    const modifiers = '(?:(?:static|async|override|readonly|declare|get|set|abstract) +)*'
-    for (const pattern of [
-      `@internal[^\\n]*?\\s*\\*/\\s*(?:protected +|private +)?${modifiers}(\\w+)`,
-      `^ +protected +${modifiers}(\\w+)`,
-    ]) {
-      for (const [, name = ''] of text.matchAll(new RegExp(pattern, 'gm')))
-        if (name !== 'constructor') members.add(name)
-    }
-    for (const [whole, name = ''] of text.matchAll(/^export (?:abstract )?class (\w+)[\s\S]*?^}/gm)) {
+    for (const [whole, owner = ''] of readFileSync(join(SOURCES, file), 'utf8').matchAll(CLASS)) {
+      for (const pattern of HIDDEN_MEMBERS)
+        for (const [, name = ''] of whole.matchAll(pattern)) members.add(`${owner}.${name}`)
       if (/(?:private|protected) constructor|@internal[^\n]*?\s*\*\/\s*constructor/.test(whole))
-        constructors.add(name)
+        constructors.add(owner)
     }
   }
   return { members, constructors }
@@ -50,16 +53,34 @@ export function isClass(value: unknown): value is Class {
   return typeof value === 'function' && /^class\b/.test(Function.prototype.toString.call(value))
 }
 
-function membersOf(target: object, stop: object | null): Map<string | symbol, PropertyDescriptor> {
-  const found = new Map<string | symbol, PropertyDescriptor>()
+/** The classes that an object's members come from, itself and its prototypes up to `stop`. */
+function layersOf(target: object, stop: object | null): object[] {
+  const layers: object[] = []
   for (
     let each: object | null = target;
     each !== null && each !== stop;
     each = Object.getPrototypeOf(each) as object | null
-  ) {
-    for (const key of Reflect.ownKeys(each)) {
-      const descriptor = Reflect.getOwnPropertyDescriptor(each, key)
-      if (descriptor !== undefined && !found.has(key)) found.set(key, descriptor)
+  )
+    layers.push(each)
+  return layers
+}
+
+function nameOfLayer(layer: object): string {
+  return isClass(layer)
+    ? layer.name
+    : ((layer as { constructor?: { name?: string } }).constructor?.name ?? '')
+}
+
+function membersOf(target: object, stop: object | null): Map<string | symbol, PropertyDescriptor> {
+  const found = new Map<string | symbol, PropertyDescriptor>()
+  const layers = layersOf(target, stop)
+  const owners = layers.map(nameOfLayer)
+  for (const layer of layers) {
+    for (const key of Reflect.ownKeys(layer)) {
+      const descriptor = Reflect.getOwnPropertyDescriptor(layer, key)
+      if (descriptor === undefined || found.has(key)) continue
+      if (typeof key === 'string' && owners.some((owner) => HIDDEN.has(`${owner}.${key}`))) continue
+      found.set(key, descriptor)
     }
   }
   return found
@@ -73,8 +94,7 @@ function describe(
   const found: Member[] = []
   const prefix = onInstance ? `${owner}.prototype` : owner
   for (const [key, { value, get, set }] of members) {
-    if (key === 'constructor' || (typeof key === 'string' && (HIDDEN.has(key) || key.startsWith('_'))))
-      continue
+    if (key === 'constructor' || (typeof key === 'string' && key.startsWith('_'))) continue
     if (!onInstance && ['length', 'name', 'prototype'].includes(String(key))) continue
     const path = typeof key === 'symbol' ? `${prefix}[${String(key.description)}]` : `${prefix}.${key}`
     const base = { owner, onInstance, key }

@@ -150,6 +150,9 @@ const KEYS = [
   // Of changes.
   ...['kind', 'device', 'driver', 'group', 'persist', 'to', 'numVfs', 'autoprobe', 'parent', 'uuid', 'force'],
   ...['timeout', 'onEvent', 'signal', 'schema', 'change', 'steps', 'devices'],
+  // Of devices in user space.
+  ...['pci', 'regions', 'irqs', 'capabilities', 'migration', 'bytes', 'writable', 'plain', 'doorbells'],
+  ...['msi', 'msix', 'mode', 'deadlineMillis', 'handshakeMillis', 'onError', 'timeoutMs', 'postedWrites'],
 ]
 
 /** Looked at by limits.ts, which must see what the callee will. */

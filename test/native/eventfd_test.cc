@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -48,6 +49,44 @@ TEST_CASE("EventFd: a full counter is EAGAIN, and loses nothing") {
   CHECK(eventFd->signal(1).error() == EAGAIN);
   CHECK(drained(*eventFd) == UINT64_MAX - 1);
   CHECK(eventFd->signal(UINT64_MAX).error() == EINVAL);
+}
+
+TEST_CASE(
+    "EventFd: somebody else's is signalled and drained without waiting, blocking and full or empty as it may be") {
+  const int fd = eventfd(0, EFD_CLOEXEC);
+  const EventFd eventFd(fd, false, true);
+  CHECK(drained(eventFd) == 0);
+  // More than there is room for requests.
+  for (int i = 0; i < 1000; ++i) CHECK(eventFd.signal(1).error() == 0);
+  CHECK(drained(eventFd) == 1000);
+  const uint64_t most = UINT64_MAX - 1;
+  CHECK(write(fd, &most, sizeof most) == sizeof most);
+  CHECK(eventFd.signal(1).error() == EAGAIN);
+  CHECK(drained(eventFd) == most);
+  CHECK(drained(eventFd) == 0);
+  CHECK((fcntl(fd, F_GETFL) & O_NONBLOCK) == 0);
+}
+
+TEST_CASE("EventFd: somebody else's that is filled and made blocking all the time holds up nobody") {
+  const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  const EventFd eventFd(fd, false, true);
+  std::atomic<bool> over{false};
+  std::thread other([&] {
+    const uint64_t most = UINT64_MAX - 1;
+    uint64_t value = 0;
+    while (!over) {
+      fcntl(fd, F_SETFL, O_NONBLOCK);
+      while (read(fd, &value, sizeof value) > 0) continue;
+      if (write(fd, &most, sizeof most) > 0) fcntl(fd, F_SETFL, 0);
+    }
+  });
+  for (int i = 0; i < 20'000; ++i) {
+    const int error = eventFd.signal(1).error();
+    CHECK((error == 0 || error == EAGAIN));
+    if (i % 8 == 0) drained(eventFd);
+  }
+  over = true;
+  other.join();
 }
 
 TEST_CASE("EventFd: never blocks, is not inherited") {

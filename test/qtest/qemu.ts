@@ -34,6 +34,8 @@ export interface QemuOptions {
   properties?: Record<string, unknown>
   /** Whether the guest's memory is in a file that the device is given (default true). */
   shared?: boolean
+  /** What drives the guest (default `qtest`): with `kvm` there is one, which does not start. */
+  accel?: 'qtest' | 'kvm'
   /** Further arguments. */
   args?: readonly string[]
   /** Start without the device, for `monitor.plug()`. */
@@ -110,7 +112,7 @@ export class Qemu {
   }
 
   static async #launch(t: ExecutionContext, path: string, options: QemuOptions) {
-    const { properties, shared = true, args = [], withoutDevice = false } = options
+    const { properties, shared = true, accel = 'qtest', args = [], withoutDevice = false } = options
     const qemu = await findQemu()
     const folder = temporaryFolder(t, 'qtest')
     const qtest = await awaited(join(folder, 'qtest'))
@@ -120,7 +122,8 @@ export class Qemu {
       [
         ...qemu.args,
         ...['-nodefaults', '-no-user-config', '-display', 'none'],
-        ...['-machine', 'q35,memory-backend=mem', '-m', '64M', '-accel', 'qtest'],
+        ...['-machine', 'q35,memory-backend=mem', '-m', '64M', '-accel', accel],
+        ...(accel === 'kvm' ? ['-S'] : []),
         // A memfd with share=off would be worse than none: QEMU hands out its descriptor, and itself has a copy.
         ...['-object', `memory-backend-${shared ? 'memfd,share=on' : 'ram'},id=mem,size=64M`],
         ...['-qtest', `unix:${join(folder, 'qtest')}`, '-qtest-log', 'none'],

@@ -34,8 +34,14 @@ export const rig = JSON.parse(described) as {
 /** BDFs by name; the table in README.md says what each device is for. */
 export const { devices } = rig
 
-export function open(name: DeviceName, options?: OpenOptions): Promise<VfioDevice> {
-  return VfioDevice.open(devices[name], options)
+const SERVED = 'user:'
+
+/** A device of the machine's, or one on a vfio-user socket, which is described as `user:PATH`. */
+export function open(name: DeviceName, options: OpenOptions = {}): Promise<VfioDevice> {
+  const id = devices[name]
+  if (!id.startsWith(SERVED)) return VfioDevice.open(id, options)
+  const { guard = true, watch = true } = options
+  return VfioDevice.connect(id.slice(SERVED.length), { guard, watch })
 }
 
 /** Opens a device for the time of a function. */

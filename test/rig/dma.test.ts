@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import test from 'ava'
 
 import { AddressSpace, GuestMemory, VfioDevice, VfioError } from '../../ts/index.js'
-import { EDU_MASK, devices, eduDma, pattern, throughEdu, withDevice } from './devices.js'
+import { EDU_MASK, devices, eduDma, open, pattern, throughEdu, withDevice } from './devices.js'
 
 test('4 KiB to the device and back, in two halves', async (t) => {
   await withDevice('edu', async (device) => {
@@ -198,7 +198,7 @@ test('several devices in one AddressSpace see one buffer', async (t) => {
 })
 
 test('a device takes its memory with it when it closes', async (t) => {
-  const device = await VfioDevice.open(devices.edu)
+  const device = await open('edu')
   const buffer = await device.addressSpace.allocate(4096)
   const { buffer: bytes } = buffer
   await device.close()

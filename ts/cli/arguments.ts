@@ -2,6 +2,7 @@
 import { Argument, InvalidArgumentError, Option } from 'commander'
 import type { PciIrqName } from '../device/interrupts.js'
 import type { PciRegionName } from '../device/region.js'
+import { socketOf } from './socket-name.js'
 
 export const IRQ_NAMES: readonly PciIrqName[] = ['intx', 'msi', 'msix', 'err', 'req']
 export const REGION_NAMES: readonly string[] = [
@@ -54,6 +55,17 @@ export const device = (): Argument =>
     '<device>',
     'a PCI address, the UUID of an mdev, a path in sysfs, or user:PATH for a vfio-user socket',
   )
+function socket(text: string, before: string[] | undefined): string[] {
+  if (socketOf(text) === null)
+    throw new InvalidArgumentError('It must be user:PATH. Without one, every device of the host is listed.')
+  return [...(before ?? []), text]
+}
+
+/** Devices that processes serve, any number of them. */
+export const sockets = (): Argument =>
+  new Argument('[sockets...]', 'user:PATH for a device on a vfio-user socket, instead of those of the host')
+    .argParser<string[]>(socket)
+    .default([])
 export const region = (): Argument =>
   new Argument('<region>', `${REGION_NAMES.join(', ')}, or a number`).argParser(regionName)
 export const offset = (): Argument =>

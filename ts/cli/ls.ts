@@ -1,5 +1,5 @@
 // `vfio ls`: every device that VFIO could give out, by IOMMU group; who has it, whether it can be opened, and what to do
-// where it cannot.
+// where it cannot. Given sockets, the devices that are served there instead.
 import { Attempts, problemText } from '../host/attempts.js'
 import { examineIommuGroups } from '../host/groups.js'
 import {
@@ -17,6 +17,7 @@ import type { CliContext } from './context.js'
 import { hex, ids, json, plural, table } from './format.js'
 import { type KnownFacts, openable, type Openable } from './openable.js'
 import type { ListedDevice, LsOutput } from './output.js'
+import { servedDevices } from './served.js'
 import { type Style, styleOf } from './style.js'
 
 const NOT_PCI = { vendor: null, device: null, class: null }
@@ -148,9 +149,13 @@ function obstacles(devices: readonly ListedDevice[], style: Style): string {
     .join('')
 }
 
-export function ls(context: CliContext, options: { json?: boolean }): void {
+export async function ls(
+  context: CliContext,
+  sockets: readonly string[],
+  options: { json?: boolean },
+): Promise<void> {
   const attempts = new Attempts()
-  const devices = collect(context, attempts)
+  const devices = sockets.length > 0 ? await servedDevices(sockets, context) : collect(context, attempts)
   const { problems } = attempts
   if (options.json === true) {
     context.out(json({ schema: 'vfio-ls/1', devices, problems } satisfies LsOutput))

@@ -3,13 +3,7 @@ import { VfioDevice } from '../device/device.js'
 import '../vfio-user/client/register.js'
 import type { CliContext } from './context.js'
 import { checkDevice } from './given.js'
-
-const USER = 'user:'
-
-/** The path of the socket that is named; null for a device of the host's. */
-export function socketOf(id: string): string | null {
-  return id.startsWith(USER) && id.length > USER.length ? id.slice(USER.length) : null
-}
+import { socketOf } from './socket-name.js'
 
 /** Opens it for the time of a command: nobody answers what it says of itself. */
 export function reach(id: string, context: CliContext): Promise<VfioDevice> {

@@ -10,7 +10,8 @@ import { byteSize, CliError, failure, hex, ids, json, plural, table } from './fo
 import { given } from './given.js'
 import type { HostSide, ShowOutput, VfioSide } from './output.js'
 import { openable, type Openable, POSSIBLE, refused } from './openable.js'
-import { reach, socketOf } from './reach.js'
+import { reach } from './reach.js'
+import { socketOf } from './socket-name.js'
 
 async function readThroughVfio(name: string, context: CliContext): Promise<VfioSide> {
   const device = await reach(name, context)

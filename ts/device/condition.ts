@@ -28,7 +28,8 @@ export function conditionOf(configOf: () => PciConfig): DeviceCondition {
     if (config.powerState !== 'D0') return 'powered-down'
     return config.command.memorySpace ? 'ready' : 'memory-decoding-off'
   } catch (error) {
-    if (error instanceof VfioError && UNANSWERED.includes(error.code)) return 'device-lost'
+    if (!(error instanceof VfioError)) throw error
+    if (error.reason === 'device-lost' || UNANSWERED.includes(error.code)) return 'device-lost'
     throw error
   }
 }

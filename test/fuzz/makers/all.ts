@@ -9,6 +9,7 @@ import type { Random } from '../random.js'
 import { makeDevices } from './devices.js'
 import { makeIommufd } from './iommufd.js'
 import { WITH_KVM, makeMachines } from './machines.js'
+import { makeServed } from './served.js'
 import { makeSignals } from './signals.js'
 import { HOLLOW, makeStandIns, makeWithoutDevices } from './stand-ins.js'
 import { tendTree } from './tree.js'
@@ -67,6 +68,7 @@ export class Makers {
     const missing = (kind: string): boolean => population.count(kind) < KEEP_OPEN
     await makeSignals(population, missing)
     await makeStandIns(population, this.#random, missing, HOLLOWS)
+    await makeServed(population, this.#random, missing)
     tendTree()
     if (ON_HOST) {
       await makeWithoutDevices(population, this.#random, missing)

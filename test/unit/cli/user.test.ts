@@ -25,6 +25,30 @@ cliTest('show, read, write, irq and watch take user:PATH', async (t, { vfio }) =
   t.regex(watched.out + watched.err, /0x00001234|changes? in/)
 })
 
+cliTest('ls lists devices on sockets, those that cannot be reached too', async (t, { vfio }) => {
+  const { device, path } = await connectServed(t, { mode: 'loop' })
+  await device.close()
+  const names = [`user:${path}`, 'user:/nowhere/socket']
+  const listed = await vfio('ls', ...names)
+  t.is(listed.status, 0, listed.err)
+  t.regex(listed.out, /user:\S+ +- +1234:11e8 +yes/)
+  t.regex(listed.out, /user:\/nowhere\/socket +- +- +no: /)
+  t.regex(listed.out, /start the server first/)
+  const { devices } = JSON.parse((await vfio('ls', '--json', ...names)).out) as {
+    devices: { name: string; bus: string; open: { possible: boolean; reason: string | null } }[]
+  }
+  t.deepEqual(
+    devices.map(({ name, bus, open }) => [name, bus, open.possible, open.reason]),
+    [
+      [names[0], 'vfio-user', true, null],
+      [names[1], 'vfio-user', false, 'ENOENT'],
+    ],
+  )
+  const wrong = await vfio('ls', '0000:01:00.0')
+  t.is(wrong.status, 2)
+  t.regex(wrong.err, /user:PATH/)
+})
+
 cliTest('a socket that is not there is said so', async (t, { vfio }) => {
   const read = await vfio('read', 'user:/nowhere/socket', 'bar0', '0')
   t.is(read.status, 1)

@@ -171,6 +171,7 @@ test('an address space has the limits that the server names', async (t) => {
   t.is((await refusalOf(t, () => space.unmap(0x1_0000n, 4096))).code, 'EINVAL')
   t.is(space.unmapAll(), 3n * 4096n)
   await t.throwsAsync(space.map(new Uint8Array(4096)), { instanceOf: RangeError })
+  t.throws(() => space.allowIovas([1] as never), { instanceOf: TypeError })
   space.allowIovas([{ start: 0x50_0000n, last: 0x5f_ffffn }])
   t.is(await space.mapFile(memory), 0x50_0000n)
   t.is((await refusalOf(t, () => space.copy(space, 0x50_0000n, 4096))).code, 'EOPNOTSUPP')

@@ -226,6 +226,28 @@ test('regions that lie about their sizes are refused', async (t) => {
   t.deepEqual(many.region('bar2').mmapAreas, [{ offset: 0, size: 4096 }])
 })
 
+test('a device that is lost by the question whether it is there is not', async (t) => {
+  for (const how of ['wrongId', 'wrongCommand', 'garbage'] as const) {
+    const device = await connectTo(t, { at: COMMAND.regionRead, how, after: 40 }, { watch: false })
+    let asked = 0
+    while (device.present && asked < 100) asked++
+    t.true(asked > 0 && asked < 100, how)
+  }
+})
+
+test('regions are understood as libvfio-user described them up to 2023', async (t) => {
+  const areas = [
+    [0, 4096],
+    [8192, 4096],
+  ] as const
+  const device = await connectTo(t, { areas, filePerArea: true, closedConfig: true })
+  t.is(device.config.vendorId, 0x1234)
+  const bar2 = device.region('bar2')
+  t.is(bar2.mmapAreas.length, 2)
+  t.true(bar2.isMapped(8192, 4096))
+  t.is(bar2.read32(8192), 0)
+})
+
 test('an interrupt that cannot be set up leaves the ones before it as they were', async (t) => {
   const device = await connectTo(t, { at: COMMAND.deviceSetIrqs, how: 'error', after: 1 }, { watch: false })
   using one = new EventFd()

@@ -46,6 +46,10 @@ export interface Quirks {
   readonly infoArgsz?: number
   /** Takes several writes in one message. */
   readonly several?: boolean
+  /** Sends the file of bar2 once for each of its areas, as libvfio-user up to 2023 does. */
+  readonly filePerArea?: boolean
+  /** Says of configuration space that it can neither be read nor written, as that one does. */
+  readonly closedConfig?: boolean
   /** Answers a posted write nevertheless. */
   readonly answersPosted?: boolean
 }

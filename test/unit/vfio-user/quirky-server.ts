@@ -292,21 +292,23 @@ class QuirkyServer {
   }
 
   #regionInfo(argsz: number, index: number): Answer {
-    const { areas, barBytes = BigInt(BAR2), descriptor = 'file', infoArgsz } = this.#quirks
+    const { areas, barBytes = BigInt(BAR2), descriptor = 'file', infoArgsz, ...odd } = this.#quirks
     const view = new DataView(new ArrayBuffer(32))
     const size = index === 0 ? BigInt(BAR0) : index === 2 ? barBytes : index === 7 ? 256n : 0n
     const caps = index === 2 && areas !== undefined
     const needed = infoArgsz ?? 32 + (caps ? 16 + areas.length * 16 : 0)
     const complete = argsz >= needed
     view.setUint32(0, needed, true)
-    view.setUint32(4, (index === 2 ? 7 : 3) | (caps && complete ? 8 : 0), true)
+    const access = index === 7 && odd.closedConfig === true ? 0 : 3
+    view.setUint32(4, access | (index === 2 ? 4 : 0) | (caps && complete ? 8 : 0), true)
     view.setUint32(8, index, true)
     view.setUint32(12, caps && complete ? 32 : 0, true)
     view.setBigUint64(16, size, true)
     if (index > 8) return { body: new Uint8Array(), errno: 22 }
     if (index !== 2 || !complete) return { body: new Uint8Array(view.buffer) }
     const other = descriptor === 'null' ? openSync('/dev/null', 'r+') : undefined
-    const fds = descriptor === 'none' ? [] : [other ?? this.#file]
+    const files = descriptor === 'none' ? 0 : odd.filePerArea === true ? (areas?.length ?? 1) : 1
+    const fds = Array.from({ length: files }, () => other ?? this.#file)
     const then = (): void => {
       if (other !== undefined) closeSync(other)
     }

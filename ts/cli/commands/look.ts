@@ -1,6 +1,6 @@
 // Declares the commands that look at the host and its devices, and change nothing.
 import type { Command } from 'commander'
-import { device, examples, jsonOption, RESETS } from '../arguments.js'
+import { device, examples, jsonOption, RESETS, sockets } from '../arguments.js'
 import type { CliContext } from '../context.js'
 
 interface Json {
@@ -11,20 +11,22 @@ export function declareLook(program: Command, context: CliContext): void {
   program
     .command('ls')
     .description('list devices by IOMMU group, with their drivers, and whether you can open them')
+    .addArgument(sockets())
     .addOption(jsonOption())
     .addHelpText(
       'after',
       examples(
         ['vfio ls', 'every device, and why it cannot be opened'],
+        ['vfio ls user:/run/edu.sock', 'the device that a process serves there'],
         [
           "vfio ls --json | jq '.devices[] | select(.open.possible).name'",
           'names of the devices that can be opened now',
         ],
       ),
     )
-    .action(async (options: Json) => {
+    .action(async (named: string[], options: Json) => {
       const { ls } = await import('../ls.js')
-      ls(context, options)
+      await ls(context, named, options)
     })
 
   program

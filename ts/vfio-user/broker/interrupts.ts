@@ -71,6 +71,10 @@ export class BrokeredInterrupts implements ServedInterrupts {
     this.#told(index, 'off', 0, this.count(index))
   }
 
+  taken(index: number): boolean {
+    return this.#held[index]?.some((each) => each !== null) ?? false
+  }
+
   trigger(index: number, vector: number): void {
     if (index >= ERR) this.signal(index === ERR ? 'err' : 'req')
     else this.#device.irq(index).trigger(vector)

@@ -3,6 +3,7 @@
 import { releaseNative } from '../../handle.js'
 import { type NativeHandle, addon } from '../../native/index.js'
 import type { RegionInfo } from '../../uapi/vfio/device-info.js'
+import { MOST_FDS, REGION_FLAG } from '../protocol/constants.js'
 import { decodeRegionInfoReply, encodeGetRegionInfo } from '../protocol/device-info.js'
 import { type Channel, type Reply, senseless, understood } from './channel.js'
 
@@ -11,6 +12,22 @@ const CALL = 'VFIO_USER_DEVICE_GET_REGION_INFO'
 const PLAIN = 32
 /** More than any server's capabilities take. */
 const MOST_INFO = 64 << 10
+
+const CONFIG = 7
+const ACCESS = REGION_FLAG.read | REGION_FLAG.write
+
+/** libvfio-user up to 2023 says neither of configuration space, where its author said nothing; and takes both. */
+function accessible(info: RegionInfo): RegionInfo {
+  if (info.index !== CONFIG) return info
+  const { flags } = info
+  return { ...info, flags: { ...flags, read: true, write: true, raw: flags.raw | ACCESS } }
+}
+
+/** How many there are: libvfio-user up to 2023 sends the region's one file once for each. */
+function areas({ capabilities }: RegionInfo): number {
+  const sparse = capabilities.find(({ name }) => name === 'sparseMmap')
+  return sparse?.name === 'sparseMmap' ? sparse.areas.length : 0
+}
 
 export class UserRegions {
   readonly #channel: Channel
@@ -28,12 +45,13 @@ export class UserRegions {
       if (argsz > MOST_INFO) throw senseless(CALL)
       ;({ reply, info, argsz } = this.#ask(index, argsz))
     }
-    const [file] = reply.files
-    if (argsz > MOST_INFO || info.index !== index) {
+    const [file, ...more] = reply.files
+    for (const each of more) releaseNative(each)
+    if (argsz > MOST_INFO || info.index !== index || (more.length > 0 && reply.files.length !== areas(info))) {
       if (file !== undefined) releaseNative(file)
       throw senseless(CALL)
     }
-    return this.#keep(info, file)
+    return this.#keep(accessible(info), file)
   }
 
   /** The file of a region, as memory; null where nothing of it can be mapped. Stays this object's. */
@@ -48,7 +66,7 @@ export class UserRegions {
 
   #ask(index: number, argsz: number): { reply: Reply; info: RegionInfo; argsz: number } {
     const reply = this.#channel.ask((view) => encodeGetRegionInfo(view, 0, 0, { argsz, index }), {
-      mostFiles: 1,
+      mostFiles: MOST_FDS,
     })
     return { reply, ...understood(reply, decodeRegionInfoReply) }
   }

@@ -5,7 +5,7 @@ import type { FilePiece, Geometry, Piece, SpaceBackend, SpaceFiles, SpaceTag } f
 import type { DirtyTracking } from '../../iommu/dirty-tracking.js'
 import { pageSize } from '../../memory/page.js'
 import { type NativeHandle, addon } from '../../native/index.js'
-import type { IovaRange } from '../../uapi/iova-range.js'
+import { type IovaRange, flatRanges, rangesFrom } from '../../uapi/iova-range.js'
 import { MAX_U64 } from '../../validate.js'
 import { DMA_FLAG } from '../protocol/constants.js'
 import { Channel } from './channel.js'
@@ -40,7 +40,7 @@ export class UserSpace implements SpaceBackend {
           ? addon().userSpaceMapSync(own(), piece.file, piece.offset, piece.size, iova, flags)
           : addon().userSpaceMapDescriptorSync(own(), piece.file, piece.offset, piece.size, iova, flags),
       allow: (ranges) => {
-        this.#allowed = [...ranges]
+        this.#allowed = rangesFrom(flatRanges(ranges))
       },
     }
   }

@@ -73,6 +73,19 @@ export const MOST_VECTORS = 2048
  */
 export const MOST_DMA_READ = 128 << 10
 
+/**
+ * The bytes of a reply that are always there, where these are more than the header. The Rust crate's client, and so
+ * cloud-hypervisor, waits for all of them without looking whether the reply is an error: by a shorter one it hangs for ever.
+ */
+export const REPLY_BYTES: Readonly<Partial<Record<number, number>>> = {
+  [COMMAND.dmaUnmap]: 40,
+  [COMMAND.deviceGetInfo]: 32,
+  [COMMAND.deviceGetRegionInfo]: 48,
+  [COMMAND.deviceGetIrqInfo]: 32,
+  [COMMAND.regionRead]: 32,
+  [COMMAND.regionWrite]: 32,
+}
+
 /** Framing, for the transport. */
 export const FRAMING = {
   lengthOffset: LENGTH_OFFSET,

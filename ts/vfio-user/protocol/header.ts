@@ -29,7 +29,7 @@ export function wantsNoReply(view: DataView, at: number): boolean {
   return (view.getUint32(at + 8, true) & NO_REPLY) !== 0
 }
 
-/** Whether a reply is an error: then it is its header alone, and its errno may be 0 nevertheless. */
+/** Whether a reply is an error: then what follows the header says nothing, and its errno may be 0 nevertheless. */
 export function isError(view: DataView, at: number): boolean {
   return (view.getUint32(at + 8, true) & ERROR) !== 0
 }
@@ -75,11 +75,23 @@ export function writeReply(view: DataView, at: number, id: number, command: numb
   return size
 }
 
-/** A whole error reply. @returns its size */
-export function writeError(view: DataView, at: number, id: number, command: number, errno: number): number {
-  write(view, at, id, command, HEADER_BYTES, TYPE_REPLY | ERROR)
+/**
+ * A whole error reply.
+ * @param size its header (the default), or more, which is zeros: for those that wait for as much as there would be without an error
+ * @returns its size
+ */
+export function writeError(
+  view: DataView,
+  at: number,
+  id: number,
+  command: number,
+  errno: number,
+  size = HEADER_BYTES,
+): number {
+  write(view, at, id, command, size, TYPE_REPLY | ERROR)
   view.setUint32(at + 12, errno, true)
-  return HEADER_BYTES
+  for (let i = HEADER_BYTES; i < size; i++) view.setUint8(at + i, 0)
+  return size
 }
 
 /**

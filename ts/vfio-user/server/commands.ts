@@ -26,6 +26,7 @@ import { decodeGetIoFds, encodeIoFdsReply, ioFdsBytes } from '../protocol/io-fds
 import { SET_IRQS_DATA, type SetIrqs, decodeSetIrqs } from '../protocol/irqs.js'
 import { OWN_CLAIMS, answerTo, decodeVersion, encodeVersionReply } from '../protocol/negotiation.js'
 import * as io from '../protocol/region-io.js'
+import { MOST_RANGES } from './dma.js'
 import { INTX } from './interrupts.js'
 import type { CommandContext } from './command-context.js'
 
@@ -60,7 +61,8 @@ function version(
 ): Reply | Promise<Reply> {
   const proposal = decodeVersion(view, at, length)
   const { device, options } = session
-  const own = device.migration === null ? OWN_CLAIMS : { ...OWN_CLAIMS, migration: {} }
+  const limits = { ...OWN_CLAIMS, maxDmaMaps: MOST_RANGES }
+  const own = device.migration === null ? limits : { ...limits, migration: {} }
   const answer = proposal === null ? null : answerTo(proposal, own)
   if (answer === null) throw refusal(COMMAND.version)
   const { agreement, claims } = answer
@@ -231,6 +233,8 @@ function trigger(
 function level(session: CommandContext, set: SetIrqs, eventfds: EventFd[], view: DataView, at: number): void {
   const { interrupts } = session.device
   const unmasks = set.action === IRQ_ACTION.unmask
+  // As in the kernel; taking an eventfd away is no mistake.
+  if (set.count > 0 && !interrupts.taken(INTX)) throw refusal(COMMAND.deviceSetIrqs)
   if (set.data === IRQ_DATA.eventfd) {
     if (!unmasks) throw refusal(COMMAND.deviceSetIrqs)
     interrupts.setUnmask(eventfds[0] ?? null, session.options.watcher)

@@ -27,8 +27,8 @@ const READ = 'VFIO_USER_DMA_READ'
 const WRITE = 'VFIO_USER_DMA_WRITE'
 const ENOTCONN = 107
 const MOST_LENGTH = 2 ** 32 - 1
-/** Linux lets a process have 65530 mappings; one client is not to take them from everybody else in it. */
-const MOST_RANGES = 16_384
+/** Linux lets a process have 65530 mappings; one client is not to take them from everybody else in it. @internal */
+export const MOST_RANGES = 16_384
 const LEAST_PAGE = 4096
 const MOST_PAGE = 2n ** 40n
 

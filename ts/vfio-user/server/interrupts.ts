@@ -57,11 +57,13 @@ export class Interrupts {
   }
 
   get mode(): InterruptMode {
-    for (const index of [MSIX, MSI, INTX]) {
-      if (this.#eventfds[index]?.some((each) => each !== null) === true)
-        return PCI_IRQS[index] as InterruptMode
-    }
+    for (const index of [MSIX, MSI, INTX]) if (this.taken(index)) return PCI_IRQS[index] as InterruptMode
     return null
+  }
+
+  /** Whether the client has given an eventfd for a vector of an index. */
+  taken(index: number): boolean {
+    return this.#eventfds[index]?.some((each) => each !== null) === true
   }
 
   /** Whether the pin's line is up. */

@@ -40,6 +40,8 @@ export interface ServedInterrupts {
   assign(index: number, start: number, eventfds: readonly (EventFd | null)[]): void
   /** Switches an index off. */
   disable(index: number): void
+  /** Whether one of an index's vectors has an eventfd. */
+  taken(index: number): boolean
   /** Signals as the device would. */
   trigger(index: number, vector: number): void
   mask(): void

@@ -2,7 +2,7 @@
 // said on it, the session knows.
 import { closeSync } from 'node:fs'
 
-import { EBADF, EBUSY, EINVAL, VfioError } from '../../errors.js'
+import { EBADF, EBUSY, EINVAL, ETIMEDOUT, VfioError } from '../../errors.js'
 import type { EventFd } from '../../event/eventfd.js'
 import { environmentPollers } from '../../event/poller.js'
 import { boolean, callable, instance, integer, oneOf, options as optionsOf, string } from '../../validate.js'
@@ -11,6 +11,8 @@ import { Connection } from '../transport/connection.js'
 import type { ConnectionEnd } from '../transport/end.js'
 import { Listener } from '../transport/listener.js'
 import { Windows } from '../windows.js'
+import { MOST_RANGES } from './dma.js'
+import { Lobby } from './lobby.js'
 import { Servable } from './served.js'
 import { Session } from './session.js'
 import { type ErrorHandler, type ServerStatistics, newStatistics, reporter } from './statistics.js'
@@ -33,6 +35,11 @@ export interface UserDeviceServerOptions {
    * all ones. QEMU gives up a device that does not answer for 5 seconds.
    */
   readonly deadlineMillis?: number
+  /**
+   * How long who has connected to the socket may say nothing, 10 to 60000 milliseconds (default 1000): it is hung up on then, so that
+   * others have their turn. Who is connected by `fromFd()` may take its time.
+   */
+  readonly handshakeMillis?: number
   /** The permissions of the socket's file (default 0o600: who runs the server). A client needs to write to it. */
   readonly fileMode?: number
   /**
@@ -58,6 +65,7 @@ function checked(options: UserDeviceServerOptions | undefined): Required<
     spinMicros = 0,
     onError,
     deadlineMillis = 1000,
+    handshakeMillis = 1000,
     fileMode = 0o600,
     anyFile = false,
   } = given
@@ -66,6 +74,7 @@ function checked(options: UserDeviceServerOptions | undefined): Required<
     spinMicros: integer(spinMicros, 'spinMicros', 0, 10_000),
     onError: onError === undefined ? undefined : callable(onError, 'onError'),
     deadlineMillis: integer(deadlineMillis, 'deadlineMillis', 1, 4000),
+    handshakeMillis: integer(handshakeMillis, 'handshakeMillis', 10, 60_000),
     fileMode: integer(fileMode, 'fileMode', 0, 0o777),
     anyFile: boolean(anyFile, 'anyFile'),
   }
@@ -97,6 +106,8 @@ export class UserDeviceServer {
   readonly #statistics: ServerStatistics = newStatistics()
   readonly #report: ErrorHandler
   readonly #release: () => void
+  readonly #lobby: Lobby
+  #stopAccepting: (() => void) | undefined
   #listener: Listener | null = null
   #connection: Connection | null = null
   #session: Session | null = null
@@ -112,6 +123,15 @@ export class UserDeviceServer {
     this.#release = device.claim(this)
     this.#signalsBefore = device.served.interrupts.signals
     this.#report = reporter(device.name, this.#options.onError)
+    this.#lobby = new Lobby({
+      patienceMillis: this.#options.handshakeMillis,
+      changed: () => {
+        this.#admit()
+      },
+      gone: (end) => {
+        this.#left(end)
+      },
+    })
   }
 
   /**
@@ -124,7 +144,7 @@ export class UserDeviceServer {
     return server.#begin(() => {
       const { fileMode } = server.#options
       server.#listener = Listener.listen(path, CONNECTION, { mode: fileMode })
-      if (server.#options.mode === 'loop') server.#accept()
+      if (server.#options.mode === 'loop') server.#admit()
     })
   }
 
@@ -147,7 +167,7 @@ export class UserDeviceServer {
     const server = new UserDeviceServer(device, options)
     return server.#begin(() => {
       server.#listener = Listener.fromFd(fd, CONNECTION)
-      if (server.#options.mode === 'loop') server.#accept()
+      if (server.#options.mode === 'loop') server.#admit()
     })
   }
 
@@ -200,6 +220,7 @@ export class UserDeviceServer {
     if (this.#closed) return
     this.#closed = true
     this.#listener?.close()
+    this.#lobby.close()
     this.#drop()
     this.#release()
     this.#wake?.()
@@ -219,21 +240,46 @@ export class UserDeviceServer {
     }
   }
 
-  /** The next client, from the listener's queue: until then, that is where it waits. */
-  #accept(): void {
+  /**
+   * The next client, once there is none: the first of those who have connected that has said something. While there is one, nobody
+   * else is accepted.
+   */
+  #admit(): void {
     const listener = this.#listener
-    if (listener === null || this.#closed) return
-    const stop = listener.accept((connection) => {
-      stop()
+    if (listener === null) return
+    while (this.#session === null && !this.#closed) {
+      const connection = this.#lobby.next()
+      if (connection === undefined) break
       this.#serve(connection)
-      this.#wake?.()
+    }
+    if (this.#closed) return
+    if (this.#session !== null || this.#lobby.full) {
+      this.#stopAccepting?.()
+      this.#stopAccepting = undefined
+      return
+    }
+    this.#stopAccepting ??= listener.accept((one) => {
+      this.#lobby.enter(one)
+      this.#admit()
     }, this.#report)
+  }
+
+  /** Of those who have connected, one has gone without having been served. */
+  #left(end: ConnectionEnd | null): void {
+    if (end !== null) {
+      this.#reportEnd(end)
+      return
+    }
+    this.#statistics.silent++
+    const { handshakeMillis } = this.#options
+    const remedy = `Somebody has connected, and has sent no version for ${handshakeMillis} ms: it was hung up on (handshakeMillis).`
+    this.#report(new VfioError(ETIMEDOUT, 'vfio-user', { subject: this.device.name, remedy }))
   }
 
   #serve(connection: Connection): void {
     this.#connection = connection
     this.#session = new Session(connection, this.device.served, {
-      windows: () => new Windows({ anyFile: this.#options.anyFile }),
+      windows: () => new Windows({ most: MOST_RANGES, anyFile: this.#options.anyFile }),
       watcher: { watch },
       report: this.#report,
       statistics: this.#statistics,
@@ -241,6 +287,8 @@ export class UserDeviceServer {
       closeFd,
     })
     if (this.#options.mode === 'loop') this.#watchConnection(this.#session, connection)
+    // What it has said already.
+    this.#take(this.#session)
   }
 
   /** Serves from the event loop. */
@@ -267,7 +315,7 @@ export class UserDeviceServer {
     if (this.#session !== session) return
     if (end !== undefined) this.#reportEnd(end)
     this.#drop()
-    if (this.#options.mode === 'loop') this.#accept()
+    if (this.#options.mode === 'loop') this.#admit()
     this.#wake?.()
   }
 
@@ -301,7 +349,7 @@ export class UserDeviceServer {
   /** Waits for one in the event loop: nothing is urgent then. */
   async #nextClient(): Promise<void> {
     if (this.#listener === null) return
-    this.#accept()
+    this.#admit()
     await this.#woken(() => this.#closed || this.#session !== null)
   }
 

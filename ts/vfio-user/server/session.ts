@@ -1,8 +1,16 @@
 // Session: one client of a device, from its first message to its end. Owns what belongs to the connection (what was agreed, windows,
 // eventfds) and the order of answers; what a command does, commands.ts knows. Accesses to regions are answered here, at once.
 import { EINVAL, EIO, ENOSYS, ETIMEDOUT, VfioError } from '../../errors.js'
-import { COMMAND, HEADER_BYTES, commandName } from '../protocol/constants.js'
-import { commandOf, headerProblem, isReply, messageId, wantsNoReply, writeError } from '../protocol/header.js'
+import { COMMAND, HEADER_BYTES, REPLY_BYTES, commandName } from '../protocol/constants.js'
+import {
+  commandOf,
+  headerProblem,
+  isReply,
+  messageId,
+  sizeOf,
+  wantsNoReply,
+  writeError,
+} from '../protocol/header.js'
 import type { Agreement } from '../protocol/negotiation.js'
 import * as io from '../protocol/region-io.js'
 import { readRegion, writeRegion } from './access.js'
@@ -319,7 +327,10 @@ export class Session implements CommandContext {
     this.#statistics.refused++
     if (wantsNoReply(view, at)) return
     const id = messageId(view, at)
-    this.#send(writeError(this.channel.outData, 0, id, commandOf(view, at), errno))
+    const command = commandOf(view, at)
+    // Never longer than what was sent: QEMU has room for no more.
+    const size = Math.min(REPLY_BYTES[command] ?? HEADER_BYTES, sizeOf(view, at))
+    this.#send(writeError(this.channel.outData, 0, id, command, errno, size))
   }
 
   /** Sends what is in the buffer; nothing once the session is over, as when a handler has closed the server. */

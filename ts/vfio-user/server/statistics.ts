@@ -2,8 +2,10 @@
 
 /** Figures since a server was made. */
 export interface ServerStatistics {
-  /** Clients that have connected. */
+  /** Clients that have connected, and said something. */
   clients: number
+  /** Who connected and said nothing in time. */
+  silent: number
   /** Messages that came. */
   messages: number
   /** Reads and writes of registers. */
@@ -27,6 +29,7 @@ export interface ServerStatistics {
 export function newStatistics(): ServerStatistics {
   return {
     clients: 0,
+    silent: 0,
     messages: 0,
     reads: 0,
     writes: 0,

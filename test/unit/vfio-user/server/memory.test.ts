@@ -15,6 +15,7 @@ import {
 import * as dma from '../../../../ts/vfio-user/protocol/dma.js'
 import { encodeFeature } from '../../../../ts/vfio-user/protocol/feature.js'
 import * as header from '../../../../ts/vfio-user/protocol/header.js'
+import { decodeVersion } from '../../../../ts/vfio-user/protocol/negotiation.js'
 import { temporaryFolder } from '../../../temporary.js'
 import { openDescriptors } from '../transport.js'
 import { type Peer, type Received, connected, own, serve, until } from './peer.js'
@@ -221,6 +222,45 @@ test('a message is sent after the answer to what is being served', async (t) => 
     peer.received.slice(first).map(({ view }) => header.commandOf(view, 0)),
     [9, 12, 10, 12],
   )
+})
+
+test('a client shows so many ranges as it was told, and one more is refused', async (t) => {
+  const { connect, device } = serve(t, {}, { onError: () => undefined })
+  const peer = connect()
+  const reply = await peer.negotiate()
+  const most = decodeVersion(reply.view, 0, reply.bytes.length)?.claims?.maxDmaMaps ?? 0
+  t.is(most, 16_384)
+  const map = (index: number): Promise<Received> => peer.map(null, BigInt(index) * 0x2000n, PAGE)
+  const replies: Promise<Received>[] = []
+  for (let index = 0; index < most; index++) {
+    replies.push(map(index))
+    if (index % 256 === 0) await replies.at(-1)
+  }
+  t.true((await Promise.all(replies)).every(({ errno }) => errno === null))
+  t.is((await map(most)).errno, 28)
+  t.is(device.dma.ranges.length, most)
+  await peer.unmap(0n, PAGE)
+  t.is((await map(most)).errno, null)
+})
+
+test('a client that offers a second socket is told of none, and a command that crosses a message is served', async (t) => {
+  const { connect, device } = serve(t, {})
+  const peer = connect()
+  const proposal = { maxMsgFds: 16, maxDataXferSize: 1 << 20, twinSocket: { supported: true } }
+  const reply = await peer.negotiate(proposal)
+  t.deepEqual(reply.fds, [])
+  t.is(decodeVersion(reply.view, 0, reply.bytes.length)?.claims?.twinSocket, undefined)
+  await peer.master()
+  await peer.map(null, 0n, PAGE)
+  const crossing: Promise<number>[] = []
+  peer.onCommand = ({ view }) => {
+    crossing.push(peer.read32(7, 0))
+    peer.connection.outData.setUint8(dma.DMA_DATA, 7)
+    const id = header.messageId(view, 0)
+    peer.connection.send(dma.encodeDmaReadReply(peer.connection.outData, 0, id, 0n, 1))
+  }
+  t.deepEqual([...(await device.dma.read(0n, 1))], [7])
+  t.deepEqual(await Promise.all(crossing), [0x11e8_1234])
 })
 
 test('what the client says to a message is what the caller gets', async (t) => {

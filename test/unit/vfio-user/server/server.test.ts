@@ -2,7 +2,7 @@
 import test from 'ava'
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 
 import { EventFd } from '../../../../ts/event/eventfd.js'
 import { GuestMemory } from '../../../../ts/memory/guest-memory.js'
@@ -14,6 +14,7 @@ import { encodeGetIoFds } from '../../../../ts/vfio-user/protocol/io-fds.js'
 import { Connection } from '../../../../ts/vfio-user/transport/connection.js'
 import { Listener } from '../../../../ts/vfio-user/transport/listener.js'
 import { temporaryFolder } from '../../../temporary.js'
+import { SANITIZED } from '../../support.js'
 import { openDescriptors } from '../transport.js'
 import { IDENTITY, Peer, bytesOf32, connected, own, registers, serve, until } from './peer.js'
 
@@ -61,23 +62,64 @@ test.serial('of a client that is gone nothing stays but what the device is in', 
   t.is((await next.read32(7, 4)) & 4, 4)
 })
 
-test.serial('a thousand clients one after the other leave nothing behind', async (t) => {
-  const { server, device, connect } = serve(t, registers().options)
+/** Ways to come and go, by turns: with the version that the first of them has agreed on. */
+const VISITS: readonly ((peer: Connection, version: Uint8Array, fd: number) => void)[] = [
+  () => undefined,
+  (peer, version) => peer.send(put(peer, version, version.length)),
+  (peer, version) => peer.send(put(peer, version, 1 + (version.length >> 1))),
+  (peer, version, fd) => peer.send(put(peer, version, version.length), [fd, fd]),
+  (peer) => peer.send(put(peer, new Uint8Array(64), 64)),
+  (peer, _version, fd) => peer.send(put(peer, Uint8Array.of(1, 0, 1, 0), 4), [fd]),
+]
+
+function put(peer: Connection, bytes: Uint8Array, length: number): number {
+  peer.out.set(bytes)
+  return length
+}
+
+/** Whatever the listener's queue holds already. */
+async function connectSoon(path: string): Promise<Connection> {
+  for (;;) {
+    try {
+      return Connection.connect(path, { framing: FRAMING })
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+      await turn()
+    }
+  }
+}
+
+test.serial('ten thousand clients one after the other leave nothing behind', async (t) => {
+  const { server, device, path, connect } = serve(t, registers().options, { onError: () => undefined })
   const first = connect()
   await first.negotiate()
+  const version = first.connection.out.slice(0, first.connection.outData.getUint32(4, true))
   first.close()
   await until(() => !device.connected)
+  const eventfd = own(t, new EventFd())
   const before = openDescriptors()
-  for (let i = 0; i < 1000; i++) {
-    const peer = connect()
-    if (i % 3 === 0) await peer.negotiate()
-    else if (i % 3 === 1) peer.connection.send(1 + (i % 40))
+  const memory = process.memoryUsage.rss()
+  const count = SANITIZED ? 600 : 10_000
+  const start = performance.now()
+  let most = 0
+  for (let i = 0; i < count; i++) {
+    const peer = await connectSoon(path)
+    VISITS[i % VISITS.length]?.(peer, version, eventfd.fd)
     peer.close()
+    if (i % 8 !== 0) continue
+    most = Math.max(most, openDescriptors())
+    await turn()
   }
-  await until(() => server.statistics.clients === 1001 && !server.connected)
-  t.is(server.statistics.clients, 1001)
+  await until(() => server.statistics.clients >= 1 + count / VISITS.length && !server.connected)
   await until(() => openDescriptors() === before)
   t.is(openDescriptors(), before)
+  const grown = (process.memoryUsage.rss() - memory) / 2 ** 20
+  const each = (performance.now() - start) / count
+  t.log(
+    `${each.toFixed(3)} ms each, ${grown.toFixed(1)} MiB more, ${String(most - before)} descriptors at most`,
+  )
+  t.true(most - before < 80, String(most))
+  if (!SANITIZED) t.true(grown < 96, `${grown.toFixed(1)} MiB`)
   const last = connect()
   t.is((await last.negotiate()).errno, null)
 })
@@ -189,6 +231,8 @@ test('what is no option is refused', (t) => {
     { mode: 'fork' },
     { spinMicros: -1 },
     { deadlineMillis: 5000 },
+    { handshakeMillis: 0 },
+    { handshakeMillis: 60_001 },
     { fileMode: 0o1777 },
     { onError: 1 },
     { anyFile: 1 },
