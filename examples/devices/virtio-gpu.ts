@@ -11,6 +11,7 @@ import {
   RESPONSE,
   showScanout,
 } from './gpu/protocol.js'
+import { type PictureMemory } from './gpu/pictures.js'
 import { type Frame, frameOf } from './gpu/pixels.js'
 import { checkPieces, type Resource, Resources } from './gpu/resources.js'
 import { VirtioDevice } from './virtio/device.js'
@@ -27,12 +28,15 @@ export interface GpuOptions {
   /** The size of the screen, as the guest finds it, in pixels. */
   width?: number
   height?: number
+  /** Where the images' pixels are (default: in this process). */
+  memory?: PictureMemory
   /** Called when the guest has drawn. `frame()` gives the picture. */
   onDrawn?: (gpu: VirtioGpu) => void
   onError?: (error: Error) => void
 }
 
-interface Scanout {
+/** What the screen shows: a part of an image. */
+export interface Scanout {
   readonly id: number
   readonly resource: Resource
   readonly rectangle: Rectangle
@@ -43,11 +47,11 @@ export class VirtioGpu extends VirtioDevice {
   readonly #height: number
   readonly #onDrawn: (gpu: VirtioGpu) => void
   readonly #onRefused: (error: Error) => void
-  readonly #resources = new Resources()
+  readonly #resources: Resources
   #scanout: Scanout | undefined
   #drawn = 0
 
-  constructor({ width = 1024, height = 768, onDrawn, onError }: GpuOptions = {}) {
+  constructor({ width = 1024, height = 768, memory, onDrawn, onError }: GpuOptions = {}) {
     const config = new Uint8Array(16)
     new DataView(config.buffer).setUint32(CONFIG_SCANOUTS, 1, true)
     super({
@@ -58,6 +62,7 @@ export class VirtioGpu extends VirtioDevice {
       config,
       ...(onError && { onError }),
     })
+    this.#resources = new Resources(memory)
     this.#width = width
     this.#height = height
     this.#onDrawn = onDrawn ?? (() => undefined)
@@ -73,7 +78,23 @@ export class VirtioGpu extends VirtioDevice {
   frame(): Frame | undefined {
     if (this.#scanout === undefined) return undefined
     const { resource, rectangle } = this.#scanout
-    return frameOf(resource.pixels, resource.format, resource.width, rectangle)
+    const { pixels, pitch } = resource.picture
+    return frameOf(pixels, resource.format, pitch, rectangle)
+  }
+
+  /** What it shows it of; undefined while it is off. */
+  get scanout(): Scanout | undefined {
+    return this.#scanout
+  }
+
+  /** The screen shows another image from now on, or another part of it, or is off. For who shows it on. */
+  protected scanoutChanged(): void {
+    // Nobody does.
+  }
+
+  /** The guest has painted this part of the image that the screen shows. */
+  protected painted(_area: Rectangle): void {
+    // Nobody shows it on.
   }
 
   protected override notified(queue: number): void {
@@ -82,8 +103,14 @@ export class VirtioGpu extends VirtioDevice {
   }
 
   protected override onReset(): void {
-    this.#scanout = undefined
+    this.#show(undefined)
     this.#resources.clear()
+  }
+
+  #show(scanout: Scanout | undefined): void {
+    if (scanout === undefined && this.#scanout === undefined) return
+    this.#scanout = scanout
+    this.scanoutChanged()
   }
 
   /** Does what a chain asks for, and writes the answer to it: how many bytes that are. */
@@ -111,8 +138,10 @@ export class VirtioGpu extends VirtioDevice {
         this.#resources.create(request.u32(0), request.u32(8), request.u32(12), request.u32(4))
         break
       case COMMAND.resourceUnref: {
-        const dropped = this.#resources.drop(request.u32(0))
-        if (this.#scanout?.resource === dropped) this.#scanout = undefined
+        const id = request.u32(0)
+        // Before its memory goes.
+        if (this.#scanout?.resource === this.#resources.get(id)) this.#show(undefined)
+        this.#resources.drop(id)
         break
       }
       case COMMAND.resourceAttachBacking:
@@ -157,19 +186,20 @@ export class VirtioGpu extends VirtioDevice {
     if (request.u32(16) !== 0) throw new Refusal(RESPONSE.invalidScanout, 'there is one screen')
     const id = request.u32(20)
     if (id === 0) {
-      this.#scanout = undefined
+      this.#show(undefined)
       return
     }
     const resource = this.#resources.get(id)
     resource.check(rectangle)
     if (rectangle.width === 0 || rectangle.height === 0)
       throw new Refusal(RESPONSE.invalidParameter, 'a screen without pixels')
-    this.#scanout = { id, resource, rectangle }
+    this.#show({ id, resource, rectangle })
   }
 
   #flush(id: number, rectangle: Rectangle): void {
     this.#resources.get(id).check(rectangle)
     if (this.#scanout?.id !== id) return
+    this.painted(rectangle)
     this.#drawn++
     this.#onDrawn(this)
   }

@@ -1,6 +1,7 @@
-// The images that a driver makes: their pixels here, the guest's memory behind them, and the copies from there to here. Every
+// The images that a driver makes: their pixels on this side, the guest's memory behind them, and the copies from there to here. Every
 // number is the driver's claim. It must not know queues.
 import { type GuestPages, type Piece, gather } from '../virtio/queue.js'
+import { type Picture, type PictureMemory, processMemory } from './pictures.js'
 import { PIXEL_BYTES, isFormat } from './pixels.js'
 import { type Rectangle, Refusal, RESPONSE } from './protocol.js'
 
@@ -8,20 +9,27 @@ const MOST_SIDE = 16_384
 /** Bytes of all images together: enough for some screens of 4K. */
 const MOST_BYTES = 256 << 20
 const MOST_PIECES = 16_384
+/** Each may take a mapping, and memory in whole pages. */
+const MOST_IMAGES = 4096
 
 export class Resource {
   readonly width: number
   readonly height: number
   readonly format: number
-  readonly pixels: Uint8Array
+  readonly picture: Picture
   #backing: readonly Piece[] = []
   #backingBytes = 0
 
-  constructor(width: number, height: number, format: number) {
+  constructor(width: number, height: number, format: number, picture: Picture) {
     this.width = width
     this.height = height
     this.format = format
-    this.pixels = new Uint8Array(width * height * PIXEL_BYTES)
+    this.picture = picture
+  }
+
+  /** What its pixels take, as they are counted. */
+  get bytes(): number {
+    return this.width * this.height * PIXEL_BYTES
   }
 
   /** @throws Refusal where the rectangle is not within the image */
@@ -58,31 +66,40 @@ export class Resource {
     if (last > BigInt(this.#backingBytes))
       throw new Refusal(RESPONSE.invalidParameter, `the image has ${this.#backingBytes} bytes of memory`)
     const start = Number(offset)
-    const to = y * stride + x * PIXEL_BYTES
-    // Whole rows lie one after another, here and there.
-    if (width === this.width) {
-      gather(pages, this.#backing, start, this.pixels.subarray(to, to + height * stride))
+    const { pixels, pitch } = this.picture
+    const to = y * pitch + x * PIXEL_BYTES
+    // Whole rows may lie one after another, here and there.
+    if (width === this.width && pitch === stride) {
+      gather(pages, this.#backing, start, pixels.subarray(to, to + height * stride))
       return
     }
     for (let row = 0; row < height; row++) {
-      const at = to + row * stride
-      gather(pages, this.#backing, start + row * stride, this.pixels.subarray(at, at + rowBytes))
+      const at = to + row * pitch
+      gather(pages, this.#backing, start + row * stride, pixels.subarray(at, at + rowBytes))
     }
   }
 }
 
 export class Resources {
+  readonly #memory: PictureMemory
   readonly #all = new Map<number, Resource>()
   #bytes = 0
+
+  constructor(memory: PictureMemory = processMemory) {
+    this.#memory = memory
+  }
 
   create(id: number, width: number, height: number, format: number): void {
     if (id === 0 || this.#all.has(id)) throw new Refusal(RESPONSE.invalidResource, `image ${id} is not free`)
     if (!isFormat(format) || width === 0 || height === 0 || width > MOST_SIDE || height > MOST_SIDE)
       throw new Refusal(RESPONSE.invalidParameter, `an image of ${width} x ${height} in format ${format}`)
     const bytes = width * height * PIXEL_BYTES
-    if (this.#bytes + bytes > MOST_BYTES)
-      throw new Refusal(RESPONSE.outOfMemory, `images of more than ${MOST_BYTES} bytes`)
-    this.#all.set(id, new Resource(width, height, format))
+    if (this.#bytes + bytes > MOST_BYTES || this.#all.size >= MOST_IMAGES)
+      throw new Refusal(
+        RESPONSE.outOfMemory,
+        `more than ${MOST_IMAGES} images, or images of more than ${MOST_BYTES} bytes`,
+      )
+    this.#all.set(id, new Resource(width, height, format, this.#picture(width, height)))
     this.#bytes += bytes
   }
 
@@ -95,13 +112,23 @@ export class Resources {
   drop(id: number): Resource {
     const resource = this.get(id)
     this.#all.delete(id)
-    this.#bytes -= resource.pixels.length
+    this.#bytes -= resource.bytes
+    resource.picture.close()
     return resource
   }
 
   clear(): void {
+    for (const { picture } of this.#all.values()) picture.close()
     this.#all.clear()
     this.#bytes = 0
+  }
+
+  #picture(width: number, height: number): Picture {
+    try {
+      return this.#memory.create(width, height)
+    } catch (error) {
+      throw new Refusal(RESPONSE.outOfMemory, error instanceof Error ? error.message : String(error))
+    }
   }
 }
 
