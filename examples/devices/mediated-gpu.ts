@@ -1,7 +1,7 @@
 // A virtio-gpu whose pictures are on a card of the host, which the host keeps: a guest's screen is memory that the card shows as it
 // is, on a screen of its own, or wherever the host's own programs put it. It must not know how drivers speak with it.
-import { type Connector, type DrmCard, type Mode, type PixelFormat } from 'node-vfio/drm'
-import { type DmaBufFile } from 'node-vfio'
+import type { Connector, DrmCard, Mode, PixelFormat } from 'node-vfio/drm'
+import type { DmaBufFile } from 'node-vfio'
 
 import { CardPicture, CardPictures, shownFormat } from './gpu/card-pictures.js'
 import { type Rectangle } from './gpu/protocol.js'

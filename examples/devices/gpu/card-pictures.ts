@@ -1,5 +1,5 @@
 // Images whose pixels are on a card of the host, which can show them as they are. It must not know drivers, nor what is shown.
-import { type CardBuffer, type DrmCard, type Framebuffer, type PixelFormat } from 'node-vfio/drm'
+import type { CardBuffer, DrmCard, Framebuffer, PixelFormat } from 'node-vfio/drm'
 
 import { type Picture, type PictureMemory } from './pictures.js'
 
