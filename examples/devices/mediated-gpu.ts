@@ -65,7 +65,7 @@ export class MediatedGpu extends VirtioGpu {
     const { width, height, format } = resource
     const { buffer } = this.#picture()
     return {
-      file: buffer.share(),
+      file: buffer.dmaBuf(),
       format: shownFormat(format),
       width,
       height,

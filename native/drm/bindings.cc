@@ -4,11 +4,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <cstring>
-#include <vector>
+#include <string>
 
 #include "drm/card.h"
-#include "memory/memory.h"
 #include "memory/window.h"
 #include "support/arguments.h"
 #include "support/operation.h"
@@ -122,33 +120,11 @@ Napi::Value drmFramebufferDirty(const Napi::CallbackInfo& info) {
   return undefined(info);
 }
 
-// udmabufCreate(fd, memory, offset, size, ...): parts of memory as one dma-buf, of which the descriptor is the
-// caller's; `fd` is that of /dev/udmabuf.
-Napi::Value udmabufCreate(const Napi::CallbackInfo& info) {
-  const int32_t device = int32Of(info[0], "fd");
-  const auto flat = elementsOf(info[1], "parts");
-  constexpr size_t kMost = 65536;
-  const size_t count = flat.size() / 3;
-  if (count == 0 || count > kMost) throw Napi::RangeError::New(info.Env(), "parts must be 1 to 65536");
-  std::vector<uint8_t> bytes(sizeof(drm::UdmabufList) + count * sizeof(drm::UdmabufItem));
-  const drm::UdmabufList head = {drm::kUdmabufCloexec, static_cast<uint32_t>(count)};
-  std::memcpy(bytes.data(), &head, sizeof head);
-  std::vector<std::shared_ptr<Memory>> held;
-  for (size_t i = 0; i < count; ++i) {
-    held.push_back(take<Memory>(flat[3 * i], "memory"));
-    const auto offset = static_cast<uint64_t>(safeInteger(flat[3 * i + 1], "offset"));
-    const auto size = static_cast<uint64_t>(safeInteger(flat[3 * i + 2], "size"));
-    const drm::UdmabufItem item = {static_cast<uint32_t>(held.back()->fd()), 0, offset, size};
-    std::memcpy(bytes.data() + sizeof head + i * sizeof item, &item, sizeof item);
-  }
-  const auto made = answerOf(ioctl(device, drm::kUdmabufCreateList, bytes.data()));
-  return Napi::Number::New(info.Env(), orThrow(made, "UDMABUF_CREATE_LIST"));
-}
-
 }  // namespace
 
 void registerDrm(Napi::Env env, Napi::Object exports) {
   registerDrmScreens(env, exports);
+  registerUdmabuf(env, exports);
   define<drmOpen>(env, exports, "drmOpen");
   define<drmFromFd>(env, exports, "drmFromFd");
   define<drmDriver>(env, exports, "drmDriver");
@@ -161,7 +137,6 @@ void registerDrm(Napi::Env env, Napi::Object exports) {
   define<drmBufferShare>(env, exports, "drmBufferShare");
   define<drmFramebufferAdd>(env, exports, "drmFramebufferAdd");
   define<drmFramebufferDirty>(env, exports, "drmFramebufferDirty");
-  define<udmabufCreate>(env, exports, "udmabufCreate");
 }
 
 }  // namespace nodevfio

@@ -8,6 +8,7 @@ namespace nodevfio {
 void registerDrm(Napi::Env env, Napi::Object exports);
 
 // Its parts.
+void registerUdmabuf(Napi::Env env, Napi::Object exports);
 void registerDrmScreens(Napi::Env env, Napi::Object exports);
 
 }  // namespace nodevfio

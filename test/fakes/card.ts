@@ -42,7 +42,7 @@ export class FakeBuffer {
     return new FakeFramebuffer(this.log, this, format)
   }
 
-  share(): { shared: FakeBuffer } {
+  dmaBuf(): { shared: FakeBuffer } {
     return { shared: this }
   }
 

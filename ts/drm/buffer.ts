@@ -40,7 +40,7 @@ export class CardBuffer extends Handle {
   }
 
   /** It as a dma-buf, for other programs and devices: a descriptor that can be sent to them. */
-  share(): DmaBufFile {
+  dmaBuf(): DmaBufFile {
     return DmaBufFile.fromFd(attempt({ subject: this.label }, () => addon().drmBufferShare(this.native)))
   }
 

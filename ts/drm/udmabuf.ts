@@ -35,7 +35,12 @@ export function dmaBufOf(parts: readonly MemoryPart[], options?: { readonly devR
     integer(size, 'size', 1, memory.size - offset)
     return [memory.native, offset, size]
   })
-  let fd
+  return withUdmabuf(path, (fd) => addon().udmabufCreate(fd, flat))
+}
+
+/** What a call with the device of that path makes: a descriptor, which becomes the dma-buf's. @internal */
+export function withUdmabuf(path: string, create: (fd: number) => number): DmaBufFile {
+  let fd: number
   try {
     fd = openSync(path, 'r+')
   } catch (error) {
@@ -45,7 +50,7 @@ export function dmaBufOf(parts: readonly MemoryPart[], options?: { readonly devR
     })
   }
   try {
-    return DmaBufFile.fromFd(attempt({ subject: path }, () => addon().udmabufCreate(fd, flat)))
+    return DmaBufFile.fromFd(attempt({ subject: path }, () => create(fd)))
   } finally {
     closeSync(fd)
   }

@@ -44,6 +44,8 @@ export interface DrmFunctions {
   ): void
   /** `fd` is that of /dev/udmabuf; `parts` is flat: a memory, an offset and a size each. A descriptor, the caller's. */
   udmabufCreate(fd: number, parts: readonly (NativeHandle | number)[]): number
+  /** The same of a peer's memory: addresses and sizes in turn. */
+  udmabufOfWindows(fd: number, windows: NativeHandle, pieces: readonly bigint[]): number
 
   // -- what is shown --
   drmResources(card: NativeHandle): { crtcs: number[]; connectors: number[] }

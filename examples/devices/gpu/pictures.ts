@@ -1,4 +1,5 @@
 // Where the pixels of a driver's images are: in this process, or wherever a `PictureMemory` puts them. It must not know drivers.
+import { type GuestPages, type Piece } from '../virtio/queue.js'
 import { PIXEL_BYTES } from './pixels.js'
 
 /** One image's pixels, four bytes each. */
@@ -12,6 +13,22 @@ export interface Picture {
 export interface PictureMemory {
   /** @throws where there is no room for it */
   create(width: number, height: number): Picture
+  /**
+   * A picture that is in the guest's own memory, without a copy. Memory that knows none has no such method.
+   * @returns undefined where this memory cannot be had so; it is copied then
+   */
+  borrow?(pages: GuestPages, place: GuestPlace): Picture | undefined
+}
+
+/** A picture in a guest's memory. */
+export interface GuestPlace {
+  readonly width: number
+  readonly height: number
+  /** How far its rows are apart, in bytes. */
+  readonly pitch: number
+  readonly pieces: readonly Piece[]
+  /** Where in the pieces it begins, in bytes. */
+  readonly offset: number
 }
 
 export const processMemory: PictureMemory = {

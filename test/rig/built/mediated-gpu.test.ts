@@ -335,7 +335,7 @@ test.serial(
     using card = DrmCard.open(PATH)
     const made = card.createBuffer(64, 64)
     new Uint32Array(made.buffer)[5] = 0x1234_5678
-    using file = made.share()
+    using file = made.dmaBuf()
     t.true(file.size >= 64 * 64 * 4)
     const back = card.importBuffer(file, { width: 64, height: 64, pitch: made.pitch })
     made.close()
