@@ -41,30 +41,38 @@ async function ask(url: string): Promise<IncomingMessage> {
   return response
 }
 
-/** Starts the program; where its page is. */
-async function serve(t: ExecutionContext, path: string): Promise<string> {
+interface Served {
+  /** Where its page is. */
+  readonly url: string
+  /** Tells it to end; its exit status. */
+  readonly end: () => Promise<number | null>
+}
+
+/** Starts the program. */
+async function serve(t: ExecutionContext, path: string): Promise<Served> {
   const child = spawn(
     process.execPath,
     [SERVER, 'gpu', '--socket-path', path, '--size', `${WIDTH}x${HEIGHT}`, '--http', '0'],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   )
-  t.teardown(async () => {
+  t.teardown(() => child.kill('SIGKILL'))
+  const end = async (): Promise<number | null> => {
+    const closed = once(child, 'close') as Promise<[number | null]>
     child.kill('SIGTERM')
-    const [status] = (await once(child, 'close')) as [number | null]
-    t.is(status, 0, 'it ends when it is told to')
-  })
+    return (await closed)[0]
+  }
   let url: string | undefined
   for await (const line of createInterface({ input: child.stdout })) {
     url ??= /http:\S+/.exec(line)?.[0]
     if (line.startsWith('serving ')) break
   }
   if (url === undefined) throw new Error('it does not say where its page is')
-  return url
+  return { url, end }
 }
 
 test('the live page shows what the guest paints, as it paints it', async (t) => {
   const path = socketPath(t)
-  const url = await serve(t, path)
+  const { url, end } = await serve(t, path)
   t.regex(url, /^http:\/\/127\.0\.0\.1:\d+\/$/)
   const { guest } = await Qemu.start(t, path)
   const driver = await VirtioDriver.find(guest)
@@ -97,13 +105,13 @@ test('the live page shows what the guest paints, as it paints it', async (t) => 
     await guest.write(pixels, new Uint8Array(bytes.buffer))
     await command(GPU.transfer, [0, 0, WIDTH, HEIGHT, 0, 0, 1, 0])
     await command(GPU.flush, [0, 0, WIDTH, HEIGHT, 1, 0])
-    for (const end = Date.now() + 5000; told === before && Date.now() < end;)
+    for (const limit = Date.now() + 5000; told === before && Date.now() < limit;)
       await new Promise((resolve) => setTimeout(resolve, 20))
     t.true(told > before, 'the page is told')
     const { width, height, rgb } = decode(await buffer(await ask(`${url}screen.png?${seed}`)))
     t.deepEqual([width, height], [WIDTH, HEIGHT])
     for (let i = 0; i < WIDTH * HEIGHT; i++)
-      if (rgb.readUIntBE(i * 3, 3) !== colour(i)) return t.fail(`picture ${seed}, pixel ${i}`)
+      if (rgb.readUIntBE(i * 3, 3) !== colour(i)) t.fail(`picture ${seed}, pixel ${i}`)
   }
-  return t.pass()
+  t.is(await end(), 0, 'it ends when it is told to, a browser or not')
 })

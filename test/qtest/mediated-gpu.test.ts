@@ -17,6 +17,8 @@ const GPU = {
   flush: 0x104,
   transfer: 0x105,
   attach: 0x106,
+  createBlob: 0x10c,
+  scanoutBlob: 0x10d,
 }
 const OK = 0x1100
 const [WIDTH, HEIGHT] = [4, 3]
@@ -59,7 +61,7 @@ async function start(t: ExecutionContext, options: Partial<MediatedGpuOptions> =
     await ok(GPU.transfer, [0, 0, WIDTH, HEIGHT, 0, 0, 1, 0])
     await ok(GPU.flush, [1, 1, 2, 1, 1, 0])
   }
-  return { fake, gpu, errors, driver, ask, ok, paint }
+  return { fake, gpu, errors, guest, driver, ask, ok, paint }
 }
 
 test('without a screen of its own, the picture is on the card for the host to show', async (t) => {
@@ -142,4 +144,35 @@ test('what the card refuses is told of, and the guest goes on', async (t) => {
   t.deepEqual(fake.log, ['master', 'no master'])
   t.is(gpu.drawn, 1)
   t.truthy(gpu.share())
+})
+
+test('a blob is copied where its memory cannot be lent, and shown from what the driver says', async (t) => {
+  const { fake, gpu, errors, guest, driver, ask, ok } = await start(t)
+  t.is((await driver.features()) & (1n << 3n), 1n << 3n, 'blobs are offered')
+  const pitch = 32
+  const blob = new Uint8Array(pitch * HEIGHT)
+  for (let y = 0; y < HEIGHT; y++) blob.set(BYTES.subarray(y * WIDTH * 4, (y + 1) * WIDTH * 4), y * pitch)
+  await guest.write(BUFFERS + 0x2000, blob)
+  await ok(GPU.createBlob, [1, 1, 2, 1, 0, 0, blob.length, 0, BUFFERS + 0x2000, 0, blob.length, 0])
+  const scanout = (x: number) => [x, 0, WIDTH, HEIGHT, 0, 1, WIDTH, HEIGHT, 2, 0, pitch, 0, 0, 0, 0, 0, 0, 0]
+  await ok(GPU.scanoutBlob, scanout(0))
+  const shared = () => (gpu.share()?.file as unknown as { shared: FakeBuffer }).shared.buffer
+  t.deepEqual(new Uint8Array(shared(), 256, WIDTH * 4), BYTES.slice(WIDTH * 4, 2 * WIDTH * 4))
+  await guest.write(BUFFERS + 0x2000, Uint8Array.of(0xaa))
+  t.is(new Uint8Array(shared())[0], 1)
+  await ok(GPU.flush, [0, 0, 1, 1, 1, 0])
+  t.is(new Uint8Array(shared())[0], 0xaa)
+  t.is(gpu.drawn, 1)
+  // What is refused leaves what is shown.
+  t.is((await ask(GPU.scanoutBlob, scanout(1))).getUint32(0, true), 0x1205)
+  t.is(
+    (await ask(GPU.createBlob, [2, 2, 2, 1, 0, 0, 4096, 0, BUFFERS, 0, 4096, 0])).getUint32(0, true),
+    0x1205,
+  )
+  t.is((await ask(GPU.scanout, [0, 0, 1, 1, 0, 1])).getUint32(0, true), 0x1203)
+  t.is(errors.length, 3)
+  t.truthy(gpu.share())
+  await ok(GPU.unref, [1, 0])
+  t.is(gpu.share(), undefined)
+  t.true(fake.buffers.every(({ closed }) => closed))
 })

@@ -189,7 +189,10 @@ hostTest('amd-amdgpu', (t, device) => {
   t.is(issue(device, 'amdgpu-no-signalling-hooks'), 'applies')
   const supplied = Object.fromEntries(device.knownIssues.map(({ id, suppliedBy }) => [id, suppliedBy]))
   t.regex(supplied['amdgpu-no-host-drm-beside-mdev']!, /MediatedGpu .* in 2D, virtio-gpu of QEMU in 3D/)
-  t.regex(supplied['amdgpu-no-signalling-hooks']!, /irqfds with every VMM; .* QEMU and cloud-hypervisor never ask/)
+  t.regex(
+    supplied['amdgpu-no-signalling-hooks']!,
+    /irqfds with every VMM; .* QEMU and cloud-hypervisor never ask/,
+  )
   t.true(device.userSpace.every(({ answer }) => answer === 'no'))
   t.regex(device.notes.join(), /current_compute_partition and current_memory_partition/)
 })
