@@ -67,11 +67,11 @@ Napi::Value modeOf(Napi::Env env, const drm::ModeInfo& mode) {
 Napi::Value drmConnector(const Napi::CallbackInfo& info) {
   const auto card = take<DrmCard>(info[0], "card");
   const uint32_t id = uint32Of(info[1], "id");
-  std::vector<drm::ModeInfo> modes(1);
+  std::vector<drm::ModeInfo> modes;
   std::vector<uint32_t> encoders;
   drm::GetConnector request;
   bool again = true;
-  // Of a count of 0 modes the kernel would probe the connector, which takes long, and may change the list.
+  // Asked for none, the kernel looks at what is connected, if the card's master asks; else it says what it saw last.
   while (again) {
     request = {};
     request.id = id;

@@ -21,6 +21,8 @@ const GPU = {
   flush: 0x104,
   transfer: 0x105,
   attach: 0x106,
+  createBlob: 0x10c,
+  scanoutBlob: 0x10d,
 } as const
 const OK = 0x1100
 const BGRX = 2
@@ -248,6 +250,44 @@ test.serial(
     await guest.ok(GPU.unref, [1, 0])
     host.card.setMaster(true)
     t.is(host.expected(desktop), own)
+    await guest.end()
+    t.deepEqual(guest.errors, [])
+  },
+)
+
+test.serial(
+  "a guest's own memory is its screen: what it writes there is shown, and nothing is copied",
+  async (t) => {
+    const host = new Host(PATH)
+    t.teardown(() => host.close())
+    const [width, height] = [320, 200]
+    const at = { x: 40, y: 30 }
+    const inside = (x: number, y: number): boolean =>
+      x >= at.x && y >= at.y && x < at.x + width && y < at.y + height
+    const both = host.expected((x, y) => (inside(x, y) ? guestPainting(x - at.x, y - at.y) : desktop(x, y)))
+    const white = host.expected((x, y) => (inside(x, y) ? 0xff_ffff : desktop(x, y)))
+    host.show(desktop)
+
+    using card = DrmCard.open(PATH)
+    const guest = await startGuest(t, { card, width, height })
+    const bytes = Math.ceil((width * height * 4) / 4096) * 4096
+    await guest.ok(GPU.createBlob, [1, 1, 2, 1, 0, 0, bytes, 0, PIXELS_IOVA, 0, bytes, 0])
+    const layout = [width, height, BGRX, 0, width * 4, 0, 0, 0, 0, 0, 0, 0]
+    await guest.ok(GPU.scanoutBlob, [0, 0, width, height, 0, 1, ...layout])
+    const shared = guest.gpu.share()
+    if (shared === undefined) throw new Error('nothing is shared')
+    using file = shared.file
+    t.is(shared.pitch, width * 4, "the guest's rows, not the card's")
+    const imported = host.keep(host.card.importBuffer(file, shared))
+    const framebuffer = host.keep(imported.framebuffer(shared.format))
+    host.card.showOver(host.overlay, host.crtc, framebuffer, at)
+    await guest.pixels(pixelsOf(width, height, () => 0xff_ffff))
+    t.is(checksum(), white)
+    await guest.pixels(pixelsOf(width, height, guestPainting))
+    t.is(checksum(), both)
+    t.is(guest.gpu.frame()?.rgb[3 * (width + 1)], (guestPainting(1, 1) >> 16) & 0xff)
+    await guest.ok(GPU.flush, [0, 0, width, height, 1, 0])
+    host.card.showOver(host.overlay, host.crtc, null)
     await guest.end()
     t.deepEqual(guest.errors, [])
   },
