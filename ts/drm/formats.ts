@@ -1,7 +1,7 @@
 // The formats of pixels that DRM knows, as far as they are used here: four bytes each. Pure.
 
 const fourCc = (code: string): number =>
-  [...code].reduce((sum, character, at) => sum | (character.charCodeAt(0) << (8 * at)), 0) >>> 0
+  [0, 1, 2, 3].reduce((sum, at) => sum | (code.charCodeAt(at) << (8 * at)), 0) >>> 0
 
 /** By the order of a pixel's bits, the highest first, as the kernel names them (`DRM_FORMAT_XRGB8888`). */
 export const PIXEL_FORMATS = {

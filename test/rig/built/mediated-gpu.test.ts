@@ -4,7 +4,7 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, w
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import test, { type ExecutionContext } from 'ava'
-import { DmaBufFile, GuestMemory, VfioError } from 'node-vfio'
+import { type DmaBufFile, GuestMemory, VfioError } from 'node-vfio'
 import { type CardBuffer, dmaBufOf, DrmCard, type Framebuffer } from 'node-vfio/drm'
 import { mergedReport } from 'node-vfio/merged'
 import { UserDeviceServer } from 'node-vfio/vfio-user'

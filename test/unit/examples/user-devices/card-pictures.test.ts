@@ -47,9 +47,9 @@ test('what was dropped or cleared is given back to the card, its framebuffer bef
   const resources = new Resources(new CardPictures(fake.card))
   for (const id of [1, 2, 3]) resources.create(id, 8, 8, FORMAT_BGRX)
   const { picture } = resources.get(1)
-  t.true(picture instanceof CardPicture)
-  const framebuffer = (picture as CardPicture).framebuffer(FORMAT_BGRX) as unknown as { closed: boolean }
-  t.is((picture as CardPicture).framebuffer(FORMAT_BGRX) as unknown, framebuffer as unknown, 'made once')
+  if (!(picture instanceof CardPicture)) throw new TypeError('the picture is not on the card')
+  const framebuffer = picture.framebuffer(FORMAT_BGRX)
+  t.is(picture.framebuffer(FORMAT_BGRX), framebuffer, 'made once')
   resources.drop(1)
   t.true(framebuffer.closed)
   t.deepEqual(
