@@ -113,6 +113,7 @@ Napi::Value drmSetCrtc(const Napi::CallbackInfo& info) {
   const auto elements = elementsOf(info[5], "connectors");
   const auto card = take<DrmCard>(info[0], "card");
   std::vector<uint32_t> connectors;
+  connectors.reserve(elements.size());
   for (const Napi::Value& each : elements) connectors.push_back(uint32Of(each, "connector"));
   drm::Crtc request = {};
   request.id = uint32Of(info[1], "crtc");

@@ -61,6 +61,7 @@ Napi::Value udmabufOfWindows(const Napi::CallbackInfo& info) {
   const auto parts = orThrow(windows->filesOf(pieces), "window share");
   checkCount(info.Env(), parts.size());
   std::vector<drm::UdmabufItem> items;
+  items.reserve(parts.size());
   for (const auto& part : parts) {
     items.push_back({static_cast<uint32_t>(part.file->fd), 0, part.offset, part.size});
   }

@@ -141,6 +141,8 @@ async function startGuest(t: ExecutionContext, options: MediatedGpuOptions) {
   const server = UserDeviceServer.listen(path, gpu.device)
   t.teardown(() => server.close())
   const worker = new Worker(new URL('./gpu-guest.js', import.meta.url), { workerData: path })
+  // Whoever fails leaves nobody waiting.
+  t.teardown(() => worker.terminate())
   const next = (): Promise<unknown> =>
     new Promise((resolve, reject) => {
       worker.once('message', resolve)
