@@ -1,7 +1,7 @@
 // The one-way imports of the library, as rules. From the top: cli and examples; merged, signalling and vfio-user;
 // device, kvm and iommu; event and handle; native; errors. host and pci stand beside: they work without the addon.
 
-const LOWER = '^ts/(device|kvm|iommu)/'
+const LOWER = '^ts/(device|kvm|iommu|drm)/'
 const BASE = '^ts/((event|memory|native)/|[^/]+[.]ts)'
 const NATIVE = '^ts/native/'
 const UPPER = '^ts/(merged|signalling|vfio-user)/'
@@ -42,7 +42,7 @@ module.exports = {
       from: {
         path: '^ts/',
         pathNot:
-          '^ts/((device|iommu)/kernel/|memory/|event/|kvm/|iommu/iommufd/|vfio-user/|handle[.]ts$|native/)',
+          '^ts/((device|iommu)/kernel/|memory/|event/|kvm/|drm/|iommu/iommufd/|vfio-user/|handle[.]ts$|native/)',
       },
       to: { path: NATIVE, dependencyTypesNot: ['type-only'] },
     },
@@ -52,6 +52,13 @@ module.exports = {
       severity: 'error',
       from: { path: '^ts/kvm/' },
       to: { path: '^ts/(device|iommu|pci|host)/' },
+    },
+    {
+      name: 'drm-knows-no-device',
+      comment: 'It knows cards, memory and dma-bufs; devices whose pictures they are stand above.',
+      severity: 'error',
+      from: { path: '^ts/drm/' },
+      to: { path: '^ts/(device|iommu|kvm|pci|host)/' },
     },
     {
       name: 'errors-knows-nobody',
@@ -180,7 +187,7 @@ module.exports = {
       name: 'examples-use-the-public-surface',
       severity: 'error',
       from: { path: '^examples/' },
-      to: { path: '^ts/', pathNot: '^ts/(index|(host|kvm|merged|vfio-user)/index)[.]ts$' },
+      to: { path: '^ts/', pathNot: '^ts/(index|(drm|host|kvm|merged|vfio-user)/index)[.]ts$' },
     },
     {
       name: 'only-run-time-dependencies',

@@ -2,6 +2,7 @@
 // a process.
 #include <napi.h>
 
+#include "drm/bindings.h"
 #include "event/bindings.h"
 #include "iommufd/bindings.h"
 #include "kvm/bindings.h"
@@ -23,7 +24,7 @@ constexpr Area kAreas[] = {
     {"support", nodevfio::registerSupport}, {"event", nodevfio::registerEvent},
     {"memory", nodevfio::registerMemory},   {"vfio", nodevfio::registerVfio},
     {"iommufd", nodevfio::registerIommufd}, {"kvm", nodevfio::registerKvm},
-    {"socket", nodevfio::registerSocket},
+    {"socket", nodevfio::registerSocket},   {"drm", nodevfio::registerDrm},
 };
 
 // areas(): what each folder gives, by the folder's name. For the test that compares it with what is declared.

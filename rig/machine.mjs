@@ -98,6 +98,8 @@ const kernelCommandLine = ({ memory, append, iommu, sriov }) =>
     // The bridge's hot-plug controller cannot be had beside ACPI's: without this, each boot complains of it.
     'initcall_blacklist=shpcd_init',
     IOMMUS[iommu].append,
+    // Where the kernel has that GPU: with planes over its screen.
+    'vkms.enable_overlay=1',
     sriov && 'vfio_pci.enable_sriov=1',
     memory >= GIGABYTE_PAGE_FROM && 'hugepagesz=1G hugepages=1',
     'hugepagesz=2M hugepages=32',

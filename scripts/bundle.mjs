@@ -9,7 +9,7 @@ import { join, relative } from 'node:path'
 import { rollup } from 'rollup'
 
 const DIST = 'dist'
-const names = ['index', 'host/index', 'kvm/index', 'merged/index', 'vfio-user/index', 'cli/main']
+const names = ['index', 'drm/index', 'host/index', 'kvm/index', 'merged/index', 'vfio-user/index', 'cli/main']
 const separate = readdirSync(DIST, { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.js'))
   .map((name) => join(DIST, name))

@@ -2,14 +2,16 @@
 // command line and nothing of what the devices do.
 import { renameSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { DrmCard } from 'node-vfio/drm'
 import { type UserDevice, UserDeviceServer } from 'node-vfio/vfio-user'
 
 import { Edu } from './edu.js'
 import { ScreenPage } from './gpu/page.js'
 import { pngOf } from './gpu/png.js'
+import { type GuestScreen, MediatedGpu } from './mediated-gpu.js'
 import { Mtty } from './mtty.js'
 import { VirtioConsole } from './virtio-console.js'
-import { VirtioGpu } from './virtio-gpu.js'
+import { type GpuOptions, VirtioGpu } from './virtio-gpu.js'
 import { VirtioRng } from './virtio-rng.js'
 
 const HELP = `usage: main.js KIND --socket-path PATH [options]
@@ -26,6 +28,8 @@ Serves a PCI device on a socket, until SIGTERM or Ctrl-C. KIND is one of
   --size WxH          the guest's screen (gpu; default 1024x768)
   --png FILE          keep its picture there (gpu)
   --http PORT         show it on http://127.0.0.1:PORT/ (gpu; 0 takes a free port)
+  --card PATH         have it on a card of the host, such as /dev/dri/card0 (gpu)
+  --connector NAME    show it there while nobody else shows anything on the card, such as HDMI-A-1 (with --card)
 
 With QEMU: qemu-system-x86_64 -object memory-backend-memfd,id=mem,size=1G,share=on -machine q35,memory-backend=mem -m 1G
   -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"PATH"}}' ...`
@@ -43,6 +47,8 @@ interface Values {
   size?: string | undefined
   png?: string | undefined
   http?: string | undefined
+  card?: string | undefined
+  connector?: string | undefined
 }
 
 const complain = (error: Error): void => console.error(error.message)
@@ -71,13 +77,41 @@ function keepPicture(gpu: VirtioGpu, file: string): { drawn: () => void; close: 
   }
 }
 
-async function screen({ size = '1024x768', png, http }: Values): Promise<Served> {
+function sizeOf(size: string | undefined): { width?: number; height?: number } {
+  if (size === undefined) return {}
   const [width, height] = (/^(\d{2,5})x(\d{2,5})$/.exec(size)?.slice(1) ?? []).map(Number)
   if (width === undefined || height === undefined) throw new RangeError(`--size is WxH, not '${size}'`)
+  return { width, height }
+}
+
+/** A connector of the card by its name, with its best mode. */
+function screenOn(card: DrmCard, name: string): GuestScreen {
+  const connectors = card.connectors()
+  const connector = connectors.find((each) => each.name === name)
+  const [mode, crtc] = [connector?.modes[0], connector?.crtcs[0]]
+  if (connector === undefined || mode === undefined || crtc === undefined)
+    throw new RangeError(
+      `--connector is one of ${connectors.map((each) => each.name).join(', ')} with a screen on it, not '${name}'`,
+    )
+  return { connector, crtc, mode, takeMaster: true }
+}
+
+/** The device, and what ends with it. */
+function gpuOf({ card: path, connector }: Values, options: GpuOptions): { gpu: VirtioGpu; end: () => void } {
+  if (path === undefined) {
+    if (connector !== undefined) throw new RangeError('--connector is for a --card')
+    return { gpu: new VirtioGpu(options), end: () => undefined }
+  }
+  const card = DrmCard.open(path)
+  const screen = connector === undefined ? {} : { screen: screenOn(card, connector) }
+  return { gpu: new MediatedGpu({ ...options, card, ...screen }), end: () => card.close() }
+}
+
+async function screen(values: Values): Promise<Served> {
+  const { size, png, http } = values
   const listeners: (() => void)[] = []
-  const gpu = new VirtioGpu({
-    width,
-    height,
+  const { gpu, end } = gpuOf(values, {
+    ...sizeOf(size),
     onDrawn: () => listeners.forEach((listener) => listener()),
     onError: complain,
   })
@@ -93,6 +127,7 @@ async function screen({ size = '1024x768', png, http }: Values): Promise<Served>
     ends.push(() => page.close())
     console.log(`the screen is on ${page.url}`)
   }
+  ends.push(end)
   return { device: gpu.device, close: () => ends.forEach((end) => end()) }
 }
 
@@ -119,6 +154,8 @@ async function main(): Promise<void> {
       size: { type: 'string' },
       png: { type: 'string' },
       http: { type: 'string' },
+      card: { type: 'string' },
+      connector: { type: 'string' },
       help: { type: 'boolean' },
     },
   })

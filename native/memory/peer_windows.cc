@@ -24,6 +24,25 @@ bool wraps(uint64_t address, uint64_t size) { return size != 0 && address > UINT
 
 PeerWindows::~PeerWindows() { removeAll(); }
 
+PeerWindows::SharedFile::~SharedFile() { close(fd); }
+
+Result<std::shared_ptr<PeerWindows::SharedFile>> PeerWindows::sharedFile(int fd) const {
+  struct stat wanted = {};
+  if (fstat(fd, &wanted) != 0) return refusedNow("fstat");
+  const SharedFile* last = nullptr;
+  for (const Window& window : windows_) {
+    if (window.file == nullptr || window.file.get() == last) continue;
+    last = window.file.get();
+    struct stat status = {};
+    if (fstat(last->fd, &status) == 0 && status.st_dev == wanted.st_dev && status.st_ino == wanted.st_ino) {
+      return window.file;
+    }
+  }
+  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) return refusedNow("fcntl");
+  return std::make_shared<SharedFile>(copy);
+}
+
 const PeerWindows::Window* PeerWindows::at(uint64_t address) const {
   const auto next = std::upper_bound(windows_.begin(), windows_.end(), address,
                                      [](uint64_t value, const Window& window) { return value < window.start; });
@@ -55,12 +74,14 @@ Result<PeerWindows::File> PeerWindows::mapped(uint64_t size, int fd, uint64_t of
   if (!huge && seals >= 0 && (seals & F_SEAL_SHRINK) != 0) {
     auto mapping = Mapping::create(fd, start, end - start, protection);
     if (!mapping) return Refusal{mapping.error(), kMap};
-    return File{*std::move(mapping), nullptr, offset - start};
+    auto shared = sharedFile(fd);
+    if (!shared) return shared.refusal();
+    return File{*std::move(mapping), nullptr, offset - start, *std::move(shared)};
   }
   auto guarded = GuardedMapping::create(fd, start, end - start, protection, page);
   if (!guarded) return Refusal{guarded.error(), kMap};
   const GuardMark* const mark = &(*guarded)->mark();
-  return File{*std::move(guarded), mark, offset - start};
+  return File{*std::move(guarded), mark, offset - start, nullptr};
 }
 
 Result<> PeerWindows::add(uint64_t address, uint64_t size, int fd, uint64_t offset, Access access) {
@@ -72,12 +93,13 @@ Result<> PeerWindows::add(uint64_t address, uint64_t size, int fd, uint64_t offs
   if (next != windows_.end() && next->start <= last) return Refusal{EEXIST};
   if (next != windows_.begin() && std::prev(next)->last >= address) return Refusal{EEXIST};
   if (windows_.size() >= most_) return Refusal{ENOSPC};
-  Window window = {address, last, access, nullptr, nullptr, nullptr};
+  Window window = {address, last, access, nullptr, nullptr, nullptr, nullptr, offset};
   if (fd >= 0 && (access.read || access.write)) {
     auto file = mapped(size, fd, offset, access);
     if (!file) return file.refusal();
     window.memory = file->mapping->address() + file->skip;
     window.mark = file->mark;
+    window.file = std::move(file->shared);
     window.mapping = std::move(file->mapping);
   }
   windows_.insert(next, std::move(window));
@@ -243,6 +265,29 @@ Result<PeerWindows::Place> PeerWindows::place(uint64_t address, uint64_t size) {
   const Window& window = *at(address);
   if (size - 1 > window.last - address) return Refusal{EINVAL};
   return Place{window.mapping, window.memory + (address - window.start)};
+}
+
+Result<std::vector<PeerWindows::FilePart>> PeerWindows::filesOf(std::span<const Piece> pieces) {
+  const std::lock_guard lock(mutex_);
+  std::vector<FilePart> parts;
+  for (const Piece& piece : pieces) {
+    if (const auto checked = check(piece.address, piece.size, false); !checked) return checked.refusal();
+    for (uint64_t done = 0; done < piece.size;) {
+      const Window& window = *at(piece.address + done);
+      if (window.file == nullptr) return Refusal{EOPNOTSUPP};
+      const uint64_t skip = piece.address + done - window.start;
+      const uint64_t here = std::min(piece.size - done, window.last - window.start - skip + 1);
+      const uint64_t offset = window.offset + skip;
+      // What lies together is one part.
+      if (!parts.empty() && parts.back().file == window.file && parts.back().offset + parts.back().size == offset) {
+        parts.back().size += here;
+      } else {
+        parts.push_back({window.file, offset, here});
+      }
+      done += here;
+    }
+  }
+  return parts;
 }
 
 void PeerWindows::startLogging(uint32_t shift) {

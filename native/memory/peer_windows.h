@@ -66,6 +66,23 @@ class PeerWindows : public Object {
   };
   Result<Place> place(uint64_t address, uint64_t size);
 
+  // A file that nobody can make shorter, which stays open as long as this is held.
+  struct SharedFile {
+    explicit SharedFile(int file) : fd(file) {}
+    SharedFile(const SharedFile&) = delete;
+    SharedFile& operator=(const SharedFile&) = delete;
+    ~SharedFile();
+
+    const int fd;
+  };
+  struct FilePart {
+    std::shared_ptr<SharedFile> file;
+    uint64_t offset;
+    uint64_t size;
+  };
+  // Where pieces of memory to be read are in the peer's files. EOPNOTSUPP: one is in a file that may become shorter.
+  Result<std::vector<FilePart>> filesOf(std::span<const Piece> pieces);
+
   // From now on copyOut marks pages.
   void startLogging(uint32_t shift);
   void stopLogging();
@@ -86,6 +103,9 @@ class PeerWindows : public Object {
     uint8_t* memory;
     // Null: its file keeps its size.
     const GuardMark* mark;
+    // Null: may become shorter. The offset is that of `start`.
+    std::shared_ptr<SharedFile> file;
+    uint64_t offset;
 
     bool faulted() const { return mark != nullptr && mark->faulted(); }
   };
@@ -93,8 +113,11 @@ class PeerWindows : public Object {
     std::shared_ptr<Mapping> mapping;
     const GuardMark* mark;
     size_t skip;
+    std::shared_ptr<SharedFile> shared;
   };
   Result<File> mapped(uint64_t size, int fd, uint64_t offset, Access access) const;
+  // The same file for all windows that are in it.
+  Result<std::shared_ptr<SharedFile>> sharedFile(int fd) const;
   // With the mutex held.
   const Window* at(uint64_t address) const;
   Result<> check(uint64_t address, uint64_t size, bool write) const;

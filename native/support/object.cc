@@ -88,6 +88,12 @@ const char* nameOf(Kind kind) {
       return "UserChannel";
     case Kind::kUserSpace:
       return "UserSpace";
+    case Kind::kDrmCard:
+      return "DrmCard";
+    case Kind::kDrmBuffer:
+      return "DrmBuffer";
+    case Kind::kDrmFramebuffer:
+      return "DrmFramebuffer";
     case Kind::kFile:
       return "file";
   }

@@ -43,6 +43,9 @@ enum class Kind : uint8_t {
   kWindows,
   kUserChannel,
   kUserSpace,
+  kDrmCard,
+  kDrmBuffer,
+  kDrmFramebuffer,
   // A file of which nothing more is known.
   kFile,
 };

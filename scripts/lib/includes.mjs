@@ -11,10 +11,11 @@ export const MAY_INCLUDE = {
   event: ['support'],
   memory: ['support'],
   socket: ['event', 'memory', 'support'],
+  drm: ['memory', 'support'],
   iommufd: ['memory', 'support', 'uapi'],
   vfio: ['event', 'iommufd', 'memory', 'support', 'uapi'],
   kvm: ['event', 'memory', 'support', 'uapi'],
-  '': ['support', 'event', 'memory', 'vfio', 'iommufd', 'kvm', 'socket'],
+  '': ['support', 'event', 'memory', 'vfio', 'iommufd', 'kvm', 'socket', 'drm'],
 }
 
 /**

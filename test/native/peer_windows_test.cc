@@ -2,6 +2,7 @@
 #include "memory/peer_windows.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -100,4 +101,31 @@ TEST_CASE("more marks than there is room for count as everything") {
   DirtyPages pages(12);
   for (uint64_t chunk = 0; chunk <= 16384; ++chunk) pages.mark(chunk << 27, 1);
   CHECK(pages.take(0x1000, 0x2000, 12) == std::vector<uint64_t>{~uint64_t{0}});
+}
+
+TEST_CASE("pieces are found in the files that keep their size, in as few parts as can be") {
+  const auto sealed = granted(Memory::create(kPage * 4, 0));
+  const int loose = memfd_create("test", MFD_CLOEXEC);
+  REQUIRE(ftruncate(loose, static_cast<off_t>(kPage)) == 0);
+  PeerWindows windows(4, false);
+  // Next to each other in the file too.
+  granted(windows.add(0, kPage, sealed->fd(), kPage, kBoth));
+  granted(windows.add(kPage, kPage, sealed->fd(), kPage * 2, {true, false}));
+  granted(windows.add(kPage * 2, kPage, loose, 0, kBoth));
+  const PeerWindows::Piece pieces[] = {{kPage / 2, kPage}, {0, kPage / 2}};
+  const auto parts = granted(windows.filesOf(pieces));
+  REQUIRE(parts.size() == 2);
+  CHECK(parts[0].offset == kPage + kPage / 2);
+  CHECK(parts[0].size == kPage);
+  CHECK(parts[1].offset == kPage);
+  CHECK(parts[1].size == kPage / 2);
+  CHECK(parts[0].file == parts[1].file);
+  const PeerWindows::Piece outside[] = {{kPage * 3 - 1, 2}};
+  CHECK(windows.filesOf(outside).error() == EFAULT);
+  const PeerWindows::Piece shrinking[] = {{kPage * 2, 1}};
+  CHECK(windows.filesOf(shrinking).error() == EOPNOTSUPP);
+  close(loose);
+  // Who has the parts has the file, with or without the windows.
+  windows.removeAll();
+  CHECK(fcntl(parts[0].file->fd, F_GETFD) >= 0);
 }

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 
 import test from 'ava'
 
+import * as drm from '../../ts/drm/index.js'
 import * as main from '../../ts/index.js'
 import * as host from '../../ts/host/index.js'
 import * as kvm from '../../ts/kvm/index.js'
@@ -14,6 +15,7 @@ test('the entry points are these, and no path reaches past them', (t) => {
   const { exports } = JSON.parse(text) as { exports: Record<string, unknown> }
   t.deepEqual(Object.keys(exports).sort(), [
     '.',
+    './drm',
     './host',
     './kvm',
     './merged',
@@ -29,6 +31,6 @@ test('none of them has a function of the addon', (t) => {
     .join('\n')
   const functions = new Set([...declared.matchAll(/^ {2}(\w+)\(/gm)].map(([, name]) => name))
   t.true(functions.has('iommufdCall'))
-  for (const entry of [main, host, kvm, merged, vfioUser])
+  for (const entry of [main, drm, host, kvm, merged, vfioUser])
     for (const name of Object.keys(entry)) t.false(name === 'addon' || functions.has(name), name)
 })

@@ -67,55 +67,47 @@ function collector(lines: string[]): Writable {
   })
 }
 
-// Until KVM inside the rig's emulated machine has been seen to carry a stock guest, it runs on demand only.
-const proven = process.env.NODE_VFIO_BROKERED_GUEST !== undefined
-const onDemand = proven ? test : test.skip
-const reason = proven ? '' : ' (on demand: NODE_VFIO_BROKERED_GUEST=1; not seen to pass yet)'
-
-onDemand(
-  `a stock guest's drivers have devices from brokers, in a QEMU without privileges${reason}`,
-  async (t) => {
-    t.timeout(20 * 60_000)
-    const { stockGuest, runInRig } = (await import(RIG)) as Rig
-    const qemu = await findQemu()
-    const args = await stockGuest({
-      folder: temporaryFolder(t, 'brokered'),
-      modules: ['e1000e', 'nvme'],
-      script: SCRIPT,
-    })
-    const guest: BrokeredGuest = {
-      program: qemu.program,
-      // The machine is emulated already: its processor does in hardware what a second emulation would take minutes for.
-      args: [...qemu.args, ...args.map((each) => (each === 'tcg' ? 'kvm' : each))],
-      env: qemu.env.QEMU_MODULE_DIR === undefined ? {} : { QEMU_MODULE_DIR: qemu.env.QEMU_MODULE_DIR },
-      devices: { '04.0': 'edu', '05.0': 'e1000e', '06.0': 'nvme' },
-    }
-    const lines: string[] = []
-    const complaints: string[] = []
-    const { status, gist } = await runInRig({
-      command: [process.execPath, MAIN, JSON.stringify(guest)],
-      timeout: 900,
-      stdout: collector(lines),
-      stderr: collector(complaints),
-    })
-    const all = [...lines, ...complaints, ...gist].join('\n')
-    t.is(status, 0, all)
-    const said = (start: string): string[] => lines.filter((line) => line.startsWith(start))
-    t.deepEqual(said('guest pci 0000:00:05.0'), ['guest pci 0000:00:05.0 0x8086 0x10d3 e1000e'], all)
-    t.deepEqual(said('guest pci 0000:00:06.0'), ['guest pci 0000:00:06.0 0x1b36 0x0010 nvme'])
-    t.deepEqual(said('guest edu'), ['guest edu identification 0x010000ED', 'guest edu factorial 0x1C8CFC00'])
-    const [packets = ''] = said('guest packets')
-    const [sent = 0, received = 0] = packets.split(' ').slice(2).map(Number)
-    t.true(sent >= 1 && received >= 1, all)
-    t.is(said('guest disk read as written').length, 1, all)
-    // Both interrupts reached the guest.
-    for (const name of ['eth0', 'nvme0q'])
-      t.true(
-        said('guest interrupts').some((line) => line.includes(name) && /: +[1-9]/.test(line)),
-        all,
-      )
-    t.deepEqual(said('qemu'), ['qemu 0'])
-    // The brokers of what can be reset wait for the next client; that of edu has ended.
-    t.deepEqual(said('served').sort(), ['served 0', 'served 0', 'served 1'], all)
-  },
-)
+test('a stock guest’s drivers have devices from brokers, in a QEMU without privileges', async (t) => {
+  t.timeout(20 * 60_000)
+  const { stockGuest, runInRig } = (await import(RIG)) as Rig
+  const qemu = await findQemu()
+  const args = await stockGuest({
+    folder: temporaryFolder(t, 'brokered'),
+    modules: ['e1000e', 'nvme'],
+    script: SCRIPT,
+  })
+  const guest: BrokeredGuest = {
+    program: qemu.program,
+    // The machine is emulated already: its processor does in hardware what a second emulation would take minutes for.
+    args: [...qemu.args, ...args.map((each) => (each === 'tcg' ? 'kvm' : each))],
+    env: qemu.env.QEMU_MODULE_DIR === undefined ? {} : { QEMU_MODULE_DIR: qemu.env.QEMU_MODULE_DIR },
+    devices: { '04.0': 'edu', '05.0': 'e1000e', '06.0': 'nvme' },
+  }
+  const lines: string[] = []
+  const complaints: string[] = []
+  const { status, gist } = await runInRig({
+    command: [process.execPath, MAIN, JSON.stringify(guest)],
+    timeout: 900,
+    stdout: collector(lines),
+    stderr: collector(complaints),
+  })
+  const all = [...lines, ...complaints, ...gist].join('\n')
+  t.is(status, 0, all)
+  const said = (start: string): string[] => lines.filter((line) => line.startsWith(start))
+  t.deepEqual(said('guest pci 0000:00:05.0'), ['guest pci 0000:00:05.0 0x8086 0x10d3 e1000e'], all)
+  t.deepEqual(said('guest pci 0000:00:06.0'), ['guest pci 0000:00:06.0 0x1b36 0x0010 nvme'])
+  t.deepEqual(said('guest edu'), ['guest edu identification 0x010000ED', 'guest edu factorial 0x1C8CFC00'])
+  const [packets = ''] = said('guest packets')
+  const [sent = 0, received = 0] = packets.split(' ').slice(2).map(Number)
+  t.true(sent >= 1 && received >= 1, all)
+  t.is(said('guest disk read as written').length, 1, all)
+  // Both interrupts reached the guest.
+  for (const name of ['eth0', 'nvme0q'])
+    t.true(
+      said('guest interrupts').some((line) => line.includes(name) && /: +[1-9]/.test(line)),
+      all,
+    )
+  t.deepEqual(said('qemu'), ['qemu 0'])
+  // The brokers of what can be reset wait for the next client; that of edu has ended.
+  t.deepEqual(said('served').sort(), ['served 0', 'served 0', 'served 1'], all)
+})

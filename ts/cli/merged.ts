@@ -1,11 +1,13 @@
 // `vfio merged`: what the host can share with guests while it uses it. What is read is mergedReport's.
 import { problemText } from '../host/attempts.js'
 import {
+  type JudgedIssue,
   type MergedReport,
   mergedReport,
   type ParameterInForce,
   type SharedDevice,
   type SharedFunction,
+  type UserSpaceWay,
   withHooks,
 } from '../merged/index.js'
 import type { CliContext } from './context.js'
@@ -76,6 +78,20 @@ function parameterText({
   return `${name}${state}: ${meaning}${sideEffects === null ? '' : ` ${sideEffects}`}`
 }
 
+/** How guests can have a virtual GPU, in words. */
+const WAYS: Readonly<Record<UserSpaceWay, string>> = {
+  'mediated-2d': 'mediated 2D',
+  virgl: 'VirGL',
+  venus: 'Venus',
+  'native-context': 'native context',
+}
+
+function issueText({ answer, read, symptom, mitigation, suppliedBy }: JudgedIssue): string {
+  const open =
+    answer === 'fixed' ? [] : [mitigation, suppliedBy === null ? null : `Supplied by: ${suppliedBy}`]
+  return [`${answer} (${read}): ${symptom}`, ...open.filter((each) => each !== null)].join(' ')
+}
+
 function facts(device: SharedDevice): [string, string][] {
   const { driver, driverVersion, hostNodes, vfs } = device
   const nodes = [...hostNodes.cards, ...hostNodes.renders, ...hostNodes.accels]
@@ -90,15 +106,13 @@ function facts(device: SharedDevice): [string, string][] {
     ...functionLines(device),
     ...typeLines(device),
     ...device.hooks.map(({ hook, answer, why }): [string, string] => [hook, `${answer}: ${why}`]),
+    ...device.userSpace.map(({ way, answer, why }): [string, string] => [WAYS[way], `${answer}: ${why}`]),
     ...device.parameters.map((each): [string, string] => ['parameter', parameterText(each)]),
     ...device.blockers.map((text): [string, string] => ['blocker', text]),
     ...device.notes.map((text): [string, string] => ['note', text]),
     ...device.knownIssues
       .filter(({ answer }) => answer !== 'other-driver')
-      .map(({ answer, symptom, read, mitigation }): [string, string] => [
-        'issue',
-        `${answer} (${read}): ${symptom}${answer === 'fixed' || mitigation === null ? '' : ` ${mitigation}`}`,
-      ]),
+      .map((each): [string, string] => ['issue', issueText(each)]),
   ]
 }
 

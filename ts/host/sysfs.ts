@@ -21,9 +21,20 @@ export interface HostOptions {
   readonly etcRoot?: string
   /** Where the kernel's modules are, default `/lib/modules`. */
   readonly modulesRoot?: string
+  /** Where packages are installed, default `/usr`. */
+  readonly usrRoot?: string
 }
 
-const ROOTS = ['sysfsRoot', 'devRoot', 'procRoot', 'pciIds', 'shareRoot', 'etcRoot', 'modulesRoot'] as const
+const ROOTS = [
+  'sysfsRoot',
+  'devRoot',
+  'procRoot',
+  'pciIds',
+  'shareRoot',
+  'etcRoot',
+  'modulesRoot',
+  'usrRoot',
+] as const
 
 /**
  * What every public reader calls before it reads anything.
@@ -67,6 +78,11 @@ export function pciIdsPaths(options: HostOptions): string[] {
   if (options.pciIds !== undefined) return [root(options, 'pciIds', '')]
   const share = root(options, 'shareRoot', '/usr/share')
   return PCI_IDS.map((name) => join(share, name))
+}
+
+/** Where packages are installed. */
+export function usrRoot(options: HostOptions): string {
+  return root(options, 'usrRoot', '/usr')
 }
 
 /** Where the kernel's modules are. */

@@ -4,7 +4,15 @@
 import { basename, join } from 'node:path'
 import { readDriver } from '../host/device.js'
 import { mdevParentPaths, type MdevType, mdevTypesOf } from '../host/mdev.js'
-import { type HostOptions, linkName, listNames, readUnsigned, readText, resolvePath } from '../host/sysfs.js'
+import {
+  type HostOptions,
+  linkName,
+  listNames,
+  readUnsigned,
+  readText,
+  resolvePath,
+  sysfsRoot,
+} from '../host/sysfs.js'
 import { parseVgpuTypes, type VgpuType } from '../host/vgpu.js'
 import type { Attempts } from '../host/attempts.js'
 
@@ -24,6 +32,8 @@ export interface SharedFunction {
 export interface HostNodes {
   /** Such as `card0`. */
   readonly cards: readonly string[]
+  /** Where they can show pictures, such as `card0-HDMI-A-1`. */
+  readonly connectors: readonly string[]
   /** Such as `renderD128`. */
   readonly renders: readonly string[]
   /** Such as `accel0`. */
@@ -34,13 +44,27 @@ function sorted(names: readonly string[] | null, pattern: RegExp): string[] {
   return (names ?? []).filter((name) => pattern.test(name)).sort()
 }
 
+export const NO_NODES: HostNodes = { cards: [], connectors: [], renders: [], accels: [] }
+
 export function readHostNodes(path: string): HostNodes {
   const drm = listNames(path, 'drm')
+  const cards = sorted(drm, /^card\d+$/)
   return {
-    cards: sorted(drm, /^card\d+$/),
+    cards,
+    connectors: cards.flatMap((card) => sorted(listNames(path, 'drm', card), /^card\d+-/)),
     renders: sorted(drm, /^renderD\d+$/),
     accels: sorted(listNames(path, 'accel'), /^accel\d+$/),
   }
+}
+
+/** Directories of the devices that have DRM nodes, links followed. */
+export function listDrmDevices(attempts: Attempts, options: HostOptions): string[] {
+  const root = join(sysfsRoot(options), 'class', 'drm')
+  const cards = attempts.run(root, () => listNames(root), null) ?? []
+  const devices = cards
+    .filter((name) => /^(card|renderD)\d+$/.test(name))
+    .map((name) => attempts.run(name, () => resolvePath(root, name, 'device'), null))
+  return [...new Set(devices.filter((path) => path !== null))].sort()
 }
 
 /** The mdev types of the parent in directory `path`; null if it is no parent. */

@@ -47,4 +47,7 @@ export type {
   MergedReport,
   MergedState,
   SharedDevice,
+  UserSpaceAnswer,
+  UserSpaceFinding,
+  UserSpaceWay,
 } from './types.js'

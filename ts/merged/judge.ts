@@ -70,7 +70,8 @@ function verdict(rule: DetectRule, facts: IssueFacts): Verdict {
 
 /** What an issue means for a device. */
 export function judge(issue: KnownIssue, facts: IssueFacts): JudgedIssue {
-  const { vendor: _vendor, detect, ...told } = issue
+  const { vendor: _vendor, detect, suppliedBy = null, ...rest } = issue
+  const told = { ...rest, suppliedBy }
   const rule = facts.driver !== null && Object.hasOwn(detect, facts.driver) ? detect[facts.driver] : undefined
   if (rule === undefined) {
     const read = facts.driver === null ? 'no driver has the device' : `driver ${facts.driver}`
@@ -99,6 +100,8 @@ export function issueProblems(issues: readonly KnownIssue[]): string[] {
     seen.add(issue.id)
     for (const name of ['symptom', 'affected', 'provenance'] as const)
       if (issue[name].trim() === '') wrong.push(`${issue.id}: ${name} is empty`)
+    if (issue.suppliedBy !== undefined && string(issue.suppliedBy, 'suppliedBy').trim() === '')
+      wrong.push(`${issue.id}: suppliedBy is empty`)
     if (!['observed', 'documented'].includes(issue.guarantee))
       wrong.push(`${issue.id}: guarantee is neither observed nor documented`)
     const rules = Object.entries(issue.detect)

@@ -23,6 +23,8 @@ export interface KnownIssue {
   readonly affected: string
   readonly fixedIn: string | null
   readonly mitigation: string | null
+  /** What gives guests elsewhere what the driver lacks, if anything does. */
+  readonly suppliedBy?: string
   readonly provenance: string
   /** Whether somebody saw it, or the vendor says it. */
   readonly guarantee: 'observed' | 'documented'
@@ -135,6 +137,8 @@ export const KNOWN_ISSUES: readonly KnownIssue[] = [
     affected: '*',
     fixedIn: null,
     mitigation: null,
+    suppliedBy:
+      'Devices in user space, while the host keeps the GPU: MediatedGpu of this package in 2D, virtio-gpu of QEMU in 3D, each where the report says yes.',
     provenance: OPEN_IOV,
     guarantee: 'observed',
     detect: { amdgpu: { rule: 'always' } },
@@ -146,6 +150,8 @@ export const KNOWN_ISSUES: readonly KnownIssue[] = [
     affected: '*',
     fixedIn: null,
     mitigation: null,
+    suppliedBy:
+      'A UserDevice of this package, such as MediatedGpu: its interrupts are irqfds with every VMM; its doorbells are ioeventfds with a Vm of this package only, since QEMU and cloud-hypervisor never ask for them (VFIO_USER_DEVICE_GET_REGION_IO_FDS).',
     provenance: OPEN_IOV,
     guarantee: 'observed',
     detect: { amdgpu: { rule: 'always' } },

@@ -12,7 +12,9 @@ import { array, object } from '../validate.js'
 import { checkHostOptions, type HostOptions, listNames, readText, sysfsRoot } from '../host/sysfs.js'
 import {
   type HostNodes,
+  listDrmDevices,
   listMdevParents,
+  NO_NODES,
   readDriverModule,
   readHostNodes,
   readMdevTypes,
@@ -21,11 +23,12 @@ import {
 } from './facts.js'
 import type { FrameworkRules, SharingFacts } from './frameworks/framework.js'
 import { frameworkOf } from './frameworks/index.js'
-import { mdev } from './frameworks/mdev.js'
 import { judge } from './judge.js'
 import { KNOWN_ISSUES } from './known-issues.js'
 import { parametersOf } from './parameters.js'
-import type { MergedReport, MergedState, SharedDevice } from './types.js'
+import type { MergedReport, MergedState, SharedDevice, UserSpaceFinding } from './types.js'
+import { userSpaceWays } from './user-space/index.js'
+import { type Installed, readInstalled } from './user-space/installed.js'
 import { OTHERS, vendorOf } from './vendors/index.js'
 import type { Vendor, VendorFacts } from './vendors/vendor.js'
 
@@ -39,6 +42,8 @@ interface Scene {
   readonly host: HostReport
   readonly devices: ReadonlyMap<string, ProbedPciDevice>
   readonly types: ReadonlyMap<string, readonly MdevType[]>
+  /** What gives guests a GPU in user space; read only for hosts that have one. */
+  readonly installed: () => Installed
 }
 
 function isGpu({ class: code }: Pick<ProbedPciDevice, 'class'>): boolean {
@@ -75,6 +80,13 @@ function mergedState(
   if (!rules.offers(facts)) return no('nothing of it can be given to guests')
   if (needsNode && !hasNode) return no(`${driver} has it, but gives the host no DRM or accel node`)
   return rules.state(driver, facts)
+}
+
+/** What is possible in user space; nothing for a device of which the host has no DRM node. */
+function userSpace(driver: string | null, hostNodes: HostNodes, scene: Scene): UserSpaceFinding[] {
+  if (hostNodes.cards.length + hostNodes.renders.length === 0) return []
+  const { kernelRelease } = scene.host
+  return userSpaceWays({ driver, hostNodes, kernelRelease, installed: scene.installed() })
 }
 
 /** Why the device has virtual functions that its driver does not make, and what does. */
@@ -114,8 +126,7 @@ function describePci(device: ProbedPciDevice, scene: Scene): SharedDevice | null
   const { rules, why } = frameworkOf(sharing)
   const framework = rules.name
   if (!isGpu(device) && framework === 'none' && (sriov?.totalVfs ?? 0) === 0) return null
-  const nothing: HostNodes = { cards: [], renders: [], accels: [] }
-  const hostNodes = attempts.run(address, () => readHostNodes(sysfsPath), nothing)
+  const hostNodes = attempts.run(address, () => readHostNodes(sysfsPath), NO_NODES)
   const driverVersion = driver === null ? null : readVersion(driver, vendor, scene)
   const facts: VendorFacts = {
     driver,
@@ -157,6 +168,7 @@ function describePci(device: ProbedPciDevice, scene: Scene): SharedDevice | null
     mdevTypes,
     parameters: parametersOf({ vendor: vendorId, driver }, host.commandLine, attempts, options),
     hooks: vendor.hooks?.(facts) ?? rules.hooks(sharing),
+    userSpace: userSpace(driver, hostNodes, scene),
     blockers: [
       ...(driver === null ? ['no driver has the device'] : []),
       ...vendor.blockers(facts),
@@ -179,7 +191,7 @@ const NOTHING_SHARED: SharingFacts = {
   tool: null,
 }
 
-/** A parent of mediated devices that is not on PCI, such as the sample drivers'. */
+/** A GPU that is not on PCI, or such a parent of mediated devices, as the sample drivers' are. */
 function describeOther(path: string, mdevTypes: readonly MdevType[], scene: Scene): SharedDevice {
   const { attempts } = scene
   const name = basename(path)
@@ -187,6 +199,7 @@ function describeOther(path: string, mdevTypes: readonly MdevType[], scene: Scen
   const driver = bound ?? attempts.run(name, () => readDriverModule(path), null)
   const sharing: SharingFacts = { ...NOTHING_SHARED, mdevTypes }
   const { rules, why } = frameworkOf(sharing)
+  const hostNodes = attempts.run(name, () => readHostNodes(path), NO_NODES)
   return {
     name,
     bus: 'other',
@@ -194,16 +207,17 @@ function describeOther(path: string, mdevTypes: readonly MdevType[], scene: Scen
     pci: null,
     driver,
     driverVersion: driver === null ? null : readVersion(driver, OTHERS, scene),
-    hostNodes: { cards: [], renders: [], accels: [] },
+    hostNodes,
     framework: rules.name,
     frameworkWhy: why,
-    merged: mdev.state(null, sharing),
+    merged: rules.state(null, sharing),
     vfs: null,
     vfMaking: null,
     functions: [],
     mdevTypes,
     parameters: [],
-    hooks: mdev.hooks(sharing),
+    hooks: rules.hooks(sharing),
+    userSpace: userSpace(driver, hostNodes, scene),
     blockers: [],
     notes: [],
     knownIssues: [],
@@ -225,12 +239,20 @@ export function mergedReport(options: HostOptions = {}, host: HostReport = probe
   const parents = listMdevParents(attempts, options)
   const types = new Map(parents.map((path) => [basename(path), readMdevTypes(path, attempts) ?? []] as const))
   const devices = new Map(host.devices.map((device) => [device.address, device]))
-  const scene: Scene = { options, attempts, host, devices, types }
+  let installed: Installed | undefined
+  const scene: Scene = {
+    options,
+    attempts,
+    host,
+    devices,
+    types,
+    installed: () => (installed ??= readInstalled(attempts, options)),
+  }
   const ofPci = host.devices
     .filter(({ physfn }) => physfn === null)
     .map((device) => describePci(device, scene))
     .filter((device) => device !== null)
-  const others = parents
+  const others = [...new Set([...parents, ...listDrmDevices(attempts, options)])]
     .filter((path) => !devices.has(basename(path)))
     .map((path) => describeOther(path, types.get(basename(path)) ?? [], scene))
   return {

@@ -39,11 +39,30 @@ export interface JudgedIssue {
   readonly affected: string
   readonly fixedIn: string | null
   readonly mitigation: string | null
+  /** What gives guests elsewhere what the driver lacks; null where nothing is known to. */
+  readonly suppliedBy: string | null
   readonly provenance: string
   readonly guarantee: KnownIssue['guarantee']
   readonly answer: IssueAnswer
   /** What was read to decide, in words. */
   readonly read: string
+}
+
+/**
+ * How guests can have a virtual GPU that a process of the host makes, while the host keeps the real one: `mediated-2d`, by this
+ * package (`MediatedGpu`); `virgl`, `venus` and `native-context` by QEMU's virtio-gpu with virglrenderer, for OpenGL, Vulkan and the
+ * GPU's own commands.
+ */
+export type UserSpaceWay = 'mediated-2d' | 'virgl' | 'venus' | 'native-context'
+
+/** Whether one of these ways is possible with what is installed, and the reason. */
+export interface UserSpaceAnswer {
+  readonly answer: 'yes' | 'no' | 'cannot-tell'
+  readonly why: string
+}
+
+export interface UserSpaceFinding extends UserSpaceAnswer {
+  readonly way: UserSpaceWay
 }
 
 /** One device that can be shared, or a GPU or accelerator that cannot. */
@@ -76,6 +95,8 @@ export interface SharedDevice {
   readonly mdevTypes: readonly MdevType[]
   readonly parameters: readonly ParameterInForce[]
   readonly hooks: readonly HookFinding[]
+  /** Empty for a device that is no GPU of the host. */
+  readonly userSpace: readonly UserSpaceFinding[]
   readonly blockers: readonly string[]
   readonly notes: readonly string[]
   readonly knownIssues: readonly JudgedIssue[]

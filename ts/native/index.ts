@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { debuglog } from 'node:util'
 
 import { ENOSYS, VfioError } from '../errors.js'
+import type { DrmFunctions } from './drm.js'
 import type { EventFunctions } from './event.js'
 import type { IommufdFunctions } from './iommufd.js'
 import type { KvmFunctions } from './kvm.js'
@@ -30,7 +31,8 @@ export interface NativeAddon
     VfioFunctions,
     IommufdFunctions,
     KvmFunctions,
-    SocketFunctions {
+    SocketFunctions,
+    DrmFunctions {
   /** What each folder of native/ gives, by the folder's name: for the test of these declarations. */
   areas(): Record<string, Record<string, unknown>>
 }

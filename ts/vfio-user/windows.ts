@@ -1,8 +1,10 @@
 // Windows: what a peer lets us reach of its memory, by its addresses. Owns the ArrayBuffers that lie in it; the table and the
 // copies are native. Knows no message: who maps, unmaps, or asks for what is not mapped, is its user's business.
 import { attempt, VfioError, type VfioErrorContext } from '../errors.js'
+import { withUdmabuf } from '../drm/udmabuf.js'
 import { type ShareToken, SharedHandle } from '../handle.js'
 import { DirtyBitmap } from '../memory/dirty-bitmap.js'
+import type { DmaBufFile } from '../memory/dma-buf-file.js'
 import { MAX_WINDOW } from '../memory/guest-memory.js'
 import { pageSize as ordinaryPage } from '../memory/page.js'
 import { addon, type NativeHandle } from '../native/index.js'
@@ -202,6 +204,19 @@ export class Windows extends SharedHandle<'Windows'> {
     }
     this.#views.push({ iova, buffer: new WeakRef(buffer) })
     return buffer
+  }
+
+  /**
+   * Pieces of the peer's memory as a dma-buf, without a copy, by /dev/udmabuf. It stays what it is when the windows are gone.
+   * @param pieces addresses and sizes in turn, of whole pages
+   * @throws VfioError ENOENT of `open` without udmabuf, EOPNOTSUPP for files that may become shorter, EINVAL for what are no whole
+   * pages, or too many parts
+   */
+  dmaBuf(pieces: BigUint64Array, path = '/dev/udmabuf'): DmaBufFile {
+    const flat = [...instance(pieces, BigUint64Array, 'pieces')]
+    if (flat.length === 0 || flat.length % 2 !== 0)
+      throw new RangeError('pieces must be addresses and sizes in turn')
+    return withUdmabuf(path, (fd) => addon().udmabufOfWindows(fd, this.native, flat))
   }
 
   // -- dirty pages --

@@ -26,11 +26,11 @@ export interface Frame {
   readonly rgb: Uint8Array
 }
 
-/** A part of an image of `stride` pixels a row, as a frame of its own. */
+/** A part of an image whose rows are `pitch` bytes apart, as a frame of its own. */
 export function frameOf(
   pixels: Uint8Array,
   format: number,
-  stride: number,
+  pitch: number,
   { x, y, width, height }: { x: number; y: number; width: number; height: number },
 ): Frame {
   const order = FORMATS.get(format)
@@ -39,7 +39,7 @@ export function frameOf(
   const rgb = new Uint8Array(width * height * 3)
   let to = 0
   for (let row = y; row < y + height; row++) {
-    let from = (row * stride + x) * PIXEL_BYTES
+    let from = row * pitch + x * PIXEL_BYTES
     for (let column = 0; column < width; column++, from += PIXEL_BYTES) {
       rgb[to++] = pixels[from + red] ?? 0
       rgb[to++] = pixels[from + green] ?? 0

@@ -10,6 +10,8 @@ export const COMMAND = {
   resourceAttachBacking: 0x106,
   resourceDetachBacking: 0x107,
   getEdid: 0x10a,
+  resourceCreateBlob: 0x10c,
+  setScanoutBlob: 0x10d,
   updateCursor: 0x300,
   moveCursor: 0x301,
 } as const
@@ -34,6 +36,12 @@ export class Refusal extends Error {
     this.response = response
   }
 }
+
+/** Features of the device, beside those of virtio. */
+export const GPU_FEATURE = { blob: 1n << 3n } as const
+
+/** Where a blob's memory is: the guest's is the one kind without a host's 3D driver. */
+export const BLOB_OF_GUEST = 1
 
 /** struct virtio_gpu_ctrl_hdr */
 export const HEADER_BYTES = 24

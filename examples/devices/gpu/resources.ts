@@ -1,89 +1,57 @@
-// The images that a driver makes: their pixels here, the guest's memory behind them, and the copies from there to here. Every
-// number is the driver's claim. It must not know queues.
-import { type GuestPages, type Piece, gather } from '../virtio/queue.js'
+// The images that a driver has made, by its numbers for them, and how much of them there may be. Every number is the driver's claim. It
+// must not know queues.
+import { type GuestPages, type Piece } from '../virtio/queue.js'
+import { Blob, type BlobLayout } from './blobs.js'
+import { MOST_SIDE, Resource } from './image.js'
+import { type PictureMemory, processMemory } from './pictures.js'
 import { PIXEL_BYTES, isFormat } from './pixels.js'
-import { type Rectangle, Refusal, RESPONSE } from './protocol.js'
+import { Refusal, RESPONSE } from './protocol.js'
 
-const MOST_SIDE = 16_384
 /** Bytes of all images together: enough for some screens of 4K. */
 const MOST_BYTES = 256 << 20
 const MOST_PIECES = 16_384
-
-export class Resource {
-  readonly width: number
-  readonly height: number
-  readonly format: number
-  readonly pixels: Uint8Array
-  #backing: readonly Piece[] = []
-  #backingBytes = 0
-
-  constructor(width: number, height: number, format: number) {
-    this.width = width
-    this.height = height
-    this.format = format
-    this.pixels = new Uint8Array(width * height * PIXEL_BYTES)
-  }
-
-  /** @throws Refusal where the rectangle is not within the image */
-  check({ x, y, width, height }: Rectangle): void {
-    if (x + width > this.width || y + height > this.height)
-      throw new Refusal(
-        RESPONSE.invalidParameter,
-        `${width} x ${height} at ${x}, ${y} is not within an image of ${this.width} x ${this.height}`,
-      )
-  }
-
-  attach(pieces: readonly Piece[]): void {
-    if (this.#backing.length > 0) throw new Refusal(RESPONSE.unspecified, 'the image has memory already')
-    this.#backing = pieces
-    this.#backingBytes = pieces.reduce((sum, { length }) => sum + length, 0)
-  }
-
-  detach(): void {
-    this.#backing = []
-    this.#backingBytes = 0
-  }
-
-  /**
-   * Copies a rectangle out of the guest's memory.
-   * @param offset where in the memory its first row begins; rows are as far apart as the image's
-   */
-  transfer(pages: GuestPages, rectangle: Rectangle, offset: bigint): void {
-    this.check(rectangle)
-    const { x, y, width, height } = rectangle
-    if (width === 0 || height === 0) return
-    const stride = this.width * PIXEL_BYTES
-    const rowBytes = width * PIXEL_BYTES
-    const last = offset + BigInt((height - 1) * stride + rowBytes)
-    if (last > BigInt(this.#backingBytes))
-      throw new Refusal(RESPONSE.invalidParameter, `the image has ${this.#backingBytes} bytes of memory`)
-    const start = Number(offset)
-    const to = y * stride + x * PIXEL_BYTES
-    // Whole rows lie one after another, here and there.
-    if (width === this.width) {
-      gather(pages, this.#backing, start, this.pixels.subarray(to, to + height * stride))
-      return
-    }
-    for (let row = 0; row < height; row++) {
-      const at = to + row * stride
-      gather(pages, this.#backing, start + row * stride, this.pixels.subarray(at, at + rowBytes))
-    }
-  }
-}
+/** Each may take a mapping, and memory in whole pages. */
+const MOST_IMAGES = 4096
 
 export class Resources {
+  readonly #memory: PictureMemory
   readonly #all = new Map<number, Resource>()
+  readonly #blobs = new Map<number, Blob>()
   #bytes = 0
 
+  constructor(memory: PictureMemory = processMemory) {
+    this.#memory = memory
+  }
+
   create(id: number, width: number, height: number, format: number): void {
-    if (id === 0 || this.#all.has(id)) throw new Refusal(RESPONSE.invalidResource, `image ${id} is not free`)
+    this.#checkFree(id)
     if (!isFormat(format) || width === 0 || height === 0 || width > MOST_SIDE || height > MOST_SIDE)
       throw new Refusal(RESPONSE.invalidParameter, `an image of ${width} x ${height} in format ${format}`)
     const bytes = width * height * PIXEL_BYTES
-    if (this.#bytes + bytes > MOST_BYTES)
-      throw new Refusal(RESPONSE.outOfMemory, `images of more than ${MOST_BYTES} bytes`)
-    this.#all.set(id, new Resource(width, height, format))
+    this.#checkRoom(bytes)
+    const picture = withRoom(() => this.#memory.create(width, height))
+    this.#all.set(id, new Resource(width, height, format, picture))
     this.#bytes += bytes
+  }
+
+  createBlob(id: number, pieces: readonly Piece[], bytes: number): void {
+    this.#checkFree(id)
+    // It may be copied once it is shown.
+    this.#checkRoom(bytes)
+    this.#blobs.set(id, new Blob(pieces, bytes))
+    this.#bytes += bytes
+  }
+
+  /** The blob of that number, if it is one. */
+  blob(id: number): Blob | undefined {
+    return this.#blobs.get(id)
+  }
+
+  /** A blob as an image. @throws Refusal where there is none, or it cannot be read so */
+  imageOf(id: number, layout: BlobLayout, pages: GuestPages): Resource {
+    const blob = this.#blobs.get(id)
+    if (blob === undefined) throw new Refusal(RESPONSE.invalidResource, `there is no blob ${id}`)
+    return withRoom(() => blob.image(layout, pages, this.#memory))
   }
 
   get(id: number): Resource {
@@ -92,16 +60,49 @@ export class Resources {
     return resource
   }
 
-  drop(id: number): Resource {
+  drop(id: number): void {
+    const blob = this.#blobs.get(id)
+    if (blob !== undefined) {
+      this.#blobs.delete(id)
+      this.#bytes -= blob.bytes
+      blob.close()
+      return
+    }
     const resource = this.get(id)
     this.#all.delete(id)
-    this.#bytes -= resource.pixels.length
-    return resource
+    this.#bytes -= resource.bytes
+    resource.picture.close()
   }
 
   clear(): void {
+    for (const { picture } of this.#all.values()) picture.close()
+    for (const blob of this.#blobs.values()) blob.close()
     this.#all.clear()
+    this.#blobs.clear()
     this.#bytes = 0
+  }
+
+  #checkFree(id: number): void {
+    if (id === 0 || this.#all.has(id) || this.#blobs.has(id))
+      throw new Refusal(RESPONSE.invalidResource, `image ${id} is not free`)
+  }
+
+  #checkRoom(bytes: number): void {
+    if (this.#bytes + bytes > MOST_BYTES || this.#all.size + this.#blobs.size >= MOST_IMAGES)
+      throw new Refusal(
+        RESPONSE.outOfMemory,
+        `more than ${MOST_IMAGES} images, or images of more than ${MOST_BYTES} bytes`,
+      )
+  }
+}
+
+/** What has no room is a refusal to the driver. */
+function withRoom<T>(make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    if (error instanceof Refusal) throw error
+    throw new Refusal(RESPONSE.outOfMemory, error instanceof Error ? error.message : String(error))
   }
 }
 

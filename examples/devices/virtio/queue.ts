@@ -2,6 +2,8 @@
 // gives them back. All of it lies in the guest's memory, so nothing that is read there is believed. It must not know what the
 // buffers carry.
 
+import type { DmaBufFile } from 'node-vfio'
+
 /** The guest's memory, of which a virtqueue needs no more than this. `UserDevice.dma` is one. */
 export interface GuestPages {
   /** Part of it as memory; throws where none of the guest's memory is. Detached once the guest takes the memory away. */
@@ -10,6 +12,8 @@ export interface GuestPages {
   copyOut(iova: bigint, source: Uint8Array): void
   /** What was written through a window, for who migrates the guest. */
   markDirty(iova: bigint, length: number): void
+  /** Parts of it, addresses and sizes in turn, as a dma-buf without a copy, where that can be had. */
+  dmaBuf?(pieces: BigUint64Array): DmaBufFile
 }
 
 /** Part of the guest's memory. */

@@ -41,6 +41,7 @@ export function cliTest(
       procRoot: tree.path('proc'),
       pciIds: tree.path('pci.ids'),
       etcRoot: tree.path('etc'),
+      usrRoot: tree.path('usr'),
     }
     await body(t, {
       tree,

@@ -12,6 +12,7 @@ export const rootsOf = (tree: SysfsTree) => ({
   procRoot: tree.path('proc'),
   pciIds: tree.path('pci.ids'),
   etcRoot: tree.path('etc'),
+  usrRoot: tree.path('usr'),
 })
 
 export const PF = '0000:03:00.0'

@@ -28,6 +28,7 @@ test('the check of the rows sees each mistake', (t) => {
     [{ id: 'Two Words' }, /words joined by dashes/],
     [{ symptom: ' ' }, /symptom is empty/],
     [{ guarantee: 'hoped' }, /neither observed nor documented/],
+    [{ suppliedBy: ' ' }, /suppliedBy is empty/],
     [{ detect: {} }, /names no driver/],
     [{ detect: { nvidia: { rule: 'dice' } } }, /unknown rule dice/],
     [{ detect: { nvidia: { rule: 'version' } } }, /lacks affected/],

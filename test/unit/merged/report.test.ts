@@ -92,7 +92,7 @@ hostTest('intel-i915-stock', (t, device) => {
 hostTest('intel-xe-sriov', (t, device) => {
   t.like(device, { framework: 'sriov', merged: { state: 'merged' }, driver: 'xe' })
   t.deepEqual(device.vfs, { total: 24, active: 2, free: 22 })
-  t.deepEqual(device.hostNodes, { cards: ['card0'], renders: ['renderD128'], accels: [] })
+  t.deepEqual(device.hostNodes, { cards: ['card0'], connectors: [], renders: ['renderD128'], accels: [] })
   t.is(issue(device, 'intel-sriov-undocumented'), 'fixed')
   t.regex(device.notes.join(), /sriov_admin/)
 })
@@ -187,6 +187,13 @@ hostTest('amd-amdgpu', (t, device) => {
   t.deepEqual(hooks(device), { irqfd: 'no', ioeventfd: 'no' })
   t.is(issue(device, 'amdgpu-no-host-drm-beside-mdev'), 'applies')
   t.is(issue(device, 'amdgpu-no-signalling-hooks'), 'applies')
+  const supplied = Object.fromEntries(device.knownIssues.map(({ id, suppliedBy }) => [id, suppliedBy]))
+  t.regex(supplied['amdgpu-no-host-drm-beside-mdev']!, /MediatedGpu .* in 2D, virtio-gpu of QEMU in 3D/)
+  t.regex(
+    supplied['amdgpu-no-signalling-hooks']!,
+    /irqfds with every VMM; .* QEMU and cloud-hypervisor never ask/,
+  )
+  t.true(device.userSpace.every(({ answer }) => answer === 'no'))
   t.regex(device.notes.join(), /current_compute_partition and current_memory_partition/)
 })
 
@@ -221,7 +228,7 @@ hostTest('nic-sriov-half', (t, device) => {
     ],
   )
   t.deepEqual(device.merged, { state: 'possible', why: 'igb serves the host, and guests could have some' })
-  t.deepEqual(device.hostNodes, { cards: [], renders: [], accels: [] })
+  t.deepEqual(device.hostNodes, { cards: [], connectors: [], renders: [], accels: [] })
   t.true(device.knownIssues.every(({ answer }) => answer === 'other-driver'))
 })
 
@@ -231,7 +238,7 @@ hostTest('mdev-no-types', (t, device) => {
   t.deepEqual([device.mdevTypes, device.functions], [[], []])
   t.deepEqual(device.merged, { state: 'no', why: 'nothing of it can be given to guests' })
   t.deepEqual(device.blockers, ['neither GVT-g (i915.enable_gvt=1 and the module kvmgt) nor SR-IOV is there'])
-  t.deepEqual(device.hostNodes, { cards: ['card0'], renders: ['renderD128'], accels: [] })
+  t.deepEqual(device.hostNodes, { cards: ['card0'], connectors: [], renders: ['renderD128'], accels: [] })
   t.is(issue(device, 'intel-modified-hypervisor'), 'cannot-tell')
   t.true(device.parameters.every(({ value }) => value === null))
   t.deepEqual(hooks(device), { irqfd: 'no', ioeventfd: 'no', level: 'no' })

@@ -9,9 +9,8 @@ const MOST_TIMEOUT = 0x7fff_ffff
 /** @throws TypeError or RangeError with the bound for what is wrong */
 export function checkChangeOptions(options: ChangeOptions): void {
   checkHostOptions(options)
-  const { stateRoot, usrRoot, timeout, io, onEvent, signal } = options
+  const { stateRoot, timeout, io, onEvent, signal } = options
   if (stateRoot !== undefined) string(stateRoot, 'options.stateRoot')
-  if (usrRoot !== undefined) string(usrRoot, 'options.usrRoot')
   if (timeout !== undefined) integer(timeout, 'options.timeout', 1, MOST_TIMEOUT)
   if (io !== undefined) object(io, 'options.io')
   if (onEvent !== undefined) callable(onEvent, 'options.onEvent')

@@ -126,8 +126,6 @@ export interface ChangeEvent {
 export interface ChangeOptions extends HostOptions {
   /** Where journals and the lock are, default `/var/lib/node-vfio`. */
   readonly stateRoot?: string
-  /** Where packages are installed, default `/usr`; driverctl and mdevctl are looked for below it. */
-  readonly usrRoot?: string
   /** How long one write may take, in milliseconds (default 60,000). */
   readonly timeout?: number
   /** The interface to the kernel; tests pass a simulated one. */

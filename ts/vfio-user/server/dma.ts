@@ -1,6 +1,7 @@
 // DeviceDma: how a device reaches its client's memory. Owns the list of the ranges that the client has shown; bytes move in its
 // windows, or by messages, which are behind it.
 import { EACCES, EBUSY, EEXIST, EINVAL, ENOSPC, VfioError } from '../../errors.js'
+import type { DmaBufFile } from '../../memory/dma-buf-file.js'
 import { bytes as bytesOf, integer } from '../../validate.js'
 import { UNMAP_FLAG } from '../protocol/constants.js'
 import { type DmaMap, type DmaUnmap, dmaAccess } from '../protocol/dma.js'
@@ -107,6 +108,17 @@ export class DeviceDma {
    */
   window(iova: bigint, length: number): ArrayBuffer {
     return this.#behind(WRITE).windows.window(iova, length)
+  }
+
+  /**
+   * Pieces of the client's memory as one dma-buf, without a copy: for other devices of the host, such as a DRM card. It takes
+   * /dev/udmabuf (CONFIG_UDMABUF), and a client that gave its memory as files sealed at their size, as QEMU does. What it shows stays
+   * the client's memory until you close it, also if the client takes the range away or goes.
+   * @param pieces addresses and sizes in turn, of whole pages; at most 1024 separate parts unless udmabuf's list_limit says otherwise
+   * @throws VfioError ENOENT of `open` without udmabuf, EOPNOTSUPP for memory that may become shorter, EINVAL for other pieces
+   */
+  dmaBuf(pieces: BigUint64Array): DmaBufFile {
+    return this.#behind(READ).windows.dmaBuf(pieces)
   }
 
   /** Tells a log of dirty pages what was written through a `window()`. */

@@ -53,14 +53,14 @@ test('each format has its colours where it says', (t) => {
   }
   const whole = { x: 0, y: 0, width: 1, height: 1 }
   for (const [format, colour] of Object.entries(colours))
-    t.is(colourAt(frameOf(pixel, Number(format), 1, whole), 0, 0), colour, `format ${format}`)
-  t.throws(() => frameOf(pixel, 5, 1, whole), { instanceOf: RangeError })
+    t.is(colourAt(frameOf(pixel, Number(format), 4, whole), 0, 0), colour, `format ${format}`)
+  t.throws(() => frameOf(pixel, 5, 4, whole), { instanceOf: RangeError })
 })
 
 test('a frame is the part of an image that the screen shows', (t) => {
   const pixels = new Uint8Array(4 * 4 * 4)
   for (let i = 0; i < 16; i++) pixels[i * 4] = i
-  const frame = frameOf(pixels, FORMAT_BGRX, 4, { x: 1, y: 2, width: 2, height: 2 })
+  const frame = frameOf(pixels, FORMAT_BGRX, 16, { x: 1, y: 2, width: 2, height: 2 })
   t.deepEqual([frame.width, frame.height], [2, 2])
   t.deepEqual(
     [0, 1].flatMap((y) => [0, 1].map((x) => colourAt(frame, x, y))),
@@ -83,21 +83,21 @@ test('rectangles are copied out of memory in pieces, whole rows and parts of row
   ])
   image.transfer(pages, { x: 0, y: 0, width: 8, height: 8 }, 0n)
   t.deepEqual(
-    [...image.pixels.subarray(0, 0x100)],
+    [...image.picture.pixels.subarray(0, 0x100)],
     Array.from({ length: 0x100 }, (_, i) => i),
   )
-  image.pixels.fill(0)
+  image.picture.pixels.fill(0)
   image.transfer(pages, { x: 2, y: 1, width: 3, height: 2 }, 32n + 8n)
   t.deepEqual(
-    [...image.pixels.subarray(40, 52)],
+    [...image.picture.pixels.subarray(40, 52)],
     Array.from({ length: 12 }, (_, i) => 40 + i),
   )
   t.deepEqual(
-    [...image.pixels.subarray(72, 84)],
+    [...image.picture.pixels.subarray(72, 84)],
     Array.from({ length: 12 }, (_, i) => 72 + i),
   )
-  t.is(image.pixels[39], 0)
-  t.is(image.pixels[52], 0)
+  t.is(image.picture.pixels[39], 0)
+  t.is(image.picture.pixels[52], 0)
 })
 
 test('what a driver claims about images is checked', (t) => {
