@@ -97,13 +97,12 @@ const failures = await Promise.all(sessions)
 const messages = Number(values.messages)
 if (messages > 0) {
   const failed = await session({
+    program: MESSAGES,
     // Its device is no kernel's, and is one all the same.
-    ...{
-      program: MESSAGES,
-      args: others.filter((each) => each !== '--host'),
-      seed: Number(values.seed),
-      calls: messages,
-    },
+    args: others.filter((each) => each !== '--host'),
+    seed: Number(values.seed),
+    calls: messages,
+    crew: undefined,
     say: (line) => console.log(line),
   })
   failures.push(failed)
