@@ -47,7 +47,11 @@ export class UserRegions {
     }
     const [file, ...more] = reply.files
     for (const each of more) releaseNative(each)
-    if (argsz > MOST_INFO || info.index !== index || (more.length > 0 && reply.files.length !== areas(info))) {
+    if (
+      argsz > MOST_INFO ||
+      info.index !== index ||
+      (more.length > 0 && reply.files.length !== areas(info))
+    ) {
       if (file !== undefined) releaseNative(file)
       throw senseless(CALL)
     }
