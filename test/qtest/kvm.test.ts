@@ -15,7 +15,7 @@ function kvmOpens(): boolean {
 }
 
 const withKvm = kvmOpens() ? test : test.skip
-const why = kvmOpens() ? '' : ' (/dev/kvm does not open here)'
+const why = kvmOpens() ? '' : ' (needs /dev/kvm, which does not open here)'
 const MESSAGES = 0xfee0_0000
 
 /** The counts of the eventfds of this process, by descriptor. */
