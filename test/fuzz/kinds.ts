@@ -40,6 +40,8 @@ const SHAPES: Readonly<Record<string, Shape>> = {
 export const SHAPED: readonly string[] = Object.keys(SHAPES)
 
 export function kindOf(value: object): string | undefined {
+  // Its own class before those that it extends.
+  for (const [name, { prototype }] of CLASSES) if (Object.getPrototypeOf(value) === prototype) return name
   for (const [name, { prototype }] of CLASSES)
     if (Object.prototype.isPrototypeOf.call(prototype, value)) return name
   return SHAPED.find((name) => SHAPES[name]?.(value))

@@ -39,7 +39,7 @@ const MACHINE_KINDS = [
 ]
 const DEVICE_KINDS = [
   ...['VfioDevice', 'DeviceFeatures', 'LowPower', 'DmaLogging', 'HotReset', 'AddressSpace', 'DirtyTracking'],
-  ...['DmaBuffer', 'DeviceIoeventfd', 'IntxWire', 'PciPassthrough'],
+  ...['DmaBuffer', 'DeviceIoeventfd', 'IntxWire', 'PciPassthrough', 'DeviceBroker'],
 ]
 
 /** Classes of which there can be no object at all here, with the reason. */

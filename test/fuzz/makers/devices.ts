@@ -2,6 +2,7 @@
 import * as vfio from '../../../ts/index.js'
 import { ADDRESSES, DEVICES } from '../options.js'
 import type { Population } from '../population.js'
+import { DeviceBroker } from '../../../ts/vfio-user/index.js'
 import { isAllowed } from '../judge.js'
 
 /** What a device has one of, and what goes with it. */
@@ -25,6 +26,7 @@ async function admitParts(population: Population, device: vfio.VfioDevice, name:
   await population.admit(device.features.lowPower, name)
   await population.admit(device.features.dmaLogging, name)
   await population.admit(device.hotReset, name)
+  if (population.count('DeviceBroker') === 0) await population.admit(new DeviceBroker(device), name)
   if (device.addressSpace.closed) return
   await population.admit(device.addressSpace, name)
   await population.admit(device.addressSpace.dirtyTracking, name)
