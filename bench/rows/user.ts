@@ -89,13 +89,14 @@ function servedInWorker(name: string, place: Place): Promise<Row[]> {
 function servedFromLoop(name: string, place: Place): Promise<Row[]> {
   return atPath(async (path) => {
     const served = serveDevice(path, 'loop')
+    const before = allowedCpus()
     pinMainThread([place.server])
     try {
       return await beside(name, place, () =>
         runLimitForSamplesBeside(PROGRAM, ['client', place.client, path, ROUNDS[place.kind]]),
       )
     } finally {
-      pinMainThread(allowedCpus())
+      pinMainThread(before)
       served.close()
     }
   })
@@ -114,6 +115,7 @@ function ownClient(name: string, place: Place): Promise<Row[]> {
     const device = await VfioDevice.connect(path, { watch: false })
     const region = device.region('bar0')
     const rounds = ROUNDS[place.kind]
+    const before = allowedCpus()
     pinMainThread([place.client])
     try {
       return await beside(name, place, () => {
@@ -126,7 +128,7 @@ function ownClient(name: string, place: Place): Promise<Row[]> {
         return samples
       })
     } finally {
-      pinMainThread(allowedCpus())
+      pinMainThread(before)
       await device.close()
       await server.close()
     }
