@@ -5,22 +5,11 @@ import { UserDeviceServer } from 'node-vfio/vfio-user'
 
 import { MediatedGpu, type MediatedGpuOptions } from '../../examples/devices/mediated-gpu.js'
 import { type FakeBuffer, FakeCard } from '../fakes/card.js'
+import { GPU, OK } from '../gpu-commands.js'
 import { Qemu } from './qemu.js'
 import { eventually, socketPath } from './served.js'
 import { BUFFERS, VirtioDriver } from './virtio.js'
 
-const GPU = {
-  display: 0x100,
-  create: 0x101,
-  unref: 0x102,
-  scanout: 0x103,
-  flush: 0x104,
-  transfer: 0x105,
-  attach: 0x106,
-  createBlob: 0x10c,
-  scanoutBlob: 0x10d,
-}
-const OK = 0x1100
 const [WIDTH, HEIGHT] = [4, 3]
 const BYTES = Uint8Array.from({ length: WIDTH * HEIGHT * 4 }, (_, i) => i + 1)
 

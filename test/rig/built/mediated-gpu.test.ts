@@ -10,21 +10,11 @@ import { mergedReport } from 'node-vfio/merged'
 import { UserDeviceServer } from 'node-vfio/vfio-user'
 
 import { MediatedGpu, type MediatedGpuOptions } from '../../../examples/devices/mediated-gpu.js'
+import { GPU, OK } from '../../gpu-commands.js'
 import { temporaryFolder } from '../../temporary.js'
 import { type Order, PIXELS_IOVA } from './gpu-guest.js'
 
 const DEBUG = '/sys/kernel/debug/dri'
-const GPU = {
-  create: 0x101,
-  unref: 0x102,
-  scanout: 0x103,
-  flush: 0x104,
-  transfer: 0x105,
-  attach: 0x106,
-  createBlob: 0x10c,
-  scanoutBlob: 0x10d,
-} as const
-const OK = 0x1100
 const BGRX = 2
 
 /** The card's path, by its driver. */
