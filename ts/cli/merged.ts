@@ -1,6 +1,7 @@
 // `vfio merged`: what the host can share with guests while it uses it. What is read is mergedReport's.
 import { problemText } from '../host/attempts.js'
 import {
+  type FrameworkAnswer,
   type JudgedIssue,
   type MergedReport,
   mergedReport,
@@ -86,11 +87,67 @@ const WAYS: Readonly<Record<UserSpaceWay, string>> = {
   'native-context': 'native context',
 }
 
-function issueText({ answer, read, symptom, mitigation, suppliedBy }: JudgedIssue): string {
-  const open =
-    answer === 'fixed' ? [] : [mitigation, suppliedBy === null ? null : `Supplied by: ${suppliedBy}`]
-  return [`${answer} (${read}): ${symptom}`, ...open.filter((each) => each !== null)].join(' ')
+/** What is said of an issue that is not to be relied on. */
+const doubt = ({ confidence }: JudgedIssue): string => (confidence === 'low' ? ', low confidence' : '')
+
+function issueText(issue: JudgedIssue): string {
+  const { id, impact, read, symptom, mitigation, suppliedBy } = issue
+  const rest = [mitigation, suppliedBy === null ? null : `Supplied by: ${suppliedBy}`]
+  return [
+    `${impact}: ${symptom}`,
+    ...rest.filter((each) => each !== null),
+    `(${id}${doubt(issue)}; ${read})`,
+  ].join(' ')
 }
+
+function issueLines({ knownIssues }: SharedDevice): [string, string][] {
+  const those = (answer: JudgedIssue['answer']): JudgedIssue[] =>
+    knownIssues.filter((issue) => issue.answer === answer)
+  const fixed = those('fixed').map(({ id }) => id)
+  return [
+    ...those('applies').map((issue): [string, string] => ['issue', issueText(issue)]),
+    // Those of which the same is not known are one line: `vfio issues` has the rest of them.
+    ...[...alike(those('cannot-tell'), ({ read }) => read)].map(([read, same]): [string, string] => {
+      const [only] = same
+      const ids = same.map(({ id }) => id).join(', ')
+      return ['may apply', same.length === 1 && only !== undefined ? issueText(only) : `${ids} (${read})`]
+    }),
+    ...(fixed.length === 0 ? [] : [['fixed here', fixed.join(', ')] satisfies [string, string]]),
+  ]
+}
+
+function capacityText({ counted, documented }: FrameworkAnswer['capacity']): string {
+  const now = counted === null ? [] : [`${counted.used} in use, ${counted.free} more possible`]
+  const told = documented.map(
+    ({ guests, per, limitedBy, confidence }) =>
+      `documented: ${guests} per ${per} (${limitedBy}${confidence === 'low' ? ', low confidence' : ''})`,
+  )
+  return [...now, ...told].join('; ')
+}
+
+const STATES: Readonly<Record<FrameworkAnswer['state'], string>> = {
+  used: 'in use',
+  ready: 'ready',
+  possible: 'possible',
+}
+
+/** The frameworks that it has or could have, each with what guests get and what is in the way. */
+function frameworkLines({ frameworks }: SharedDevice): [string, string][] {
+  return frameworks.flatMap(({ name, state, capacity, migration, inTheWay, unsure, note }) => {
+    const text = capacityText(capacity)
+    return [
+      ['way', `${name}: ${STATES[state]}${note === null ? '' : `. ${note}`}`],
+      ...(text === '' ? [] : [['  capacity', text]]),
+      ['  migration', `${migration.answer}: ${migration.why}`],
+      ...inTheWay.map((each) => ['  in the way', each]),
+      ...unsure.map((each) => ['  cannot tell', each]),
+    ] as [string, string][]
+  })
+}
+
+/** Those in force that decide how it can be shared, and all that somebody asked for. */
+const isTold = ({ sharing, inForce, asked }: ParameterInForce): boolean =>
+  (sharing && inForce) || asked !== null
 
 function facts(device: SharedDevice): [string, string][] {
   const { driver, driverVersion, hostNodes, vfs } = device
@@ -98,6 +155,7 @@ function facts(device: SharedDevice): [string, string][] {
   return [
     ['driver', driver === null ? 'none' : `${driver}${driverVersion === null ? '' : ` ${driverVersion}`}`],
     ['host nodes', nodes.length === 0 ? 'none' : nodes.join(', ')],
+    ...(device.platform === null ? [] : [['platform', device.platform] satisfies [string, string]]),
     ['framework', `${device.framework}: ${device.frameworkWhy}`],
     ['merged', `${device.merged.state}: ${device.merged.why}`],
     ...(vfs === null
@@ -105,14 +163,13 @@ function facts(device: SharedDevice): [string, string][] {
       : [['VFs', `${vfs.active} of ${vfs.total} active, ${vfs.free} free`] satisfies [string, string]]),
     ...functionLines(device),
     ...typeLines(device),
+    ...frameworkLines(device),
     ...device.hooks.map(({ hook, answer, why }): [string, string] => [hook, `${answer}: ${why}`]),
     ...device.userSpace.map(({ way, answer, why }): [string, string] => [WAYS[way], `${answer}: ${why}`]),
-    ...device.parameters.map((each): [string, string] => ['parameter', parameterText(each)]),
+    ...device.parameters.filter(isTold).map((each): [string, string] => ['parameter', parameterText(each)]),
     ...device.blockers.map((text): [string, string] => ['blocker', text]),
     ...device.notes.map((text): [string, string] => ['note', text]),
-    ...device.knownIssues
-      .filter(({ answer }) => answer !== 'other-driver')
-      .map((each): [string, string] => ['issue', issueText(each)]),
+    ...issueLines(device),
   ]
 }
 

@@ -79,6 +79,7 @@ const COMMANDS: [args: string[], expected: RegExp][] = [
   [['show', '0000:05:00.0'], /SR-IOV +4 of 4/],
   [['doctor'], /320 IOMMU groups/],
   [['merged'], /0000:3f:00\.0/],
+  [['issues'], /nvidia-vgpu-host-bulletin-5821/],
 ]
 
 for (const [args, expected] of COMMANDS) {

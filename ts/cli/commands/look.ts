@@ -1,5 +1,7 @@
 // Declares the commands that look at the host and its devices, and change nothing.
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
+import type { IssueSearch } from '../../merged/index.js'
+import { VENDOR_NAMES } from '../../merged/knowledge/vendor-names.js'
 import { device, examples, jsonOption, RESETS, sockets } from '../arguments.js'
 import type { CliContext } from '../context.js'
 
@@ -106,5 +108,28 @@ export function declareLook(program: Command, context: CliContext): void {
     .action(async (options: Json & { hooks?: boolean }) => {
       const { merged } = await import('../merged.js')
       await merged(context, options)
+    })
+
+  program
+    .command('issues')
+    .description('search the known issues of drivers and kernels, without looking at this host')
+    .addOption(
+      new Option('--vendor <name>', 'of the device; any is for what every vendor has').choices(VENDOR_NAMES),
+    )
+    .option('--driver <name>', 'that has the device, or its functions')
+    .option('--version <version>', "the driver's, such as 580.126.08, or 580.x for any of a branch")
+    .option('--kernel <release>', 'such as 6.17, or what uname -r prints')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      examples(
+        ['vfio issues --driver nvidia --version 580.x --kernel 6.17', 'what an update would bring'],
+        ['vfio issues --vendor intel --kernel 7.0', "what is known of Intel's GPUs there"],
+        ["vfio issues --driver xe --json | jq '.issues[].id'", 'names of the issues'],
+      ),
+    )
+    .action(async ({ json, ...search }: Json & IssueSearch) => {
+      const { issues } = await import('../issues.js')
+      issues(context, search, json === true)
     })
 }

@@ -1,7 +1,11 @@
 // The rules by which a row of the knowledge base tells whether it concerns a host, and what they look at. A rule is data; what it
 // means is in ./rules. It must not know any row.
 
-import type { Framework } from '../types.js'
+/**
+ * How a device is shared, judged by what it has: mediated devices; virtual functions for VFIO's drivers; virtual
+ * functions that stay with NVIDIA's driver; not at all.
+ */
+export type Framework = 'mdev' | 'sriov' | 'vendor-vfio' | 'none'
 
 /** A condition, by its name. Which texts it takes is in facts/schema.json. */
 export type Rule =

@@ -1,8 +1,7 @@
 // The rows of the knowledge base, as facts/schema.json has them: known issues, parameters, capacities, migration, frameworks and
 // platforms. It must not judge anything.
 
-import type { Framework } from '../types.js'
-import type { Rule } from './rule.js'
+import type { Framework, Rule } from './rule.js'
 
 /**
  * `open-iov`: the page "Merged Drivers" of Open-IOV, of 2 March 2023, corrected where it was wrong; `documented`: its maker or its

@@ -35,8 +35,8 @@ export function param(rule: RuleOf<'param'>, evidence: Evidence): Verdict {
 }
 
 export function sysfs(rule: RuleOf<'sysfs'>, { file }: Evidence): Verdict {
-  const { path } = rule
-  const text = file(path)
+  const text = file(rule.path)
+  const path = rule.path.replace(/^DEVICE\//, '')
   if (text === undefined) return unknown(`${path} is not known`)
   if (rule.present !== undefined)
     return when((text !== null) === rule.present, text === null ? `there is no ${path}` : `there is ${path}`)

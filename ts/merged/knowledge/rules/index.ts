@@ -1,7 +1,7 @@
 // What each rule means, by its name. A kind of rule is a function in one of the files beside this one, a line in this table, and a
 // definition in facts/schema.json.
 
-import type { Evidence, Rule, RuleName, RuleOf, Verdict } from '../rule.js'
+import type { Answer, Evidence, Rule, RuleName, RuleOf, Verdict } from '../rule.js'
 import * as device from './device.js'
 import * as host from './host.js'
 import { allOf, anyOf, applies, other } from './verdicts.js'
@@ -12,8 +12,8 @@ type Judges = { readonly [Name in RuleName]: (rule: RuleOf<Name>, evidence: Evid
 const JUDGES: Judges = {
   always: () => applies(''),
   never: () => other(''),
-  all: ({ of }, evidence) => allOf(of.map((each) => judgeRule(each, evidence))),
-  any: ({ of }, evidence) => anyOf(of.map((each) => judgeRule(each, evidence))),
+  all: ({ of }, evidence) => allOf(judged(of, 'other', evidence)),
+  any: ({ of }, evidence) => anyOf(judged(of, 'applies', evidence)),
   driver: device.driver,
   'function-driver': device.functionDriver,
   framework: device.framework,
@@ -37,6 +37,17 @@ const JUDGES: Judges = {
   'iommu-width': host.iommuWidth,
   tool: host.tool,
   'by-hand': host.byHand,
+}
+
+/** The answers to rules, up to the one that decides for all of them: what follows need not be read. */
+function judged(rules: readonly Rule[], decisive: Answer, evidence: Evidence): Verdict[] {
+  const verdicts: Verdict[] = []
+  for (const rule of rules) {
+    const verdict = judgeRule(rule, evidence)
+    verdicts.push(verdict)
+    if (verdict.answer === decisive) break
+  }
+  return verdicts
 }
 
 /** The names of all kinds of rules. */

@@ -26,15 +26,20 @@ function within(
   return applies(read)
 }
 
+const branchOf = (version: string): string => version.split('.')[0] ?? ''
+
 export function version(rule: RuleOf<'version'>, { driverVersion }: Evidence): Verdict {
   if (driverVersion === undefined || driverVersion === null) return unknown(NO_VERSION)
   const read = driverText(driverVersion)
   if (rule.in.some((pattern) => isLike(driverVersion, pattern))) return applies(read)
-  if (rule.fixedFrom !== undefined && isAtLeast(driverVersion, rule.fixedFrom) === true) return fixed(read)
+  const { fixedFrom } = rule
+  if (fixedFrom !== undefined && isAtLeast(driverVersion, fixedFrom) === true) return fixed(read)
   // A version that is named in part may be one of these.
   if (rule.in.some((pattern) => compareVersions(driverVersion, pattern) === null))
     return unknown(`${read}, of which some are concerned`)
-  return unknown(`${read}, of which nothing was reported`)
+  const near = rule.in.some((pattern) => branchOf(pattern) === branchOf(driverVersion))
+  const between = fixedFrom !== undefined && rule.in.some((each) => isAtLeast(driverVersion, each) === true)
+  return near || between ? unknown(`${read}, of which nothing was reported`) : other(read)
 }
 
 export function versionRange(rule: RuleOf<'version-range'>, { driverVersion }: Evidence): Verdict {
