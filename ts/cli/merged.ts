@@ -30,12 +30,20 @@ function alike<T>(all: readonly T[], said: (each: T) => string): Map<string, T[]
 
 /** Virtual functions, those of which the same is to be said on one line: a GPU has dozens. */
 function functionLines({ functions }: SharedDevice): [string, string][] {
-  const said = ({ driver, currentVgpuType, creatableVgpuTypes }: SharedFunction): string => {
-    const type = currentVgpuType === null || currentVgpuType === 0 ? '' : `, vGPU type ${currentVgpuType}`
+  const said = ({
+    driver,
+    currentVgpuType,
+    creatableVgpuTypes,
+    gpuInstance,
+    profile,
+  }: SharedFunction): string => {
+    const on = gpuInstance === null ? '' : ` on GPU instance ${gpuInstance}`
+    const type = (currentVgpuType ?? 0) === 0 ? '' : `, vGPU type ${currentVgpuType ?? 0}${on}`
+    const settings = Object.entries(profile ?? {}).map(([name, value]) => `, ${name} ${value}`)
     // A vGPU's list says what its siblings could become.
     const free = creatableVgpuTypes !== null && (currentVgpuType ?? 0) === 0
     const more = free ? `, can become one of ${plural(creatableVgpuTypes.length, 'type')}` : ''
-    return `${driver ?? 'without driver'}${type}${more}`
+    return `${driver ?? 'without driver'}${type}${more}${settings.join('')}`
   }
   return [...alike(functions, said)].map(([text, same]) => {
     const first = same[0]?.address ?? ''

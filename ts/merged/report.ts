@@ -113,11 +113,12 @@ function platformName(id: Pick<ProbedPciDevice, 'vendor' | 'device'>): string | 
 }
 
 function functionsOf(device: ProbedPciDevice, { devices, attempts }: Scene): SharedFunction[] {
-  return device.virtfns.flatMap((address) => {
+  return device.virtfns.flatMap((address, index) => {
     const vf = devices.get(address)
     if (vf === undefined) return []
     const onVfio = isVfioMember({ bus: 'pci', driver: vf.driver, vfioDev: vf.vfioDev })
-    return [readSharedFunction(vf.sysfsPath, onVfio, attempts)]
+    const place = { path: vf.sysfsPath, pf: device.sysfsPath, number: index + 1 }
+    return [readSharedFunction(place, onVfio, attempts)]
   })
 }
 

@@ -352,6 +352,33 @@ check('a container without /proc/driver and kmsg', {
 check('a GPU of WSL2', null)
 check('a Grace host, arm64', { ways: [], applies: ['nvidia-hopper-no-bus-reset'] })
 
+const posixTest = process.platform === 'win32' ? test.skip : test
+
+posixTest('a vGPU of a GPU instance names it, and one that has none does not', (t) => {
+  const tree = new SysfsTree()
+  t.teardown(() => tree.remove())
+  SITUATIONS['an RTX PRO 6000 as vGPU host, types of MIG instances'](tree)
+  const [device] = mergedReport(rootsOf(tree)).devices
+  t.deepEqual(
+    device!.functions.map(({ gpuInstance }) => gpuInstance),
+    [3, null],
+  )
+})
+
+posixTest("xe's profile of a function has the quota where the kernel has it", (t) => {
+  const tree = new SysfsTree()
+  t.teardown(() => tree.remove())
+  SITUATIONS['xe on Battlemage, 7.2, with functions'](tree)
+  const profile = `devices/pci0000:00/0000:03:00.0/sriov_admin/vf1/profile`
+  const read = () => mergedReport(rootsOf(tree)).devices[0]!.functions[0]!.profile
+  t.is(read(), null)
+  tree.file(`${profile}/exec_quantum_ms`, '20')
+  tree.file(`${profile}/sched_priority`, 'low [normal] high')
+  t.deepEqual(read(), { exec_quantum_ms: '20', sched_priority: 'normal' })
+  tree.file(`${profile}/vram_quota`, '8589934592')
+  t.is(read()!.vram_quota, '8589934592')
+})
+
 test('every situation is checked', (t) => {
   t.deepEqual([...checked].sort(), Object.keys(SITUATIONS).sort())
 })

@@ -2,6 +2,7 @@
 
 import { readSriov, sriovSteps } from '../../host/sriov.js'
 import { vfMaking } from '../../host/vf-making.js'
+import { planNvidiaVfs } from './plan-nvidia-vfs.js'
 import { readVgpu, vgpuSteps } from '../../host/vgpu.js'
 import { boolean, integer } from '../../validate.js'
 import { type Draft, invalid, pciDevice, refuseUses, remarks } from './draft.js'
@@ -32,10 +33,14 @@ export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
   const numVfs = integer(asked.numVfs, 'change.numVfs', 0, totalVfs)
   const autoprobe = boolean(asked.autoprobe ?? driver === 'nvidia', 'change.autoprobe')
   const told = remarks()
-  const steps = sriovSteps(state, numVfs, autoprobe, options)
+  const making = vfMaking(device, options)
+  // NVIDIA's functions come by way of another driver, where its vGPU host driver is.
+  const isVgpuHost = driver === 'nvidia' && (making?.tool ?? null) !== null
+  const steps = isVgpuHost
+    ? planNvidiaVfs(state, numVfs, told, options)
+    : sriovSteps(state, numVfs, autoprobe, options)
   if (steps.length > 0) {
-    const making = vfMaking(device, options)
-    if (making?.answer === 'no')
+    if (making?.answer === 'no' && !isVgpuHost)
       told.refusals.push({
         reason: 'host',
         what: making.why,
@@ -94,7 +99,7 @@ export function planVgpu(asked: Vgpu, options: ChangeOptions): Draft<Vgpu> {
         what: `${address} cannot become a vGPU of type ${type} now`,
         remedy:
           state.creatable.length === 0
-            ? 'It cannot become any: its siblings use all the capacity.'
+            ? "It cannot become any: its siblings use all the capacity. Types of GPU instances (MIG) need an instance first, which only NVIDIA's nvidia-smi creates (nvidia-smi mig -cgi)."
             : `It can become ${state.creatable.map(({ id, name: each }) => `${id} (${each})`).join(', ')}.`,
       })
     if (state.current !== 0)
