@@ -79,6 +79,8 @@ const contents = (folder) => {
     'bench/baseline/measure.h',
     'native/sources.json',
     'schema/vfio-ls-1.json',
+    'facts/schema.json',
+    'facts/intel/issues.json',
   ]
   const missing = wanted.filter((file) => !files.includes(file))
   return missing.length === 0 ? undefined : `the package lacks ${missing.join(', ')}`

@@ -10,9 +10,9 @@ const KINDS = ['issues', 'parameters', 'capacities', 'migration', 'frameworks', 
 type Kind = (typeof KINDS)[number]
 
 /** A file as it is: the vendor is said once for all its rows. */
-type FactsFile = { readonly vendor: string | null } & {
-  readonly [Each in Kind]?: readonly Omit<Fact | Platform, 'vendor'>[]
-}
+type FactsFile = { readonly vendor: string | null } & Readonly<
+  Partial<Record<Kind, readonly Omit<Fact | Platform, 'vendor'>[]>>
+>
 
 let loaded: Knowledge | undefined
 
