@@ -1,5 +1,8 @@
 // `vfio merged`: what the host can share with guests while it uses it. What is read is mergedReport's.
+import { writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { problemText } from '../host/attempts.js'
+import { probeHost } from '../host/index.js'
 import {
   type FrameworkAnswer,
   type JudgedIssue,
@@ -12,7 +15,8 @@ import {
   withHooks,
 } from '../merged/index.js'
 import type { CliContext } from './context.js'
-import { ids, json, plural, table } from './format.js'
+import { CliError, ids, json, plural, table } from './format.js'
+import { WRONG_ARGUMENTS } from './given.js'
 import type { MergedOutput } from './output.js'
 
 function title({ name, pci }: SharedDevice): string {
@@ -188,15 +192,29 @@ function text({ devices, problems }: MergedReport): string {
   return [...told, ...(unread.length === 0 ? [] : [unread.join('')])].join('\n')
 }
 
-export async function merged(
-  { host, out }: CliContext,
-  options: { json?: boolean; hooks?: boolean },
-): Promise<void> {
-  const read = mergedReport(host)
-  const report = options.hooks === true ? await withHooks(read, host) : read
-  out(
-    options.json === true
-      ? json({ schema: 'vfio-merged/1', ...report } satisfies MergedOutput)
-      : text(report),
-  )
+export interface MergedOptions {
+  readonly json?: boolean
+  readonly hooks?: boolean
+  /** A file for a page, `-` for standard output. */
+  readonly html?: string
+}
+
+export async function merged({ host, out, err }: CliContext, options: MergedOptions): Promise<void> {
+  const { json: asJson = false, hooks = false, html } = options
+  if (asJson && html !== undefined)
+    throw new CliError('--json and --html are two forms of the same: choose one', WRONG_ARGUMENTS)
+  const probed = probeHost(host)
+  const read = mergedReport(host, probed)
+  const report = hooks ? await withHooks(read, host) : read
+  if (html === undefined) {
+    out(asJson ? json({ schema: 'vfio-merged/1', ...report } satisfies MergedOutput) : text(report))
+    return
+  }
+  const { mergedPage } = await import('./page/merged-page.js')
+  const page = mergedPage({ report, groups: probed.groups, host: hostname(), time: new Date() })
+  if (html === '-') out(page)
+  else {
+    writeFileSync(html, page)
+    err(`the page is in ${html}\n`)
+  }
 }

@@ -97,15 +97,17 @@ export function declareLook(program: Command, context: CliContext): void {
       '--hooks',
       'ask devices which signals stay in the kernel; opens an unused function of each, which resets it',
     )
+    .option('--html <file>', 'write a page to read and to send, with sources; - is standard output')
     .addOption(jsonOption())
     .addHelpText(
       'after',
       examples(
         ['vfio merged', 'GPUs, accelerators, and devices with virtual functions or mediated devices'],
         ["vfio merged --json | jq '.devices[].framework'", 'how each can be shared'],
+        ['vfio merged --html host.html', 'the same as a page'],
       ),
     )
-    .action(async (options: Json & { hooks?: boolean }) => {
+    .action(async (options: Json & { hooks?: boolean; html?: string }) => {
       const { merged } = await import('../merged.js')
       await merged(context, options)
     })
