@@ -25,6 +25,7 @@ export type {
 export { undo, type UndoneChange, type UndoOptions } from './change/undo.js'
 export type { MdevType } from '../host/mdev.js'
 export type { VfMaking } from '../host/vf-making.js'
+export type { ProfileName } from '../host/profile-settings.js'
 export type { Unseen } from '../host/usage/types.js'
 export type { VgpuType } from '../host/vgpu.js'
 export type { HostNodes, SharedFunction } from './facts.js'

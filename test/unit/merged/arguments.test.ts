@@ -82,6 +82,12 @@ const CHANGES = [
   { kind: 'mdev-create', parent: 'mtty', type: 'mtty-1', uuid: 'x' },
   { kind: 'mdev-remove', uuid: 'x' },
   { kind: 'vgpu', device: '00:02.0', type: 'x' },
+  { kind: 'profile', device: '00:02.0' },
+  { kind: 'profile', device: '00:02.0', settings: {} },
+  { kind: 'profile', device: '00:02.0', settings: { colour: 'red' } },
+  { kind: 'profile', device: '00:02.0', settings: { exec_quantum_ms: 5 } },
+  { kind: 'profile', device: '00:02.0', settings: { exec_quantum_ms: '-5' } },
+  { kind: 'profile', device: '00:02.0', settings: { sched_priority: 'highest' } },
 ]
 
 const MERGED: Record<string, Case> = {

@@ -104,6 +104,13 @@ export class SimulatedKernel implements HostIo {
       this.#probe(device)
     },
     driver_override: (file, text) => writeFileSync(file, text === '' ? '(null)\n' : `${text}\n`),
+    exec_quantum_ms: (file, text) => writeFileSync(file, `${text}\n`),
+    sched_priority: (file, text) =>
+      writeFileSync(
+        file,
+        `${['low', 'normal'].map((word) => (word === text ? `[${word}]` : word)).join(' ')}\n`,
+      ),
+    vram_quota: (file, text) => writeFileSync(file, `${text}\n`),
     unbindLock: (file, text) => writeFileSync(file, `${text}\n`),
     sriov_drivers_autoprobe: (file, text) => writeFileSync(file, `${text}\n`),
     sriov_numvfs: (file, text, fail) => this.#setVfs(dirname(file), file, Number(text), fail),
