@@ -4,6 +4,7 @@ import type { IssueSearch } from '../../merged/index.js'
 import { VENDOR_NAMES } from '../../merged/knowledge/vendor-names.js'
 import { device, examples, jsonOption, RESETS, sockets } from '../arguments.js'
 import type { CliContext } from '../context.js'
+import { TOOL_NAMES } from '../use/names.js'
 
 interface Json {
   json?: boolean
@@ -133,5 +134,25 @@ export function declareLook(program: Command, context: CliContext): void {
     .action(async ({ json, ...search }: Json & IssueSearch) => {
       const { issues } = await import('../issues.js')
       issues(context, search, json === true)
+    })
+
+  program
+    .command('use')
+    .description('print what a tool takes to give a guest this device, and what is missing before it works')
+    .addArgument(device())
+    .addOption(
+      new Option('--for <tool>', 'the tool that runs the guest').choices(TOOL_NAMES).makeOptionMandatory(),
+    )
+    .addHelpText(
+      'after',
+      '\nWhat is to be pasted is on standard output; what is missing, and notes, are on standard error.' +
+        examples(
+          ['vfio use 0000:03:00.1 --for qemu', 'options of QEMU'],
+          ['vfio use 03:00.1 --for libvirt > hostdev.xml', 'for virsh attach-device'],
+        ),
+    )
+    .action(async (id: string, options: { for: (typeof TOOL_NAMES)[number] }) => {
+      const { use } = await import('../use.js')
+      use(context, id, options.for)
     })
 }
