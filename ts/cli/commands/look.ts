@@ -1,10 +1,15 @@
 // Declares the commands that look at the host and its devices, and change nothing.
 import { type Command, Option } from 'commander'
 import type { IssueSearch } from '../../merged/index.js'
-import { VENDOR_NAMES } from '../../merged/knowledge/vendor-names.js'
 import { device, examples, jsonOption, RESETS, sockets } from '../arguments.js'
 import type { CliContext } from '../context.js'
 import { TOOL_NAMES } from '../use/names.js'
+
+/** Written down here, since declaring a command loads nothing of the library; the compiler holds them together. */
+const VENDORS = { amd: true, intel: true, nvidia: true, any: true } satisfies Record<
+  NonNullable<IssueSearch['vendor']>,
+  true
+>
 
 interface Json {
   json?: boolean
@@ -117,7 +122,9 @@ export function declareLook(program: Command, context: CliContext): void {
     .command('issues')
     .description('search the known issues of drivers and kernels, without looking at this host')
     .addOption(
-      new Option('--vendor <name>', 'of the device; any is for what every vendor has').choices(VENDOR_NAMES),
+      new Option('--vendor <name>', 'of the device; any is for what every vendor has').choices(
+        Object.keys(VENDORS),
+      ),
     )
     .option('--driver <name>', 'that has the device, or its functions')
     .option('--version <version>', "the driver's, such as 580.126.08, or 580.x for any of a branch")

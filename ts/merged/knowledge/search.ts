@@ -5,9 +5,11 @@ import { oneOf, options as optionsOf, string } from '../../validate.js'
 import { judgeIssues, type JudgedIssue } from './issues.js'
 import { knowledge } from './load.js'
 import { supposedEvidence, type Supposition } from './supposed.js'
-import { VENDOR_NAMES, type VendorName } from './vendor-names.js'
 
-/** PCI vendors by their names here. */
+const VENDOR_NAMES = ['amd', 'intel', 'nvidia', 'any'] as const
+type VendorName = (typeof VENDOR_NAMES)[number]
+
+/** PCI vendors by the names of their folders in facts/ that have issues. */
 const VENDORS: Readonly<Record<VendorName, number | null>> = {
   amd: 0x1002,
   intel: 0x8086,
