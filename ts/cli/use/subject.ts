@@ -64,7 +64,8 @@ export function readSubject(id: string, host: HostOptions): UseSubject {
     throw new CliError(`${found.name} is neither a PCI device nor a mediated device`)
   const { name, driver, vfioDev, sysfsPath, iommuGroup } = found
   const pci = found.kind === 'pci' ? readPciDevice(name, host) : null
-  const pf = pci === null || pci.physfn === null ? null : readPciDevice(pci.physfn, host)
+  const physfn = pci?.physfn ?? null
+  const pf = physfn === null ? null : readPciDevice(physfn, host)
   const vgpuType = readText(sysfsPath, 'nvidia', 'current_vgpu_type')
   const isVfio = driver?.replaceAll('_', '-').includes('vfio') === true
   return {
