@@ -9,6 +9,35 @@ export {
   type MmioExit,
   type VcpuExit,
 } from '../uapi/kvm/exits.js'
+export {
+  type DebugExit,
+  type HypercallExit,
+  type MemoryFaultExit,
+  type MoreExit,
+  type MsrCause,
+  type MsrReadExit,
+  type MsrWriteExit,
+} from '../uapi/kvm/more-exits.js'
+export { type KvmClock, type KvmClockSetting } from '../uapi/kvm/clock.js'
+export { type DebugRegisters, type GuestDebug, type HardwareBreakpoint } from '../uapi/kvm/debug.js'
+export {
+  type InjectedInterrupt,
+  type NmiState,
+  type PendingException,
+  type SmiState,
+  type VcpuEventChanges,
+  type VcpuEvents,
+} from '../uapi/kvm/events.js'
+export { type ExtendedControl, type FpuState, type XsaveArea } from '../uapi/kvm/fpu.js'
+export { type IoapicState, type PicState } from '../uapi/kvm/irqchips.js'
+export { LAPIC, LapicState } from '../uapi/kvm/lapic.js'
+export { MSR, type MsrEntry, type MsrFilterRange, firmwareMtrrs } from '../uapi/kvm/msrs.js'
+export { type PitChannel, type PitState } from '../uapi/kvm/pit.js'
+export { VcpuInterrupts } from './state/interrupts.js'
+export { type MsrFilter, VcpuMsrs } from './state/msrs.js'
+export { VcpuTsc } from './state/tsc.js'
+export { VcpuState } from './state/vcpu-state.js'
+export { VmState } from './state/vm-state.js'
 export { Kvm } from './kvm.js'
 export { type AddMemoryOptions, MemorySlot } from './memory-slot.js'
 export {

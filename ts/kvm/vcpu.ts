@@ -3,6 +3,7 @@ import { VfioError } from '../errors.js'
 import { type ShareToken, SharedHandle } from '../handle.js'
 import { addon, type NativeHandle } from '../native/index.js'
 import { boolean, integer } from '../validate.js'
+import type { Capability } from '../uapi/kvm/capabilities.js'
 import { type CpuidEntry, decodeCpuid, encodeCpuid } from '../uapi/kvm/cpuid.js'
 import { type VcpuExit, decodeExit, faultAddress } from '../uapi/kvm/exits.js'
 import {
@@ -13,13 +14,27 @@ import {
   encodeRegisters,
   encodeSpecialRegisters,
 } from '../uapi/kvm/registers.js'
+import { type GuestDebug, encodeGuestDebug } from '../uapi/kvm/debug.js'
 import { type Statistics, decodeStatistics } from '../uapi/kvm/statistics.js'
+import { enableCapability } from './state/capability.js'
+import { VcpuInterrupts } from './state/interrupts.js'
+import { VcpuMsrs } from './state/msrs.js'
+import { VcpuTsc } from './state/tsc.js'
+import { VcpuState } from './state/vcpu-state.js'
 
 /**
  * A virtual processor (x86). One thread runs it at a time: what needs it to stand still throws EBUSY meanwhile. A Worker
  * that is terminated, or a process that exits, leaves run() within 200 ms.
  */
 export class Vcpu extends SharedHandle<'Vcpu'> {
+  /** Model-specific registers. */
+  readonly msrs: VcpuMsrs
+  /** FPU, XSAVE, local APIC, events and debug registers. */
+  readonly state: VcpuState
+  /** The timestamp counter. */
+  readonly tsc: VcpuTsc
+  /** NMIs, and interrupts without an in-kernel chip. */
+  readonly interrupts: VcpuInterrupts
   readonly #run: () => number | undefined
   readonly #window: DataView
   #exit: VcpuExit | undefined
@@ -28,6 +43,11 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
     super(native, 'Vcpu')
     this.#run = addon().vcpuRunner(native)
     this.#window = new DataView(addon().vcpuWindow(native))
+    const current = (): NativeHandle => this.native
+    this.msrs = new VcpuMsrs(current)
+    this.state = new VcpuState(current)
+    this.tsc = new VcpuTsc(current)
+    this.interrupts = new VcpuInterrupts(current, this.#window)
   }
 
   /** @internal */
@@ -131,6 +151,23 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
 
   set mpState(state: number) {
     addon().vcpuSetMpState(this.native, integer(state, 'mpState', 0, 10))
+  }
+
+  /**
+   * Debugs the guest from outside (KVM_SET_GUEST_DEBUG): run() ends with `debug` where it is to stop. Null ends that. Needs
+   * KVM_CAP_SET_GUEST_DEBUG.
+   */
+  debug(options: GuestDebug | null): void {
+    addon().vcpuSetGuestDebug(this.native, encodeGuestDebug(options))
+  }
+
+  /**
+   * Turns an extension on for this vCPU alone (KVM_ENABLE_CAP).
+   * @param args up to 4, 0 to 2^64 - 1 each
+   * @throws VfioError EOPNOTSUPP where this kernel does not have it, EINVAL where it is the machine's
+   */
+  enableCapability(capability: Capability | number, args: readonly bigint[] = []): void {
+    enableCapability(this.native, capability, args)
   }
 
   /** KVM's counters of this vCPU, among them `exits`, `io_exits`, `mmio_exits` (KVM_GET_STATS_FD, Linux 5.14). */

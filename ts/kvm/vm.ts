@@ -21,6 +21,9 @@ import { type Capability, capabilityNumber } from '../uapi/kvm/capabilities.js'
 import { type MemoryChange, MemoryMap } from './memory-map.js'
 import { type AddMemoryOptions, MemorySlot, SLOT_FLAG } from './memory-slot.js'
 import { GsiRouting, type MsiMessage, messageTarget } from './routing.js'
+import { enableCapability } from './state/capability.js'
+import { type MsrFilter, setMsrFilter } from './state/msrs.js'
+import { VmState } from './state/vm-state.js'
 import { type Statistics, decodeStatistics } from '../uapi/kvm/statistics.js'
 import { Vcpu } from './vcpu.js'
 import { type VmVfio, vfioFilesOf } from './vfio-files.js'
@@ -40,6 +43,8 @@ export class Vm extends SharedHandle<'Vm'> {
   /** Interrupt lines and messages. */
   readonly routing: GsiRouting
   readonly vfio: VmVfio
+  /** The clock, the timer and the chips that the kernel keeps. */
+  readonly state: VmState
   readonly #memory = new MemoryMap()
 
   private constructor(native: NativeHandle) {
@@ -50,6 +55,7 @@ export class Vm extends SharedHandle<'Vm'> {
       () => this.irqchip === 'full',
     )
     this.vfio = vfioFilesOf(() => this.native)
+    this.state = new VmState(() => this.native)
   }
 
   /** @internal */
@@ -86,6 +92,15 @@ export class Vm extends SharedHandle<'Vm'> {
   }
 
   /**
+   * Turns an extension on that is off at first (KVM_ENABLE_CAP). Most must be on before the first vCPU.
+   * @param args up to 4, 0 to 2^64 - 1 each: what they mean is the extension's own
+   * @throws VfioError EOPNOTSUPP where this kernel does not have it, EINVAL where it does not take the arguments now
+   */
+  enableCapability(capability: Capability | number, args: readonly bigint[] = []): void {
+    enableCapability(this.native, capability, args)
+  }
+
+  /**
    * Gives the guest memory, or the pages of a device.
    * @throws VfioError EEXIST when it overlaps what is there, ENOSPC when the machine has no slots left
    */
@@ -112,7 +127,7 @@ export class Vm extends SharedHandle<'Vm'> {
       (boolean(readOnly, 'readOnly') ? SLOT_FLAG.readOnly : 0)
     const number = attempt(
       (error) => memoryContext(guestAddress, size, error),
-      () => addon().vmAddMemory(this.native, guestAddress, memory.native, offset, size, flags),
+      () => addon().vmAddMemory(this.native, guestAddress, memory.native, offset, size, flags, null, 0),
     )
     const slot = new MemorySlot({
       guestAddress,
@@ -201,6 +216,15 @@ export class Vm extends SharedHandle<'Vm'> {
     attempt({ subject: `GSI ${String(gsi)}` }, () => {
       addon().vmSetIrqLine(this.native, gsi, level)
     })
+  }
+
+  /**
+   * What guests may do with model-specific registers (KVM_X86_SET_MSR_FILTER, Linux 5.10, KVM_CAP_X86_MSR_FILTER). What is
+   * denied raises #GP, or ends run() with `msr-read` and `msr-write` after
+   * `enableCapability('X86_USER_SPACE_MSR', [4n])`.
+   */
+  filterMsrs(filter: MsrFilter): void {
+    setMsrFilter(this.native, filter)
   }
 
   /** KVM's counters of the machine (KVM_GET_STATS_FD, Linux 5.14). Those of exits are the vCPUs'. */
