@@ -118,18 +118,18 @@ kvmTest('filters that mean nothing are refused before the kernel is asked', (t) 
   using made = machine([0xf4], { irqchip: 'none' })
   const { vm } = made
   const range = { base: 0, bitmap: new Uint8Array(1) }
-  t.throws(() => (vm.filterMsrs({ default: 'deny', ranges: [] })), { instanceOf: RangeError })
-  t.throws(() => (vm.filterMsrs({ default: 'maybe' as never, ranges: [] })), { instanceOf: TypeError })
-  t.throws(() => (vm.filterMsrs({ default: 'allow', ranges: Array.from({ length: 17 }, () => range) })), {
+  t.throws(() => vm.filterMsrs({ default: 'deny', ranges: [] }), { instanceOf: RangeError })
+  t.throws(() => vm.filterMsrs({ default: 'maybe' as never, ranges: [] }), { instanceOf: TypeError })
+  t.throws(() => vm.filterMsrs({ default: 'allow', ranges: Array.from({ length: 17 }, () => range) }), {
     message: /at most 16/,
   })
-  t.throws(() => (vm.filterMsrs({ default: 'allow', ranges: [{ ...range, bitmap: new Uint8Array(1537) }] })), {
+  t.throws(() => vm.filterMsrs({ default: 'allow', ranges: [{ ...range, bitmap: new Uint8Array(1537) }] }), {
     message: /1 to 1536/,
   })
-  t.throws(() => (vm.filterMsrs({ default: 'allow', ranges: [{ ...range, base: 2 ** 32 - 7 }] })), {
+  t.throws(() => vm.filterMsrs({ default: 'allow', ranges: [{ ...range, base: 2 ** 32 - 7 }] }), {
     instanceOf: RangeError,
   })
-  t.throws(() => (vm.filterMsrs({ default: 'allow', ranges: [{ ...range, read: false, write: false }] })), {
+  t.throws(() => vm.filterMsrs({ default: 'allow', ranges: [{ ...range, read: false, write: false }] }), {
     message: /reading, writing or both/,
   })
 })

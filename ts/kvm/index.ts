@@ -38,6 +38,17 @@ export { type MsrFilter, VcpuMsrs } from './state/msrs.js'
 export { VcpuTsc } from './state/tsc.js'
 export { VcpuState } from './state/vcpu-state.js'
 export { VmState } from './state/vm-state.js'
+export {
+  type ApicMessage,
+  type MsiMessage,
+  type WideApicIdOptions,
+  apicMessage,
+  withExtendedDestinationIds,
+} from './apic-ids.js'
+export { type CoalescedWrite } from '../uapi/kvm/coalesced.js'
+export { type CoalescedZone, type CoalescedZoneOptions } from './coalesced.js'
+export { DirtyRing, type DirtyPage, type DirtyRingOptions } from './dirty-ring.js'
+export { GuestMemfd, type GuestMemfdOptions, type MemoryAttributes } from './guest-memfd.js'
 export { Kvm } from './kvm.js'
 export { type AddMemoryOptions, MemorySlot } from './memory-slot.js'
 export {
@@ -46,14 +57,7 @@ export {
   type Segment,
   type SpecialRegisters,
 } from '../uapi/kvm/registers.js'
-export {
-  GsiRouting,
-  type InterruptPin,
-  type MsiMessage,
-  type MsiRoute,
-  type PinRoute,
-  type RouteChanges,
-} from './routing.js'
+export { GsiRouting, type InterruptPin, type MsiRoute, type PinRoute, type RouteChanges } from './routing.js'
 export { type Statistics } from '../uapi/kvm/statistics.js'
 export { type Topology, withTopology } from './topology.js'
 export { Vcpu } from './vcpu.js'

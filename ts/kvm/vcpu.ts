@@ -4,8 +4,9 @@ import { type ShareToken, SharedHandle } from '../handle.js'
 import { addon, type NativeHandle } from '../native/index.js'
 import { boolean, integer } from '../validate.js'
 import type { Capability } from '../uapi/kvm/capabilities.js'
+import { type CoalescedWrite, decodeCoalesced } from '../uapi/kvm/coalesced.js'
 import { type CpuidEntry, decodeCpuid, encodeCpuid } from '../uapi/kvm/cpuid.js'
-import { type VcpuExit, decodeExit, faultAddress } from '../uapi/kvm/exits.js'
+import { MEMORY_FAULT, type VcpuExit, decodeExit, faultAddress } from '../uapi/kvm/exits.js'
 import {
   type Registers,
   type SpecialRegisters,
@@ -21,6 +22,9 @@ import { VcpuInterrupts } from './state/interrupts.js'
 import { VcpuMsrs } from './state/msrs.js'
 import { VcpuTsc } from './state/tsc.js'
 import { VcpuState } from './state/vcpu-state.js'
+
+/** Where `flags` of struct kvm_run is. */
+const RUN_FLAGS = 14
 
 /**
  * A virtual processor (x86). One thread runs it at a time: what needs it to stand still throws EBUSY meanwhile. A Worker
@@ -154,6 +158,24 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
   }
 
   /**
+   * Takes the writes that wait in the machine's zones (`vm.coalesce`), oldest first: those of all vCPUs, and each once,
+   * whichever vCPU is asked. Do so before an exit is handled, which may depend on them.
+   */
+  coalescedWrites(): CoalescedWrite[] {
+    return decodeCoalesced(addon().vcpuDrainCoalesced(this.native))
+  }
+
+  /** The last exit came while the guest was in system management mode (KVM_RUN_X86_SMM). */
+  get inSmm(): boolean {
+    return (this.#window.getUint16(RUN_FLAGS, true) & 1) !== 0
+  }
+
+  /** The guest made a bus lock, beside the reason of the last exit (KVM_RUN_X86_BUS_LOCK, X86_BUS_LOCK_EXIT). */
+  get madeBusLock(): boolean {
+    return (this.#window.getUint16(RUN_FLAGS, true) & 2) !== 0
+  }
+
+  /**
    * Debugs the guest from outside (KVM_SET_GUEST_DEBUG): run() ends with `debug` where it is to stop. Null ends that. Needs
    * KVM_CAP_SET_GUEST_DEBUG.
    */
@@ -195,6 +217,8 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
   #explained(error: VfioError): VfioError {
     if (error.code !== 'EFAULT') return error
     const address = faultAddress(this.#window)
+    // An exit all the same, for who tells private memory from shared.
+    if (address !== null) this.#exit = decodeExit(this.#window, MEMORY_FAULT)
     const place = address === null ? '' : ` at guest address 0x${address.toString(16)}`
     return error.with({
       subject: `${this.label} ${String(this.id)}${place}`,

@@ -101,9 +101,7 @@ export class VcpuMsrs {
 
   /** Sets one register. @param value 0 to 2^64 - 1 */
   write(index: number, value: bigint): void {
-    this.set([
-      { index: integer(index, 'index', 0, 0xffff_ffff), value: bigint(value, 'value', 0n, MAX_U64) },
-    ])
+    this.set([{ index: integer(index, 'index', 0, 0xffff_ffff), value: bigint(value, 'value', 0n, MAX_U64) }])
   }
 }
 

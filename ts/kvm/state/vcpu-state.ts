@@ -3,17 +3,8 @@
 import { addon, type NativeHandle } from '../../native/index.js'
 import { instance } from '../../validate.js'
 import { CAPABILITIES } from '../../uapi/kvm/capabilities.js'
-import {
-  type DebugRegisters,
-  decodeDebugRegisters,
-  encodeDebugRegisters,
-} from '../../uapi/kvm/debug.js'
-import {
-  type VcpuEventChanges,
-  type VcpuEvents,
-  decodeEvents,
-  encodeEvents,
-} from '../../uapi/kvm/events.js'
+import { type DebugRegisters, decodeDebugRegisters, encodeDebugRegisters } from '../../uapi/kvm/debug.js'
+import { type VcpuEventChanges, type VcpuEvents, decodeEvents, encodeEvents } from '../../uapi/kvm/events.js'
 import {
   type ExtendedControl,
   type FpuState,

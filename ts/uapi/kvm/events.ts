@@ -114,7 +114,8 @@ export function encodeEvents(bytes: Uint8Array, changes: VcpuEventChanges): void
   encodeFields(bytes, SMI, smi, 'events.smi')
   const view = viewOf(bytes)
   // What is not named is not to be set: a SIPI that was taken already would come again.
-  let flags = view.getUint32(FLAGS_AT, true) & ~(VALID.nmiPending | VALID.sipiVector | VALID.shadow | VALID.smm)
+  let flags =
+    view.getUint32(FLAGS_AT, true) & ~(VALID.nmiPending | VALID.sipiVector | VALID.shadow | VALID.smm)
   if (nmi.pending !== undefined) flags |= VALID.nmiPending
   if (interrupt.shadow !== undefined) flags |= VALID.shadow
   if (changes.smi !== undefined) flags |= VALID.smm

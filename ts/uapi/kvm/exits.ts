@@ -89,8 +89,8 @@ const REASON = {
   ioapicEoi: 26,
 } as const
 
-// KVM_EXIT_MEMORY_FAULT, beside an EFAULT of KVM_RUN.
-const MEMORY_FAULT = 39
+/** KVM_EXIT_MEMORY_FAULT, beside an EFAULT of KVM_RUN. @internal */
+export const MEMORY_FAULT = 39
 
 /** What the addon's run() gives when a kick ended it. */
 const KICKED = 0xffff_ffff

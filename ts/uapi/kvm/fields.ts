@@ -64,11 +64,7 @@ function entriesOf(fields: object): [string, readonly [Width, number]][] {
 }
 
 /** The members of a structure that begins at `base`. @internal */
-export function decodeFields<Structure>(
-  bytes: Uint8Array,
-  fields: FieldsOf<Structure>,
-  base = 0,
-): Structure {
+export function decodeFields<Structure>(bytes: Uint8Array, fields: FieldsOf<Structure>, base = 0): Structure {
   const view = viewOf(bytes)
   return Object.fromEntries(
     entriesOf(fields).map(([name, [width, at]]) => [name, get(view, width, base + at)]),
