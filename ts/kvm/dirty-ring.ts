@@ -1,5 +1,6 @@
 // DirtyRing: the pages that vCPUs wrote to, one ring per vCPU, instead of a bitmap per slot. Asks the machine which slot is
 // where, and nothing else of it.
+import { EIO, VfioError } from '../errors.js'
 import { addon, type NativeHandle } from '../native/index.js'
 import { pageSize } from '../memory/page.js'
 import { array, instance, integer, object } from '../validate.js'
@@ -48,14 +49,24 @@ export class DirtyRing {
    * The pages that these vCPUs wrote to since the last time, oldest first, a page once or more. The kernel watches them again
    * from then on (KVM_RESET_DIRTY_RINGS). Works while they run; what they have not come out of the guest with yet is missing:
    * kick them first for a complete answer.
+   * @throws VfioError EIO when a ring ran over, which only a KVM that emulates its guest lets happen: pages are missing
    */
   collect(vcpus: readonly Vcpu[]): DirtyPage[] {
     const natives = array(vcpus, 'vcpus').map((vcpu, i) => instance(vcpu, Vcpu, `vcpus[${String(i)}]`).native)
     const page = BigInt(pageSize())
-    const found = natives.flatMap((native) =>
+    const lists = natives.map((native) =>
       decodeDirtyEntries(addon().vcpuHarvestDirty(native, ringBytes(this.entries))),
     )
+    const found = lists.flat()
     if (found.length > 0) addon().vmResetDirtyRings(this.#vm.native)
+    // KVM stops a vCPU while there is room left. Where it emulates its guest it can come too late, and writes over entries.
+    if (lists.some(({ length }) => length === this.entries)) {
+      throw new VfioError(EIO, 'KVM_RESET_DIRTY_RINGS', {
+        subject: `a ring of ${String(this.entries)} entries`,
+        remedy:
+          'It ran over, and pages are missing: take all memory as written, and make the machine anew with a larger ring, or with bitmaps.',
+      })
+    }
     return found.map(({ slot, page: number }) => {
       const offset = number * page
       const start = this.#vm.slotAddress(slot)

@@ -31,9 +31,10 @@ export class VcpuInterrupts {
   }
 
   /**
-   * Has the next run() begin with an interrupt (KVM_INTERRUPT), without an in-kernel chip only. Ask `ready` first.
+   * Has the next run() begin with an interrupt (KVM_INTERRUPT). Ask `ready` first. With `irqchip: 'none'` a second one takes
+   * the place of the first; with `split` it is the one of the VMM's own PIC (ExtINT).
    * @param vector 0 to 255
-   * @throws VfioError EEXIST when one is waiting already, ENXIO with an in-kernel chip
+   * @throws VfioError ENXIO with the full chip; with `split` EEXIST when one is waiting already
    */
   inject(vector: number): void {
     addon().vcpuInterrupt(this.#native(), integer(vector, 'vector', 0, 255))

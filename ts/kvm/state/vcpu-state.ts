@@ -43,7 +43,8 @@ export class VcpuState {
 
   /**
    * All that XSAVE saves: AVX and what came later too. Read by KVM_GET_XSAVE2 (Linux 5.17) where that has more than the 4096
-   * bytes of KVM_GET_XSAVE.
+   * bytes of KVM_GET_XSAVE. A component whose bit is not in `components` is in its initial state, whatever its bytes are: what
+   * was set as `fpu` shows here once the guest has run.
    */
   get xsave(): XsaveArea {
     const native = this.#native()

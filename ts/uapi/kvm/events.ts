@@ -48,7 +48,7 @@ export interface VcpuEvents {
   exception: PendingException
   interrupt: InjectedInterrupt
   nmi: NmiState
-  /** The vector of a SIPI that waits, 0 to 255: the guest's start address divided by 4096. */
+  /** The vector of a SIPI that waits, 0 to 255: the start address divided by 4096. It can be set; KVM always gives 0. */
   sipiVector: number
   smi: SmiState
 }
