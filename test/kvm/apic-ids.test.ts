@@ -27,9 +27,8 @@ kvmTest('messages for APIC 255 and 300 go to 255 and 300, and to no other', (t) 
   using kvm = Kvm.open()
   using vm = kvm.createVm({ irqchip: 'split' })
   vm.enableWideApicIds()
-  const vcpus = [44, 255, 300].map((id) => ({ id, vcpu: made(kvm, vm, id) }))
-  for (const { id } of vcpus) {
-    const vector = 0x40 + (id & 0xf)
+  const vcpus = [44, 255, 300].map((id, i) => ({ id, vector: 0x40 + i, vcpu: made(kvm, vm, id) }))
+  for (const { id, vector } of vcpus) {
     t.true(vm.signalMsi(apicMessage({ apicId: id, vector })), String(id))
     for (const other of vcpus) {
       t.is(other.vcpu.state.lapic.requested(vector), other.id === id, `${String(id)} at ${String(other.id)}`)

@@ -28,10 +28,7 @@ export const kvmTest: TestFn['serial'] = ((title: string, body: Parameters<TestF
 const WHOLE = ['/sys/module/kvm_intel', '/sys/module/kvm_amd'].some((path) => existsSync(path))
 
 /** A test of what a processor does and an emulated one does not, skipped where KVM runs real mode by emulation. */
-export const processorTest: TestFn['serial'] = ((
-  title: string,
-  body: Parameters<TestFn['serial']>[1],
-) => {
+export const processorTest: TestFn['serial'] = ((title: string, body: Parameters<TestFn['serial']>[1]) => {
   if (WHOLE) kvmTest(title, body as never)
   else test.skip(`${title} (neither kvm_intel nor kvm_amd is loaded: the guest is emulated)`, body as never)
 }) as TestFn['serial']

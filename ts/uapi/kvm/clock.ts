@@ -19,9 +19,9 @@ export interface KvmClockSetting {
   nanoseconds: bigint
   /**
    * The time of day, in nanoseconds since 1970, when the clock showed `nanoseconds`: what has passed since is added, as for a
-   * guest that was moved. Linux 5.16.
+   * guest that was moved. Null or nothing: none is added. Linux 5.16.
    */
-  realtime?: bigint
+  realtime?: bigint | null
 }
 
 const SIZE = 48
@@ -50,7 +50,7 @@ export function encodeClock(setting: KvmClockSetting): Uint8Array {
   const bytes = new Uint8Array(SIZE)
   const view = viewOf(bytes)
   view.setBigUint64(0, bigint(nanoseconds, 'clock.nanoseconds', 0n, MAX_U64), true)
-  if (realtime !== undefined) {
+  if (realtime !== undefined && realtime !== null) {
     view.setUint32(FLAGS_AT, REALTIME, true)
     view.setBigUint64(REALTIME_AT, bigint(realtime, 'clock.realtime', 0n, MAX_U64), true)
   }
