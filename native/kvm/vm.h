@@ -2,9 +2,11 @@
 // share it. Knows nothing of Node-API.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
+#include "kvm/coalesced.h"
 #include "kvm/kvm.h"
 #include "kvm/routes.h"
 #include "kvm/slots.h"
@@ -29,8 +31,11 @@ class Vm : public File {
 
   MemorySlots slots;
   Routes routes;
+  CoalescedRing coalesced;
   VfioFiles vfioFiles;
   Statistics statistics;
+  // How messages name APICs on this machine: a mark of TypeScript's, for every environment that shares the machine.
+  std::atomic<uint32_t> apicIds{0};
 
  private:
   const Irqchip irqchip_;
