@@ -2,9 +2,9 @@
 // project's own, which counts interrupts and doorbells, or a Linux kernel.
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { loadLinux } from 'node-vfio/vmm'
 import { runClosedLoop } from './closed-loop.js'
 import { runEduLoop } from './edu-loop.js'
-import { loadLinux } from './linux.js'
 import { Machine } from './machine.js'
 import { PassedThrough } from './passed-through.js'
 
@@ -86,10 +86,12 @@ async function bootLinux(machine: Machine, kernel: string, options: Options): Pr
     kernel: readFileSync(kernel),
     initrd: initrd === undefined ? undefined : readFileSync(initrd),
     cmdline,
+    layout: machine.layout,
+    acpi: machine.setUp(),
   })
   const { reason, detail } = await machine.run(start)
   if (reason === 'failed') throw new Error(`the guest failed ${detail}`)
-  console.log(`vmm: the guest has ended: ${detail}`)
+  console.log(`vmm: the guest has ended: ${reason}, ${detail}`)
 }
 
 async function loopWithVmm(machine: Machine, rounds: number): Promise<void> {
@@ -112,7 +114,7 @@ async function loopWithDevice(machine: Machine, device: PassedThrough, rounds: n
 
 async function main(options: Options): Promise<void> {
   const { memory, cpus, kernel, rounds } = options
-  const machine = new Machine({ memory, cpus, print: (text) => process.stdout.write(text) })
+  const machine = new Machine({ memory, cpus, print: (bytes) => process.stdout.write(bytes) })
   const stop = (): void => {
     machine.stop()
   }
