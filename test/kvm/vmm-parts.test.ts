@@ -22,7 +22,7 @@ import {
 } from '../../ts/vmm/index.js'
 import { UserDevice } from '../../ts/vfio-user/index.js'
 import { type Accesses, accesses } from './accesses.js'
-import { APIC, countingMachine, kvmTest, VECTOR } from './support.js'
+import { APIC, CODE, countingMachine, kvmTest, VECTOR } from './support.js'
 
 const MEMORY = 4 << 20
 const PROGRAM = 0x8000
@@ -131,12 +131,13 @@ kvmTest('what no device of the thread has goes to the main thread, and its answe
   t.is(end.reason, 'reset')
   t.is(printed, '\xff')
   t.deepEqual(
-    forwarded.map((exit) => exit.reason === 'io' && [exit.port, exit.direction, exit.data[0]]),
+    forwarded.map((exit) => exit.reason === 'io' && [exit.port, exit.direction]),
     [
-      [0x80, 'out', 7],
-      [0x80, 'in', 7],
+      [0x80, 'out'],
+      [0x80, 'in'],
     ],
   )
+  t.is(forwarded[0]?.data[0], 7)
 })
 
 const SLOT = 5
@@ -279,12 +280,20 @@ kvmTest('a device belongs to one guest, and can be plugged in again', (t) => {
   poller.close()
 })
 
+// mov dword [0xf0], 0x1ff (the APIC on); mov dx, 0x501; out dx, al; sti; hlt; jmp hlt
+const TELLS_FIRST = [
+  ...[0x66, 0xc7, 0x06, 0xf0, 0x00, 0xff, 0x01, 0x00, 0x00],
+  ...[0xba, 0x01, 0x05, 0xee, 0xfb, 0xf4, 0xeb, 0xfd],
+]
+
 kvmTest('MSI-X of a device in a slot interrupts the guest; masked, it is pending', (t) => {
   const machine = countingMachine()
   t.teardown(() => {
     machine[Symbol.dispose]()
   })
   const { vm, vcpu, view } = machine
+  machine.bytes.set(TELLS_FIRST, CODE)
+  t.is(vcpu.run().reason, 'io', 'its APIC is on')
   const { device } = part()
   const { errors, reach } = plug(t, vm, device)
   const { interrupts } = device.served
@@ -303,18 +312,11 @@ kvmTest('MSI-X of a device in a slot interrupts the guest; masked, it is pending
   device.raise('msix', 1)
   entry(1, 3, 0)
   t.true(interrupts.taken(2))
-  // The guest turns its APIC on and waits; what comes from then on it takes, and rings.
-  device.raise('msix', 1)
-  let taken = 0
-  const timer = setInterval(() => undefined, 1000)
-  while (taken < 1) {
-    t.is(vcpu.run().reason, 'io')
-    taken = view.getUint16(COUNTER, true)
-  }
-  clearInterval(timer)
+  t.is(vcpu.run().reason, 'io')
+  t.is(view.getUint16(COUNTER, true), 1, 'what was pending')
   device.raise('msix', 1)
   t.is(vcpu.run().reason, 'io')
-  t.is(view.getUint16(COUNTER, true), taken + 1)
+  t.is(view.getUint16(COUNTER, true), 2)
   reach.config(SLOT, cap + 2, 2, 0xc000)
   t.false(interrupts.taken(2), 'the whole function is masked')
   reach.config(SLOT, cap + 2, 2, 0)
@@ -369,7 +371,7 @@ kvmTest('a guest that writes anything anywhere throws nothing, and the device wo
         reach.memory(BigInt(random(2 ** 32)) << BigInt(random(33)), width, given)
     }
   }
-  t.true(errors.length < 10, errors.map(String).join())
+  t.true(errors.length <= 2, errors.map(String).join())
   // As firmware would leave it: it works.
   placeBars(pci.functions, layOutGuest(MEMORY))
   reach.config(SLOT, 4, 2, 6)

@@ -1,5 +1,6 @@
 // The BARs of a plugged-in device: on the guest's bus wherever the guest puts them, with their doorbells in the kernel. Whatever the
 // guest writes, a BAR that has no place is simply not there.
+import { VfioError } from '../../errors.js'
 import type { SignalPoller } from '../../event/poller.js'
 import type { Vm } from '../../kvm/index.js'
 import * as regs from '../../pci/registers.js'
@@ -37,6 +38,7 @@ export class PluggedBars {
   readonly #options: PluggedBarsOptions
   readonly #config: ServedRegion | undefined
   readonly #bars: readonly Bar[]
+  #reported = false
 
   constructor(vm: Vm, bus: Bus, device: ServedDevice, options: PluggedBarsOptions) {
     this.#vm = vm
@@ -103,14 +105,14 @@ export class PluggedBars {
 
   /** A write that rings need not leave the kernel. Where the kernel refuses, the write comes by the bus. */
   #wire(bar: Bar, ports: boolean, address: bigint, { offset, width, match, onRing }: Bell): void {
-    const { poller, onError } = this.#options
+    const { poller } = this.#options
     const at = address + BigInt(offset)
     const length = width as 0 | 1 | 2 | 4 | 8
     const handler = (count: number): void => {
       try {
         onRing(count)
       } catch (error) {
-        onError(error)
+        this.#report(error)
       }
     }
     try {
@@ -123,8 +125,16 @@ export class PluggedBars {
         wire.close()
       })
     } catch (error) {
-      onError(error)
+      // Where the guest has memory, or another doorbell: it has put the BAR there itself.
+      if (!(error instanceof VfioError && ['EFAULT', 'EEXIST'].includes(error.code))) this.#report(error)
     }
+  }
+
+  /** Once: a guest must not be able to fill a log. */
+  #report(error: unknown): void {
+    if (this.#reported) return
+    this.#reported = true
+    this.#options.onError(error)
   }
 
   #remove(bar: Bar): void {
@@ -138,7 +148,10 @@ export class PluggedBars {
       read: (offset, width) => answer(region.read(offset, width), width),
       write: (offset, width, value) => {
         const later = region.write(offset, width, value)
-        if (later instanceof Promise) later.catch(this.#options.onError)
+        if (later instanceof Promise)
+          later.catch((error: unknown) => {
+            this.#report(error)
+          })
         this.#options.written(index, offset)
       },
     }
