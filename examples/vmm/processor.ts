@@ -26,6 +26,8 @@ export class Processor {
   /** Starts it; `handle` answers its exits. Resolves when it has ended. */
   run(handle: (exit: IoExit | MmioExit) => void): Promise<VcpuEnd> {
     const { vm, state, output, poller } = this.#options
+    // The vCPU may be closed before its Worker has gone.
+    const { id } = this.vcpu
     poller.add(this.#channel.bell, () => {
       this.#channel.serve(handle)
     })
@@ -41,7 +43,7 @@ export class Processor {
       worker.once('message', resolve)
       worker.once('error', reject)
       worker.once('exit', (code) => {
-        reject(new Error(`the Worker of processor ${this.vcpu.id} ended with code ${code}`))
+        reject(new Error(`the Worker of processor ${id} ended with code ${code}`))
       })
     })
   }
