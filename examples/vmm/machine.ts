@@ -50,9 +50,11 @@ export class Machine {
   readonly movable: Movable[] = []
   readonly #memory: readonly GuestMemory[]
   readonly #output = new OutputReceiver()
+  readonly #print: (bytes: Uint8Array) => void
   #end: VcpuEnd | undefined
 
   constructor({ memory, cpus, print, onError = () => undefined }: MachineOptions) {
+    this.#print = print
     const kvm = Kvm.open()
     this.vm = kvm.createVm({ irqchip: 'full', pit: true })
     this.layout = layOutGuest(memory)
@@ -127,7 +129,7 @@ export class Machine {
     } finally {
       this.stop()
       await Promise.allSettled(ends)
-      this.#output.bell.signal()
+      this.#print(this.#output.take())
     }
   }
 

@@ -29,9 +29,18 @@ export class OutputReceiver {
     return { lock: this.#lock, ring: this.#memory, bell: this.bell.share() }
   }
 
-  /** What has come. */
+  /** What has come. A guest that sends faster than this takes has the bell rung again. */
   take(): Uint8Array {
-    return this.#ring.takeAll()
+    const parts: Uint8Array[] = []
+    // Until there is nothing: who puts a byte to others rings no bell for it.
+    for (let taken = 0; this.#ring.length > 0; taken += parts.at(-1)?.length ?? 0) {
+      if (taken >= RING_BYTES) {
+        this.bell.signal()
+        break
+      }
+      parts.push(this.#ring.takeAll())
+    }
+    return Buffer.concat(parts)
   }
 
   close(): void {
@@ -56,10 +65,8 @@ export class OutputSender {
   /** Sends a byte. Waits for room a while; drops it when there is none, and then all others until there is. */
   send(byte: number): void {
     for (let tries = 0; ; tries++) {
-      const sent = this.#lock.locked(() => {
-        const first = this.#ring.length === 0
-        return this.#ring.put(byte) && { first }
-      })
+      // Looked at behind the byte: one that came before it may be on its way out at this moment.
+      const sent = this.#lock.locked(() => this.#ring.put(byte) && { first: this.#ring.length === 1 })
       if (sent !== false) {
         this.#stalled = false
         if (sent.first) this.#bell.signal()
