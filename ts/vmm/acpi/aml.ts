@@ -73,7 +73,7 @@ export function text(value: string): Term {
 export function eisaId(id: string): Term {
   const [, letters, digits] = /^([A-Z]{3})([0-9A-F]{4})$/.exec(id) ?? []
   if (letters === undefined || digits === undefined) throw new RangeError(`${id} is no EISA id`)
-  const vendor = [...letters].reduce((sum, letter) => (sum << 5) | (letter.charCodeAt(0) - 0x40), 0)
+  const vendor = Buffer.from(letters).reduce((sum, letter) => (sum << 5) | (letter - 0x40), 0)
   const product = Number.parseInt(digits, 16)
   return joined(OP.dword, vendor >> 8, vendor & 0xff, product >> 8, product & 0xff)
 }
