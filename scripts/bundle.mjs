@@ -9,7 +9,16 @@ import { join, relative } from 'node:path'
 import { rollup } from 'rollup'
 
 const DIST = 'dist'
-const names = ['index', 'drm/index', 'host/index', 'kvm/index', 'merged/index', 'vfio-user/index', 'cli/main']
+const names = [
+  'index',
+  'drm/index',
+  'host/index',
+  'kvm/index',
+  'merged/index',
+  'vfio-user/index',
+  'vmm/index',
+  'cli/main',
+]
 const separate = readdirSync(DIST, { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.js'))
   .map((name) => join(DIST, name))
@@ -44,6 +53,8 @@ const shared = (file) => {
   if (path === join('host', 'io.js')) return 'merged'
   // Who only drives devices needs no server of one.
   if (SERVING.some((each) => path.startsWith(join('vfio-user', each)))) return 'vfio-user'
+  // The parts of a PC are for who writes a VMM.
+  if (path.startsWith('vmm')) return 'vmm'
   const [part] = path.split(/[\\/.]/)
   return AS_NEEDED.includes(part) ? undefined : (SHARED[part] ?? 'vfio')
 }

@@ -39,7 +39,7 @@ kvmTest('several processors, which the first one starts', (t) => {
 test.serial('the help names every option', (t) => {
   const { status, stdout } = vmm('--help')
   t.is(status, 0)
-  for (const name of ['rounds', 'device', 'kernel', 'initrd', 'cmdline', 'memory', 'cpus', 'help']) {
+  for (const name of ['rounds', 'device', 'kernel', 'initrd', 'disk', 'cmdline', 'memory', 'cpus', 'help']) {
     t.true(stdout.includes(`--${name}`), name)
   }
 })
@@ -52,6 +52,7 @@ test.serial('a wrong option ends with status 2 and the bound', (t) => {
     [['--memory', '99999'], /from 1 to 2048/],
     [['--rounds', 'many'], /--rounds/],
     [['--initrd', 'x'], /need --kernel/],
+    [['--disk', 'x'], /need --kernel/],
     [['--rounds', '5', '--kernel', 'x'], /without --kernel/],
   ]
   for (const [args, message] of wrong) {
