@@ -16,7 +16,7 @@ export {
 } from './devices/serial.js'
 export { ExitClient, type ExitChannelToken, ExitServer } from './exits/channel.js'
 export { OutputReceiver, OutputSender, type OutputToken } from './exits/output.js'
-export { type VcpuEnd, VcpuLoop, type VcpuLoopOptions } from './exits/vcpu-loop.js'
+export { type OtherExit, type VcpuEnd, VcpuLoop, type VcpuLoopOptions } from './exits/vcpu-loop.js'
 export { type AddressRange, type GuestLayout, layOutGuest } from './layout.js'
 export { Pc, type PcEffects, type PcState, pcState } from './pc.js'
 export type { PciFunction, PluggedFunction } from './pci/function.js'
