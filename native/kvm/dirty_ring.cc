@@ -8,19 +8,22 @@
 
 namespace nodevfio {
 
-Result<std::vector<uapi::KvmDirtyGfn>> DirtyRing::harvest(int vcpu, uint32_t size) {
+Result<> DirtyRing::map(int vcpu, size_t size) {
   const std::lock_guard lock(mutex_);
-  if (mapping_ == nullptr) {
-    const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-    auto mapping = Mapping::create(vcpu, uapi::kDirtyLogPageOffset * page, size, PROT_READ | PROT_WRITE);
-    if (!mapping) return mapping.refusal();
-    mapping_ = *std::move(mapping);
-  }
-  // The ring keeps the size that it was mapped with.
-  if (mapping_->size() != size) return Refusal{EINVAL};
-  auto* entries = reinterpret_cast<uapi::KvmDirtyGfn*>(mapping_->address());
-  const auto count = static_cast<uint32_t>(size / sizeof(uapi::KvmDirtyGfn));
+  if (mapping_ != nullptr) return {};
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  auto mapping = Mapping::create(vcpu, uapi::kDirtyLogPageOffset * page, size, PROT_READ | PROT_WRITE);
+  if (!mapping) return mapping.refusal();
+  mapping_ = *std::move(mapping);
+  return {};
+}
+
+std::vector<uapi::KvmDirtyGfn> DirtyRing::harvest() {
+  const std::lock_guard lock(mutex_);
   std::vector<uapi::KvmDirtyGfn> taken;
+  if (mapping_ == nullptr) return taken;
+  auto* entries = reinterpret_cast<uapi::KvmDirtyGfn*>(mapping_->address());
+  const auto count = static_cast<uint32_t>(mapping_->size() / sizeof(uapi::KvmDirtyGfn));
   while (taken.size() < count) {
     uapi::KvmDirtyGfn& entry = entries[next_ % count];
     // The kernel writes the flag last, and reads it first.

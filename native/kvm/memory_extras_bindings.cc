@@ -20,11 +20,25 @@ namespace nodevfio {
 
 namespace {
 
-// vcpuHarvestDirty(vcpu, size): the entries of its dirty ring (struct kvm_dirty_gfn) that nobody has taken.
-Napi::Value vcpuHarvestDirty(const Napi::CallbackInfo& info) {
-  const auto vcpu = take<Vcpu>(info[0], "vcpu");
-  auto taken = vcpu->dirtyRing.harvest(vcpu->fd(), uint32Of(info[1], "size"));
-  return bytes(info.Env(), orThrow(std::move(taken), "mmap"));
+// vmHarvestDirty(vm, [vcpu, ...]): for each vCPU the entries of its dirty ring (struct kvm_dirty_gfn) that nobody has
+// taken. All are looked at before any is taken from: entries that were taken must not be lost.
+Napi::Value vmHarvestDirty(const Napi::CallbackInfo& info) {
+  const auto elements = elementsOf(info[1], "vcpus");
+  const auto vm = take<Vm>(info[0], "vm");
+  const size_t size = vm->dirtyRingSize.load();
+  if (size == 0) throw Failure(ENXIO, "KVM_RESET_DIRTY_RINGS");
+  std::vector<std::shared_ptr<Vcpu>> vcpus;
+  for (const Napi::Value& element : elements) {
+    auto vcpu = take<Vcpu>(element, "vcpu");
+    if (vcpu->vm() != vm) throw Napi::TypeError::New(info.Env(), "vcpus must be of the ring's machine");
+    orThrow(vcpu->dirtyRing.map(vcpu->fd(), size), "mmap");
+    vcpus.push_back(std::move(vcpu));
+  }
+  auto lists = Napi::Array::New(info.Env(), vcpus.size());
+  for (size_t i = 0; i < vcpus.size(); ++i) {
+    lists[static_cast<uint32_t>(i)] = bytes(info.Env(), vcpus[i]->dirtyRing.harvest());
+  }
+  return lists;
 }
 
 // vmResetDirtyRings(vm): how many of the entries that were taken the kernel protects again.
@@ -79,7 +93,7 @@ Napi::Value vmCreateGuestMemfd(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void registerMemoryExtras(Napi::Env env, Napi::Object exports) {
-  define<vcpuHarvestDirty>(env, exports, "vcpuHarvestDirty");
+  define<vmHarvestDirty>(env, exports, "vmHarvestDirty");
   define<vmResetDirtyRings>(env, exports, "vmResetDirtyRings");
   define<vmAddCoalesced>(env, exports, "vmAddCoalesced");
   define<vmRemoveCoalesced>(env, exports, "vmRemoveCoalesced");

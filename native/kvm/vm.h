@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -36,6 +37,8 @@ class Vm : public File {
   Statistics statistics;
   // How messages name APICs on this machine: a mark of TypeScript's, for every environment that shares the machine.
   std::atomic<uint32_t> apicIds{0};
+  // Bytes of each vCPU's dirty ring; 0 while the machine has none, or has it from somebody else.
+  std::atomic<size_t> dirtyRingSize{0};
 
  private:
   const Irqchip irqchip_;

@@ -91,7 +91,11 @@ Napi::Value kvmEnableCap(const Napi::CallbackInfo& info) {
   if (Handle::from(info[0], "handle").kind() == Kind::kVcpu) {
     orThrow(take<Vcpu>(info[0], "handle")->request(uapi::kKvmEnableCap, &request), kCall);
   } else {
-    orThrow(answerOf(ioctl(take<Vm>(info[0], "handle")->fd(), uapi::kKvmEnableCap, &request)), kCall);
+    const auto vm = take<Vm>(info[0], "handle");
+    orThrow(answerOf(ioctl(vm->fd(), uapi::kKvmEnableCap, &request)), kCall);
+    if (request.cap == uapi::kCapDirtyLogRing || request.cap == uapi::kCapDirtyLogRingAcqRel) {
+      vm->dirtyRingSize.store(request.args[0]);
+    }
   }
   return undefined(info);
 }

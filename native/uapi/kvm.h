@@ -447,7 +447,9 @@ inline constexpr int kKvmApiVersion = 12;
 inline constexpr uint32_t kCapNrMemslots = 10;
 inline constexpr uint32_t kCapIrqRouting = 25;
 inline constexpr uint32_t kCapSplitIrqchip = 121;
+inline constexpr uint32_t kCapDirtyLogRing = 192;
 inline constexpr uint32_t kCapXsave2 = 208;
+inline constexpr uint32_t kCapDirtyLogRingAcqRel = 223;
 inline constexpr uint32_t kExitMemoryFault = 39;
 
 }  // namespace nodevfio::uapi

@@ -68,6 +68,21 @@ processorTest('a ring that is full ends run(); collected, the guest goes on, and
   memory.close()
 })
 
+kvmTest('a ring takes no vCPU of another machine, and loses nothing by being asked', (t) => {
+  const { vm, ring, memory, vcpu } = ringed([0x26, 0xa2, 0x00, 0x00, 0xf4])
+  using other = machine([0xf4])
+  const { vm: second, ring: secondRing, memory: secondMemory, vcpu: secondVcpu } = ringed([0xf4])
+  t.is(vcpu.run().reason, 'hlt')
+  // Neither one without a ring, whose pages would end the process, nor one with a ring of its own.
+  for (const stranger of [other.vcpu, secondVcpu])
+    t.throws(() => ring.collect([vcpu, stranger]), { instanceOf: TypeError, message: /of the ring's machine/ })
+  t.true(ring.collect([vcpu]).some(({ offset }) => offset === 0x1_0000n))
+  t.deepEqual(secondRing.collect([secondVcpu]), [])
+  vm.close()
+  t.throws(() => ring.collect([vcpu]), { code: 'EBADF' })
+  for (const each of [vcpu, secondVcpu, second, memory, secondMemory]) each.close()
+})
+
 kvmTest('a ring is asked for in time, and with a size that KVM has', (t) => {
   using made = machine([0xf4])
   t.throws(() => made.vm.enableDirtyRing({ entries: 1024 }), { instanceOf: VfioError, code: 'EINVAL' })
@@ -104,6 +119,18 @@ kvmTest('writes to a zone wait, in order, and reads end run() as before', (t) =>
   t.true(zone.closed)
   vcpu.registers = { rip: BigInt(CODE) }
   t.like(vcpu.run(), { reason: 'mmio', isWrite: true })
+})
+
+kvmTest('zones do not overlap: with one of two the kernel would take the other away', (t) => {
+  using made = machine([0xf4])
+  const { vm } = made
+  const zone = vm.coalesce({ mmio: 0xd000_0000n, size: 4096 })
+  vm.coalesce({ mmio: 0xd000_1000n, size: 8 })
+  vm.coalesce({ pio: 0x600, size: 1 })
+  for (const place of [{ mmio: 0xd000_0ff8n }, { mmio: 0xcfff_fff9n }] as const)
+    t.throws(() => vm.coalesce({ ...place, size: 8 }), { instanceOf: VfioError, code: 'EEXIST' })
+  zone.close()
+  t.notThrows(() => vm.coalesce({ mmio: 0xd000_0ff8n, size: 8 }))
 })
 
 kvmTest('a ring of waiting writes that is full lets the next one out, and loses none', (t) => {

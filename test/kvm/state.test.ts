@@ -278,3 +278,14 @@ kvmTest('state of a vCPU that runs is refused, not waited for', async (t) => {
   t.is(await runner.ended, 'interrupted')
   await runner.exited
 })
+
+kvmTest('what a vCPU shares with the kernel is not reached once it is closed', (t) => {
+  using made = machine([0xf4], { irqchip: 'none' })
+  const { interrupts } = made.vcpu
+  t.false(interrupts.windowRequested)
+  made.vcpu.close()
+  const closed = { instanceOf: VfioError, code: 'EBADF' } as const
+  t.throws(() => interrupts.ready, closed)
+  t.throws(() => (interrupts.windowRequested = true), closed)
+  t.throws(() => made.vcpu.inSmm, closed)
+})

@@ -20,7 +20,7 @@ export interface DirtyPage {
 
 /** The machine, as far as the ring needs it. @internal */
 export interface RingedVm {
-  readonly native: NativeHandle
+  readonly native: () => NativeHandle
   /** Where a slot begins. */
   slotAddress(number: number): bigint | undefined
 }
@@ -49,16 +49,14 @@ export class DirtyRing {
    * The pages that these vCPUs wrote to since the last time, oldest first, a page once or more. The kernel watches them again
    * from then on (KVM_RESET_DIRTY_RINGS). Works while they run; what they have not come out of the guest with yet is missing:
    * kick them first for a complete answer.
-   * @throws VfioError EIO when a ring ran over, which only a KVM that emulates its guest lets happen: pages are missing
+   * @throws TypeError for a vCPU of another machine; VfioError EIO when a ring ran over, which only a KVM that emulates its guest lets happen: pages are missing
    */
   collect(vcpus: readonly Vcpu[]): DirtyPage[] {
     const natives = array(vcpus, 'vcpus').map((vcpu, i) => instance(vcpu, Vcpu, `vcpus[${String(i)}]`).native)
     const page = BigInt(pageSize())
-    const lists = natives.map((native) =>
-      decodeDirtyEntries(addon().vcpuHarvestDirty(native, ringBytes(this.entries))),
-    )
+    const lists = addon().vmHarvestDirty(this.#vm.native(), natives).map(decodeDirtyEntries)
     const found = lists.flat()
-    if (found.length > 0) addon().vmResetDirtyRings(this.#vm.native)
+    if (found.length > 0) addon().vmResetDirtyRings(this.#vm.native())
     // KVM stops a vCPU while there is room left. Where it emulates its guest it can come too late, and writes over entries.
     if (lists.some(({ length }) => length === this.entries)) {
       throw new VfioError(EIO, 'KVM_RESET_DIRTY_RINGS', {
@@ -81,9 +79,10 @@ const DEFAULT = 4096
 /** Turns the rings on. @internal */
 export function makeDirtyRing(vm: RingedVm, options: DirtyRingOptions): DirtyRing {
   const { entries = DEFAULT } = object(options, 'options')
-  const most = needCapability(vm.native, 'DIRTY_LOG_RING_ACQ_REL', 'KVM_ENABLE_CAP') / ringBytes(1)
+  const native = vm.native()
+  const most = needCapability(native, 'DIRTY_LOG_RING_ACQ_REL', 'KVM_ENABLE_CAP') / ringBytes(1)
   integer(entries, 'entries', LEAST, most)
   if (!Number.isInteger(Math.log2(entries))) throw new RangeError('entries must be a power of two')
-  enableCapability(vm.native, 'DIRTY_LOG_RING_ACQ_REL', [BigInt(ringBytes(entries))])
+  enableCapability(native, 'DIRTY_LOG_RING_ACQ_REL', [BigInt(ringBytes(entries))])
   return new DirtyRing(vm, entries)
 }

@@ -76,7 +76,7 @@ export function setMemoryAttributes(vm: NativeHandle, attributes: MemoryAttribut
   const { guestAddress, size, private: isPrivate } = object(attributes, 'attributes')
   const page = BigInt(pageSize())
   bigint(guestAddress, 'guestAddress', 0n, MAX_U64)
-  bigint(size, 'size', 1n, MAX_U64 - guestAddress + 1n)
+  bigint(size, 'size', 1n, guestAddress === 0n ? MAX_U64 : MAX_U64 - guestAddress + 1n)
   if (guestAddress % page !== 0n || size % page !== 0n) {
     throw new RangeError(`guestAddress and size must be multiples of ${String(page)}`)
   }

@@ -167,12 +167,12 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
 
   /** The last exit came while the guest was in system management mode (KVM_RUN_X86_SMM). */
   get inSmm(): boolean {
-    return (this.#window.getUint16(RUN_FLAGS, true) & 1) !== 0
+    return (this.#flags & 1) !== 0
   }
 
   /** The guest made a bus lock, beside the reason of the last exit (KVM_RUN_X86_BUS_LOCK, X86_BUS_LOCK_EXIT). */
   get madeBusLock(): boolean {
-    return (this.#window.getUint16(RUN_FLAGS, true) & 2) !== 0
+    return (this.#flags & 2) !== 0
   }
 
   /**
@@ -204,6 +204,11 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
 
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  get #flags(): number {
+    void this.native // Throws of one that is closed.
+    return this.#window.getUint16(RUN_FLAGS, true)
   }
 
   readonly #rip = (): bigint | null => {

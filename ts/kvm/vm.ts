@@ -135,7 +135,7 @@ export class Vm extends SharedHandle<'Vm'> {
   enableDirtyRing(options: DirtyRingOptions = {}): DirtyRing {
     return makeDirtyRing(
       {
-        native: this.native,
+        native: () => this.native,
         slotAddress: (number) => this.#memory.slots.find((slot) => slot.number === number)?.guestAddress,
       },
       options,

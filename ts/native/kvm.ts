@@ -63,8 +63,8 @@ export interface KvmFunctions {
   vmChangeMemory(vm: NativeHandle, slot: number, flags: number): void
   vmRemoveMemory(vm: NativeHandle, slot: number): void
   vmDirtyLog(vm: NativeHandle, slot: number): Uint8Array
-  /** The entries of a vCPU's dirty ring that nobody has taken. */
-  vcpuHarvestDirty(vcpu: NativeHandle, size: number): Uint8Array
+  /** The entries of each vCPU's dirty ring that nobody has taken. @throws TypeError for a vCPU of another machine */
+  vmHarvestDirty(vm: NativeHandle, vcpus: readonly NativeHandle[]): Uint8Array[]
   vmResetDirtyRings(vm: NativeHandle): number
   vmAddCoalesced(vm: NativeHandle, address: bigint, size: number, port: boolean): void
   vmRemoveCoalesced(vm: NativeHandle, address: bigint, size: number, port: boolean): void

@@ -120,14 +120,18 @@ export class Bus {
    * @returns false when nothing is attached where it begins; the exit is as it was then
    */
   serve(exit: IoExit | MmioExit, cpu = 0): boolean {
+    object(exit, 'exit')
     if (exit.reason === 'mmio') {
       const { address, isWrite, data } = exit
       return this.#access(this.#memory, Number(address), data, isWrite, cpu)
     }
     const { port, direction, size, count, data } = exit
+    if (count === 1) return this.#access(this.#ports, port, data, direction === 'out', cpu)
+    integer(size, 'exit.size', 1, 4)
+    integer(count, 'exit.count', 0, data.length)
     // A string instruction brings several at once, all for the same port.
     for (let i = 0; i < count; i++) {
-      const part = count === 1 ? data : data.subarray(i * size, (i + 1) * size)
+      const part = data.subarray(i * size, (i + 1) * size)
       if (!this.#access(this.#ports, port, part, direction === 'out', cpu)) return false
     }
     return true

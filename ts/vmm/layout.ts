@@ -1,6 +1,6 @@
 // Where things lie in the address space of a PC that this package lays out: memory, the windows of the PCI bus, its configuration
 // space. Numbers only; it must not know who is behind them.
-import { integer } from '../validate.js'
+import { MAX_U64, array, bigint, integer, object } from '../validate.js'
 
 /** Part of the guest's address space. */
 export interface AddressRange {
@@ -55,5 +55,26 @@ export function layOutGuest(memory: number): GuestLayout {
     pci32: { start: DEVICES, size: ECAM - DEVICES },
     pci64: { start: ((end + PCI64_STEP - 1n) / PCI64_STEP) * PCI64_STEP, size: PCI64_STEP },
     ecam: { start: ECAM, size: MIB },
+  }
+}
+
+function rangeOf(range: AddressRange, name: string): AddressRange {
+  const { start, size } = object(range, name)
+  bigint(start, `${name}.start`, 0n, MAX_U64)
+  return { start, size: bigint(size, `${name}.size`, 1n, MAX_U64 - start) }
+}
+
+/** More pieces than a memory map has entries for. */
+const MOST_PIECES = 64
+
+/** Checks a layout, which may be its caller's own. @internal */
+export function checkedLayout(layout: GuestLayout): GuestLayout {
+  const { ram, pci32, pci64, ecam } = object(layout, 'layout')
+  integer(array(ram, 'layout.ram').length, 'layout.ram.length', 1, MOST_PIECES)
+  return {
+    ram: ram.map((range, i) => rangeOf(range, `layout.ram[${i}]`)),
+    pci32: rangeOf(pci32, 'layout.pci32'),
+    pci64: rangeOf(pci64, 'layout.pci64'),
+    ecam: rangeOf(ecam, 'layout.ecam'),
   }
 }

@@ -22,6 +22,12 @@ export class VcpuInterrupts {
     this.#window = window
   }
 
+  /** The page that is shared with the kernel. @throws VfioError EBADF of a vCPU that is closed */
+  get #page(): DataView {
+    this.#native()
+    return this.#window
+  }
+
   /**
    * Gives the vCPU a non-maskable interrupt (KVM_NMI). One that comes while another is handled waits; further ones count as
    * that one.
@@ -42,21 +48,21 @@ export class VcpuInterrupts {
 
   /** Whether the guest would have taken an interrupt when the last run() ended (ready_for_interrupt_injection). */
   get ready(): boolean {
-    return this.#window.getUint8(READY) !== 0
+    return this.#page.getUint8(READY) !== 0
   }
 
   /** The guest's interrupt flag when the last run() ended (if_flag). */
   get enabled(): boolean {
-    return this.#window.getUint8(INTERRUPT_FLAG) !== 0
+    return this.#page.getUint8(INTERRUPT_FLAG) !== 0
   }
 
   /** While set, run() ends with `interrupt-window` once the guest takes interrupts (request_interrupt_window). */
   get windowRequested(): boolean {
-    return this.#window.getUint8(REQUEST_WINDOW) !== 0
+    return this.#page.getUint8(REQUEST_WINDOW) !== 0
   }
 
   set windowRequested(requested: boolean) {
-    this.#window.setUint8(REQUEST_WINDOW, Number(boolean(requested, 'windowRequested')))
+    this.#page.setUint8(REQUEST_WINDOW, Number(boolean(requested, 'windowRequested')))
   }
 
   /**
@@ -64,10 +70,10 @@ export class VcpuInterrupts {
    * and below wait. Without an in-kernel chip only; with one it is the local APIC's, and what is set here is not looked at.
    */
   get taskPriority(): number {
-    return Number(this.#window.getBigUint64(CR8, true) & 0xfn)
+    return Number(this.#page.getBigUint64(CR8, true) & 0xfn)
   }
 
   set taskPriority(priority: number) {
-    this.#window.setBigUint64(CR8, BigInt(integer(priority, 'taskPriority', 0, 15)), true)
+    this.#page.setBigUint64(CR8, BigInt(integer(priority, 'taskPriority', 0, 15)), true)
   }
 }

@@ -1,7 +1,7 @@
 // Puts the tables of ACPI together for one guest, with the addresses by which they find each other. Where the bytes go is its caller's
 // business.
 import { array, integer, object } from '../../validate.js'
-import { ACPI_TABLES, type GuestLayout } from '../layout.js'
+import { ACPI_TABLES, type GuestLayout, checkedLayout } from '../layout.js'
 import { machineDescription } from './machine-description.js'
 import * as tables from './tables.js'
 
@@ -24,7 +24,8 @@ export interface AcpiTables {
 
 /** @throws RangeError for more processors than the tables have room for */
 export function acpiTables(options: AcpiOptions): AcpiTables {
-  const { layout, apicIds } = object(options, 'options')
+  const { layout: given, apicIds } = object(options, 'options')
+  const layout = checkedLayout(given)
   integer(array(apicIds, 'apicIds').length, 'apicIds.length', 1, MOST_CPUS)
   apicIds.forEach((id, i) => integer(id, `apicIds[${i}]`, 0, 0xffff_fffe))
   const { start, size } = ACPI_TABLES

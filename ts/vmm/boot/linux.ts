@@ -1,6 +1,6 @@
 // Loads a Linux kernel where a boot loader would, and says how to start it: by the kind of its file. Knows bytes only, nothing of KVM.
-import { bytes, instance, object, string } from '../../validate.js'
-import type { GuestLayout } from '../layout.js'
+import { MAX_U64, bigint, bytes, instance, object, string } from '../../validate.js'
+import { type GuestLayout, checkedLayout } from '../layout.js'
 import { isBzImage, loadBzImage } from './bzimage.js'
 import { memoryMap } from './memory-map.js'
 import type { Kernel, Start } from './start.js'
@@ -28,8 +28,8 @@ export function loadLinux(memory: Uint8Array, files: LinuxFiles): Start {
     file: bytes(kernel, 'kernel'),
     initrd: initrd === undefined ? undefined : bytes(initrd, 'initrd'),
     cmdline: string(cmdline, 'cmdline'),
-    map: memoryMap(object(layout, 'layout')),
-    acpi: acpi ?? 0n,
+    map: memoryMap(checkedLayout(layout)),
+    acpi: bigint(acpi ?? 0n, 'acpi', 0n, MAX_U64),
   }
   if (isVmlinux(ready.file)) return loadVmlinux(memory, ready)
   if (isBzImage(ready.file)) return loadBzImage(memory, ready)

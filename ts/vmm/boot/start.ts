@@ -1,5 +1,6 @@
 // What is loaded, and how what was loaded is started. Types, and the state in which a boot loader leaves a processor.
-import type { Registers, SpecialRegisters, Vcpu } from '../../kvm/index.js'
+import { type Registers, type SpecialRegisters, Vcpu } from '../../kvm/index.js'
+import { instance, integer, object } from '../../validate.js'
 import type { MemoryMapEntry } from './memory-map.js'
 
 /** How to start what was loaded: in 32-bit code with flat segments. */
@@ -43,7 +44,11 @@ const PROTECTED_MODE = 1n
 const RESERVED_FLAG = 2n
 
 /** Lets a processor start where a boot loader would jump to: flat segments, no paging, interrupts off. */
-export function prepareStart(vcpu: Vcpu, { entry, registers }: Start): void {
+export function prepareStart(vcpu: Vcpu, start: Start): void {
+  instance(vcpu, Vcpu, 'vcpu')
+  const { entry, registers } = object(start, 'start')
+  integer(entry, 'start.entry', 0, 0xffff_ffff)
+  object(registers, 'start.registers')
   const special: Partial<SpecialRegisters> = {
     cs: CODE,
     ds: DATA,

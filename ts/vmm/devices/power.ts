@@ -1,6 +1,6 @@
 // Power management as ACPI's fixed registers have it: the power button, turning the machine off, its timer, its reset. Its state is
 // shared memory. What off and reset mean is its maker's business.
-import { callable } from '../../validate.js'
+import { callable, object } from '../../validate.js'
 import type { BusDevice, Width } from '../bus.js'
 import { SharedWords } from './shared.js'
 
@@ -59,8 +59,8 @@ export class Power implements BusDevice {
   readonly #clock: () => bigint
 
   constructor(state: SharedArrayBuffer, options: PowerOptions) {
-    const { off, reset, line, clock = () => process.hrtime.bigint() } = options
-    this.#state = new SharedWords(state)
+    const { off, reset, line, clock = () => process.hrtime.bigint() } = object(options, 'options')
+    this.#state = new SharedWords(state, WORDS)
     this.#off = callable(off, 'off')
     this.#reset = callable(reset, 'reset')
     this.#line = callable(line, 'line')
@@ -100,7 +100,7 @@ export class Power implements BusDevice {
     }
     const off = this.#state.locked(() => {
       let slept = false
-      for (let i = 0; i < width; i++) slept = this.#writeByte(offset + i, (value >>> (8 * i)) & 0xff) || slept
+      for (let i = 0; i < width && i < 4; i++) slept = this.#writeByte(offset + i, (value >>> (8 * i)) & 0xff) || slept
       this.#update()
       return slept
     })

@@ -33,7 +33,7 @@ export class Rtc implements BusDevice {
 
   /** @param now milliseconds since 1970 */
   constructor(state: SharedArrayBuffer, now: () => number = Date.now) {
-    this.#state = new SharedWords(state)
+    this.#state = new SharedWords(state, WORDS)
     this.#now = callable(now, 'now')
   }
 

@@ -1,6 +1,6 @@
 // A serial port 16550A, with its interrupts. What it transmits goes out at once, so the transmitter is always empty. Its state is
 // shared memory, so that each thread may have an object of it. Who carries the bytes away is its maker's business.
-import { callable } from '../../validate.js'
+import { bytes as bytesOf, callable, object } from '../../validate.js'
 import type { BusDevice, Width } from '../bus.js'
 import { ByteRing, SharedWords } from './shared.js'
 
@@ -67,9 +67,11 @@ export class Serial implements BusDevice {
   readonly #transmit: (byte: number) => void
   readonly #line: (level: boolean) => void
 
-  constructor(state: SerialState, { transmit, line }: SerialOptions) {
-    this.#state = new SharedWords(state.registers)
-    this.#input = new ByteRing(state.input)
+  constructor(state: SerialState, options: SerialOptions) {
+    const { registers, input } = object(state, 'state')
+    const { transmit, line } = object(options, 'options')
+    this.#state = new SharedWords(registers, WORDS)
+    this.#input = new ByteRing(input)
     this.#transmit = callable(transmit, 'transmit')
     this.#line = callable(line, 'line')
   }
@@ -81,6 +83,7 @@ export class Serial implements BusDevice {
 
   /** Sends to the guest. @returns how many of the bytes there was room for */
   send(bytes: Uint8Array): number {
+    bytesOf(bytes, 'bytes')
     return this.#state.locked(() => {
       let sent = 0
       while (sent < bytes.length && this.#input.put(bytes[sent] ?? 0)) sent++

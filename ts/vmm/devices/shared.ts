@@ -1,15 +1,28 @@
 // What a device keeps in memory that several threads see: words under a lock, and a ring of bytes. The processors' Workers and the main
 // thread each have a device object over the same words. Knows no device.
 
-/** How long a lock is waited for: who held it longer was ended while it did, and its words are whole all the same. */
-const PATIENCE_MS = 200
+import { instance, integer } from '../../validate.js'
+
+/**
+ * How long a lock is waited for: who held it longer was ended while it did, and its words are whole all the same. Long enough for a
+ * thread that a busy machine does not let run.
+ */
+const PATIENCE_MS = 2000
+
+/** Memory that comes from elsewhere: what is shared, and of the size that `memory()` makes. */
+function shared(buffer: SharedArrayBuffer, least: number): SharedArrayBuffer {
+  integer(instance(buffer, SharedArrayBuffer, 'state').byteLength, 'state.byteLength', least, 1 << 20)
+  if (buffer.byteLength % 4 !== 0) throw new RangeError('state.byteLength must be a multiple of 4')
+  return buffer
+}
 
 /** Words of 32 bits, the first of which is the lock of the others. */
 export class SharedWords {
   readonly words: Int32Array<SharedArrayBuffer>
 
-  constructor(buffer: SharedArrayBuffer) {
-    this.words = new Int32Array(buffer)
+  /** @param count how many words there are at least, beside the lock */
+  constructor(buffer: SharedArrayBuffer, count = 0) {
+    this.words = new Int32Array(shared(buffer, 4 * (count + 1)))
   }
 
   /** Memory for so many words beside the lock. */
@@ -48,6 +61,9 @@ export class ByteRing {
   readonly #bytes: Uint8Array<SharedArrayBuffer>
 
   constructor(buffer: SharedArrayBuffer) {
+    shared(buffer, HEADER_BYTES + 4)
+    if (!Number.isInteger(Math.log2(buffer.byteLength - HEADER_BYTES)))
+      throw new RangeError('state.byteLength must be that of a ring')
     this.#ends = new Int32Array(buffer, 0, 2)
     this.#bytes = new Uint8Array(buffer, HEADER_BYTES)
   }

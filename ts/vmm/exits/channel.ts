@@ -3,7 +3,7 @@
 import { EventFd } from '../../event/eventfd.js'
 import type { ShareToken } from '../../handle.js'
 import type { IoExit, MmioExit } from '../../kvm/index.js'
-import { callable, object } from '../../validate.js'
+import { callable, instance, integer, object } from '../../validate.js'
 
 /** What the Worker needs to open its end. Give it to the Worker with `workerData` or a message. */
 export interface ExitChannelToken {
@@ -18,6 +18,7 @@ const ADDRESS_AT = 32
 const DATA_AT = 40
 /** A page of port data is the most that the kernel gives at once. */
 const MOST_DATA = 4096
+const BYTES = DATA_AT + MOST_DATA
 
 class SharedExit {
   readonly buffer: SharedArrayBuffer
@@ -26,6 +27,7 @@ class SharedExit {
   readonly #bytes: Uint8Array<SharedArrayBuffer>
 
   constructor(buffer: SharedArrayBuffer) {
+    integer(instance(buffer, SharedArrayBuffer, 'token.words').byteLength, 'token.words.byteLength', BYTES, BYTES)
     this.buffer = buffer
     this.words = new Int32Array(buffer, 0, 8)
     this.#view = new DataView(buffer)
@@ -64,6 +66,17 @@ class SharedExit {
     return { reason: 'io', port: this.get('port'), direction, size: length / count, count, data }
   }
 
+  /** Ends an exit that waits, and every one to come. Who asks looks for the stop behind his question, so that one of both is seen. */
+  stop(): void {
+    Atomics.store(this.words, WORD.stop, 1)
+    Atomics.compareExchange(this.words, WORD.state, STATE.asked, STATE.idle)
+    Atomics.notify(this.words, WORD.state)
+  }
+
+  get stopped(): boolean {
+    return Atomics.load(this.words, WORD.stop) === 1
+  }
+
   answer(data: Uint8Array): void {
     this.#bytes.set(data)
   }
@@ -76,9 +89,10 @@ class SharedExit {
 
 /** The main thread's end. */
 export class ExitServer {
-  readonly #shared = new SharedExit(new SharedArrayBuffer(DATA_AT + MOST_DATA))
+  readonly #shared = new SharedExit(new SharedArrayBuffer(BYTES))
   /** Signalled when there is an exit to answer: let a poller watch it, and call `serve()`. */
   readonly bell = new EventFd()
+  #serving = false
 
   token(): ExitChannelToken {
     return { words: this.#shared.buffer, bell: this.bell.share() }
@@ -91,26 +105,30 @@ export class ExitServer {
   serve(handle: (exit: IoExit | MmioExit) => void): void {
     callable(handle, 'handle')
     const { words } = this.#shared
-    if (Atomics.load(words, WORD.state) !== STATE.asked) return
+    // A handler that comes here again has its exit already.
+    if (this.#serving || Atomics.load(words, WORD.state) !== STATE.asked) return
     const exit = this.#shared.take()
+    this.#serving = true
     try {
       handle(exit)
     } catch (error) {
       exit.data.fill(0xff)
       throw error
     } finally {
+      this.#serving = false
       this.#shared.answer(exit.data)
-      Atomics.store(words, WORD.state, STATE.answered)
+      // Unless the handler has stopped it: nobody waits then.
+      Atomics.compareExchange(words, WORD.state, STATE.asked, STATE.answered)
       Atomics.notify(words, WORD.state)
     }
   }
 
-  /** The processor is to end as soon as it is out of the guest: `vcpu.kick()` gets it out. */
+  /** The processor is to end as soon as it is out of the guest: `vcpu.kick()` gets it out. An exit that waits is not answered. */
   stop(): void {
-    Atomics.store(this.#shared.words, WORD.stop, 1)
+    this.#shared.stop()
   }
 
-  /** A new Worker may begin with the same channel, as after a reset. */
+  /** A new Worker may begin with the same channel, as after a reset: once the one before has ended. */
   restart(): void {
     Atomics.store(this.#shared.words, WORD.stop, 0)
     Atomics.store(this.#shared.words, WORD.state, STATE.idle)
@@ -132,19 +150,23 @@ export class ExitClient {
     this.#bell = EventFd.claim(bell)
   }
 
-  /** Has an exit answered. Blocks. */
+  /** Has an exit answered. Blocks until it is, or until the processor is to end: what it reads is then as it was. */
   ask(exit: IoExit | MmioExit): void {
     const { words } = this.#shared
-    this.#shared.put(exit)
+    this.#shared.put(object(exit, 'exit'))
     Atomics.store(words, WORD.state, STATE.asked)
+    if (this.stopped) {
+      Atomics.compareExchange(words, WORD.state, STATE.asked, STATE.idle)
+      return
+    }
     this.#bell.signal()
     while (Atomics.load(words, WORD.state) === STATE.asked) Atomics.wait(words, WORD.state, STATE.asked)
-    this.#shared.fill(exit.data)
+    if (Atomics.load(words, WORD.state) === STATE.answered) this.#shared.fill(exit.data)
   }
 
   /** Whether the processor is to end. */
   get stopped(): boolean {
-    return Atomics.load(this.#shared.words, WORD.stop) === 1
+    return this.#shared.stopped
   }
 
   close(): void {

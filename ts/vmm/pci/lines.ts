@@ -1,4 +1,5 @@
 // Which line of the IOAPIC a slot's interrupt pin is on, as the ACPI tables say and the devices are wired. Numbers only.
+import { integer } from '../../validate.js'
 
 /** Slots of a bus. */
 export const SLOTS = 32
@@ -13,5 +14,7 @@ const LINES = 8
  * @param pin 1 (INTA#) to 4 (INTD#)
  */
 export function lineOf(slot: number, pin: number): number {
+  integer(slot, 'slot', 0, SLOTS - 1)
+  integer(pin, 'pin', 1, 4)
   return FIRST_LINE + ((slot + pin - 1) % LINES)
 }

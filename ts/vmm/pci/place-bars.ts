@@ -1,7 +1,8 @@
 // Places the BARs of a bus as firmware does, for a guest that has none: sizes them, gives each an address in its window, and turns
 // decoding on. Works by configuration accesses alone, so that it is the same for every kind of function.
 import * as regs from '../../pci/registers.js'
-import { type GuestLayout, PCI_PORTS } from '../layout.js'
+import { array } from '../../validate.js'
+import { type GuestLayout, PCI_PORTS, checkedLayout } from '../layout.js'
 import type { PciFunction, PluggedFunction } from './function.js'
 import { lineOf } from './lines.js'
 
@@ -64,7 +65,7 @@ function barsOf(pciFunction: PciFunction): Bar[] {
       continue
     }
     const wide = (low & regs.PCI_BASE_ADDRESS_MEM_TYPE_MASK) === regs.PCI_BASE_ADDRESS_MEM_TYPE_64
-    const high = wide && index + 1 < BARS ? mask(pciFunction, register + 4) : 0
+    const high = wide && index + 1 < BARS ? mask(pciFunction, register + 4) >>> 0 : 0
     const bits = (BigInt(high) << 32n) | BigInt((low & MEMORY_MASK) >>> 0)
     if (bits !== 0n)
       bars.push({ pciFunction, index, kind: wide ? 'memory64' : 'memory32', size: sizeOf(bits) })
@@ -84,14 +85,15 @@ function setBar({ pciFunction, index, kind }: Bar, address: bigint): void {
  * @throws RangeError when a window has no room
  */
 export function placeBars(functions: readonly PluggedFunction[], layout: GuestLayout): void {
-  const endpoints = functions.filter(
+  const { pci32, pci64 } = checkedLayout(layout)
+  const endpoints = array(functions, 'functions').filter(
     ({ pciFunction }) => (pciFunction.readConfig(HEADER_TYPE, 1) & HEADER_KIND) === 0,
   )
   for (const { pciFunction } of endpoints) pciFunction.writeConfig(regs.PCI_COMMAND, 2, 0)
   const windows: Record<Kind, Window> = {
     io: new Window('I/O space', { start: BigInt(PCI_PORTS.start), size: BigInt(PCI_PORTS.size) }),
-    memory32: new Window('memory below 4 GiB', layout.pci32),
-    memory64: new Window('memory above 4 GiB', layout.pci64),
+    memory32: new Window('memory below 4 GiB', pci32),
+    memory64: new Window('memory above 4 GiB', pci64),
   }
   const commands = new Map<PciFunction, number>()
   const bars = endpoints.flatMap(({ pciFunction }) => barsOf(pciFunction))

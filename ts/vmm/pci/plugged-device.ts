@@ -1,5 +1,6 @@
 // A device that is written in TypeScript (UserDevice) in a slot of the guest's own bus, without a socket: what a client of it would do,
 // done here. Puts the parts together; each of them knows one thing that a client gives: memory, registers, interrupts.
+import { EBADF, VfioError } from '../../errors.js'
 import { Vm } from '../../kvm/index.js'
 import { type SignalPoller, environmentPollers } from '../../event/poller.js'
 import { Wire } from '../../signalling/wire.js'
@@ -86,14 +87,20 @@ export class PluggedDevice extends Wire implements PciFunction {
     const config = this.#served.regions[CONFIG_REGION]
     if (this.closed || config === undefined || offset + width > config.size) return
     config.write(offset, width, value)
-    this.#bars.follow()
-    this.#interrupts.follow()
+    this.#follow()
   }
 
-  /** Resets it with its machine. */
+  /** Resets it with its machine. @throws VfioError EBADF once it is closed: the device may be somebody else's */
   reset(): void {
+    if (this.closed) throw new VfioError(EBADF, 'closed', { subject: `PluggedDevice of ${this.device.name}` })
     const done = this.#served.reset()
     if (done instanceof Promise) done.catch(this.#onError)
+    this.#follow()
+  }
+
+  /** Does as the configuration space says, unless a handler of the device has just closed it. */
+  #follow(): void {
+    if (this.closed) return
     this.#bars.follow()
     this.#interrupts.follow()
   }
