@@ -2,7 +2,7 @@
 // message says becomes what KVM takes. Knows the machine's mark only.
 import { EINVAL, VfioError } from '../errors.js'
 import { addon, type NativeHandle } from '../native/index.js'
-import { MAX_U64, bigint, boolean, integer, object, options as optionsOf } from '../validate.js'
+import { MAX_U64, array, bigint, boolean, integer, object, options as optionsOf } from '../validate.js'
 import type { CpuidEntry } from '../uapi/kvm/cpuid.js'
 import { enableCapability } from './state/capability.js'
 
@@ -110,7 +110,7 @@ const MSI_EXT_DEST_ID = 1 << 15
  * @throws RangeError when the entries have no leaf of KVM's
  */
 export function withExtendedDestinationIds(entries: readonly CpuidEntry[]): CpuidEntry[] {
-  if (!entries.some((entry) => entry.function === KVM_FEATURES)) {
+  if (!array(entries, 'entries').some((entry) => entry.function === KVM_FEATURES)) {
     throw new RangeError('entries must have leaf 0x40000001: begin with kvm.supportedCpuid()')
   }
   return entries.map((entry) =>

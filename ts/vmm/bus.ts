@@ -86,7 +86,8 @@ export class Bus {
   readonly #failed = new WeakSet<BusDevice>()
   readonly #onError: (error: unknown) => void
 
-  constructor({ onError = () => undefined }: BusOptions = {}) {
+  constructor(options: BusOptions = {}) {
+    const { onError = () => undefined } = object(options, 'options')
     this.#onError = callable(onError, 'onError')
   }
 
@@ -139,6 +140,7 @@ export class Bus {
 
   /** What a read gives where nobody answers, as on a real bus. */
   static answerNothing(exit: IoExit | MmioExit): void {
+    object(exit, 'exit')
     const isRead = exit.reason === 'mmio' ? !exit.isWrite : exit.direction === 'in'
     if (isRead) exit.data.fill(0xff)
   }

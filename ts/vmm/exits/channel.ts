@@ -3,7 +3,7 @@
 import { EventFd } from '../../event/eventfd.js'
 import type { ShareToken } from '../../handle.js'
 import type { IoExit, MmioExit } from '../../kvm/index.js'
-import { callable, instance, integer, object } from '../../validate.js'
+import { bytes, callable, instance, integer, object } from '../../validate.js'
 
 /** What the Worker needs to open its end. Give it to the Worker with `workerData` or a message. */
 export interface ExitChannelToken {
@@ -42,7 +42,7 @@ class SharedExit {
     const { words } = this
     const isWrite = exit.reason === 'mmio' ? exit.isWrite : exit.direction === 'out'
     words[WORD.isWrite] = isWrite ? 1 : 0
-    words[WORD.size] = exit.data.length
+    words[WORD.size] = bytes(exit.data, 'exit.data').length
     if (exit.reason === 'mmio') {
       words[WORD.kind] = KIND.mmio
       this.#view.setBigUint64(ADDRESS_AT, exit.address)
@@ -51,7 +51,7 @@ class SharedExit {
       words[WORD.count] = exit.count
       words[WORD.port] = exit.port
     }
-    this.#bytes.set(exit.data.subarray(0, MOST_DATA))
+    this.#bytes.set(bytes(exit.data, 'exit.data').subarray(0, MOST_DATA))
   }
 
   /** The exit, with a copy of its bytes. */

@@ -2,7 +2,7 @@
 // first byte that waits. Knows nothing of what they mean.
 import { EventFd } from '../../event/eventfd.js'
 import type { ShareToken } from '../../handle.js'
-import { object } from '../../validate.js'
+import { integer, object } from '../../validate.js'
 import { ByteRing, SharedWords } from '../devices/shared.js'
 
 /** What a Worker needs to send. */
@@ -62,8 +62,9 @@ export class OutputSender {
     this.#bell = EventFd.claim(bell)
   }
 
-  /** Sends a byte. Waits for room a while; drops it when there is none, and then all others until there is. */
+  /** Sends a byte, 0 to 255. Waits for room a while; drops it when there is none, and then all others until there is. */
   send(byte: number): void {
+    integer(byte, 'byte', 0, 0xff)
     for (let tries = 0; ; tries++) {
       // Looked at behind the byte: one that came before it may be on its way out at this moment.
       const sent = this.#lock.locked(() => this.#ring.put(byte) && { first: this.#ring.length === 1 })

@@ -54,7 +54,8 @@ export class PciHost {
   readonly #reset: () => void
   #address = 0
 
-  constructor({ reset = () => undefined }: PciHostOptions = {}) {
+  constructor(options: PciHostOptions = {}) {
+    const { reset = () => undefined } = object(options, 'options')
     this.#reset = callable(reset, 'reset')
     this.#functions.set(0, bridge())
     this.ports = {

@@ -1,7 +1,7 @@
 // Places the BARs of a bus as firmware does, for a guest that has none: sizes them, gives each an address in its window, and turns
 // decoding on. Works by configuration accesses alone, so that it is the same for every kind of function.
 import * as regs from '../../pci/registers.js'
-import { array } from '../../validate.js'
+import { array, object } from '../../validate.js'
 import { type GuestLayout, PCI_PORTS, checkedLayout } from '../layout.js'
 import type { PciFunction, PluggedFunction } from './function.js'
 import { lineOf } from './lines.js'
@@ -86,7 +86,10 @@ function setBar({ pciFunction, index, kind }: Bar, address: bigint): void {
  */
 export function placeBars(functions: readonly PluggedFunction[], layout: GuestLayout): void {
   const { pci32, pci64 } = checkedLayout(layout)
-  const endpoints = array(functions, 'functions').filter(
+  array(functions, 'functions').forEach((each, i) => {
+    object(object(each, `functions[${i}]`).pciFunction, `functions[${i}].pciFunction`)
+  })
+  const endpoints = functions.filter(
     ({ pciFunction }) => (pciFunction.readConfig(HEADER_TYPE, 1) & HEADER_KIND) === 0,
   )
   for (const { pciFunction } of endpoints) pciFunction.writeConfig(regs.PCI_COMMAND, 2, 0)
