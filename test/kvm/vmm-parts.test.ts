@@ -140,6 +140,40 @@ kvmTest('what no device of the thread has goes to the main thread, and its answe
   t.is(forwarded[0]?.data[0], 7)
 })
 
+// mov ecx, 0x174 (SYSENTER_CS); rdmsr; out 0x80, al; hlt
+const READS_MSR = [0xb9, 0x74, 0x01, 0x00, 0x00, 0x0f, 0x32, 0xe6, 0x80, 0xf4]
+
+kvmTest('an exit that was asked for is its asker’s; what he leaves gets what there is without it', (t) => {
+  for (const served of [true, false]) {
+    const { vm, vcpu, memory } = small(t)
+    memory.set(READS_MSR, PROGRAM)
+    prepareStart(vcpu, { entry: PROGRAM, registers: {} })
+    vm.enableCapability('X86_USER_SPACE_MSR', [4n])
+    vm.filterMsrs({ default: 'allow', ranges: [{ base: 0x174, bitmap: Uint8Array.of(0xfe) }] })
+    const asked: string[] = []
+    let written = -1
+    const loop: VcpuLoop = new VcpuLoop(vcpu, {
+      bus: new Bus(),
+      channel: {
+        stopped: false,
+        ask: (exit) => {
+          written = exit.data[0] ?? -1
+          loop.end('off')
+        },
+      },
+      others: (exit) => {
+        asked.push(exit.reason)
+        if (served && exit.reason === 'msr-read') exit.answer(0x41n)
+        return served
+      },
+    })
+    // #GP without a table of handlers is a triple fault.
+    t.is(loop.run().reason, served ? 'off' : 'shutdown')
+    t.deepEqual(asked, ['msr-read'])
+    t.is(written, served ? 0x41 : -1)
+  }
+})
+
 const SLOT = 5
 const REGISTER = { id: 0, inverted: 4, source: 8, line: 12, bell: 16 } as const
 
