@@ -423,7 +423,12 @@ const BY_NAME: Readonly<Record<string, Maker>> = {
 function served({ random, values }: Context): unknown[] {
   const data = new Uint8Array(random.of([1, 2, 4, 8]))
   const exit = random.chance(0.5)
-    ? { reason: 'mmio', address: BigInt(random.below(64)) << 12n, length: data.length, isWrite: random.chance(0.5) }
+    ? {
+        reason: 'mmio',
+        address: BigInt(random.below(64)) << 12n,
+        length: data.length,
+        isWrite: random.chance(0.5),
+      }
     : {
         ...{ reason: 'io', port: random.below(0x10000), direction: random.of(['in', 'out']) },
         ...{ size: data.length, count: random.of([1, 1, 2, 2 ** 53]) },

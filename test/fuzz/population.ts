@@ -38,7 +38,17 @@ const DEAD_PER_KIND = 8
 
 /** Listeners and loops before what they listen to; devices before their space; what is in a machine before it. */
 const CLOSED_FIRST = [
-  ...['PluggedDevice', 'CoalescedZone', 'PciPassthrough', 'MsiWire', 'IntxWire', 'DoorbellWire', 'DeviceIoeventfd', 'Irqfd', 'MsiRoute'],
+  ...[
+    'PluggedDevice',
+    'CoalescedZone',
+    'PciPassthrough',
+    'MsiWire',
+    'IntxWire',
+    'DoorbellWire',
+    'DeviceIoeventfd',
+    'Irqfd',
+    'MsiRoute',
+  ],
   ...['MemoryListener', 'MemorySlot', 'Vcpu', 'InterruptListener', 'EventIterator', 'SignalPoller'],
   ...['SignalWaiter', 'UserDeviceServer', 'DmaBuffer', 'Vm', 'Kvm', 'VfioDevice', 'AddressSpace'],
 ]

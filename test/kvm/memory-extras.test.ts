@@ -75,7 +75,10 @@ kvmTest('a ring takes no vCPU of another machine, and loses nothing by being ask
   t.is(vcpu.run().reason, 'hlt')
   // Neither one without a ring, whose pages would end the process, nor one with a ring of its own.
   for (const stranger of [other.vcpu, secondVcpu])
-    t.throws(() => ring.collect([vcpu, stranger]), { instanceOf: TypeError, message: /of the ring's machine/ })
+    t.throws(() => ring.collect([vcpu, stranger]), {
+      instanceOf: TypeError,
+      message: /of the ring's machine/,
+    })
   t.true(ring.collect([vcpu]).some(({ offset }) => offset === 0x1_0000n))
   t.deepEqual(secondRing.collect([secondVcpu]), [])
   vm.close()

@@ -298,32 +298,43 @@ kvmTest("a device reaches the guest's memory, also what comes later, once it may
   more.close()
 })
 
-kvmTest('a device whose handler unplugs it leaves nothing on the bus, and is not reset by who had it', (t) => {
-  const { vm } = small(t)
-  const bus = new Bus()
-  const poller = new SignalPoller()
-  const device = new UserDevice({
-    name: 'leaving',
-    pci: { vendorId: 0x1234, deviceId: 1, classCode: 0xff0000 },
-    regions: { bar0: { size: 0x1000, doorbells: [{ offset: 0, onRing: () => undefined }] } },
-    irqs: { intx: true },
-    onCommand: () => {
-      plugged.close()
-    },
-  })
-  const plugged = new PluggedDevice(vm, bus, device, { gsi: 16, poller })
-  plugged.writeConfig(0x10, 4, 0xd000_0000)
-  plugged.writeConfig(4, 2, 2)
-  t.true(plugged.closed)
-  t.false(bus.serve({ reason: 'mmio', address: 0xd000_0000n, length: 4, isWrite: false, data: new Uint8Array(4) }))
-  t.throws(
-    () => {
-      plugged.reset()
-    },
-    { code: 'EBADF' },
-  )
-  poller.close()
-})
+kvmTest(
+  'a device whose handler unplugs it leaves nothing on the bus, and is not reset by who had it',
+  (t) => {
+    const { vm } = small(t)
+    const bus = new Bus()
+    const poller = new SignalPoller()
+    const device = new UserDevice({
+      name: 'leaving',
+      pci: { vendorId: 0x1234, deviceId: 1, classCode: 0xff0000 },
+      regions: { bar0: { size: 0x1000, doorbells: [{ offset: 0, onRing: () => undefined }] } },
+      irqs: { intx: true },
+      onCommand: () => {
+        plugged.close()
+      },
+    })
+    const plugged = new PluggedDevice(vm, bus, device, { gsi: 16, poller })
+    plugged.writeConfig(0x10, 4, 0xd000_0000)
+    plugged.writeConfig(4, 2, 2)
+    t.true(plugged.closed)
+    t.false(
+      bus.serve({
+        reason: 'mmio',
+        address: 0xd000_0000n,
+        length: 4,
+        isWrite: false,
+        data: new Uint8Array(4),
+      }),
+    )
+    t.throws(
+      () => {
+        plugged.reset()
+      },
+      { code: 'EBADF' },
+    )
+    poller.close()
+  },
+)
 
 kvmTest('a device belongs to one guest, and can be plugged in again', (t) => {
   const { vm } = small(t)

@@ -33,11 +33,7 @@ interface Place {
 const zones = new WeakMap<ZonedVm, Set<Place>>()
 
 function overlap(a: Place, b: Place): boolean {
-  return (
-    a.port === b.port &&
-    a.address < b.address + BigInt(b.size) &&
-    b.address < a.address + BigInt(a.size)
-  )
+  return a.port === b.port && a.address < b.address + BigInt(b.size) && b.address < a.address + BigInt(a.size)
 }
 
 function placeOf(options: CoalescedZoneOptions): Place {

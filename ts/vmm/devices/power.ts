@@ -100,7 +100,8 @@ export class Power implements BusDevice {
     }
     const off = this.#state.locked(() => {
       let slept = false
-      for (let i = 0; i < width && i < 4; i++) slept = this.#writeByte(offset + i, (value >>> (8 * i)) & 0xff) || slept
+      for (let i = 0; i < width && i < 4; i++)
+        slept = this.#writeByte(offset + i, (value >>> (8 * i)) & 0xff) || slept
       this.#update()
       return slept
     })

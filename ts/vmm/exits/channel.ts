@@ -27,7 +27,12 @@ class SharedExit {
   readonly #bytes: Uint8Array<SharedArrayBuffer>
 
   constructor(buffer: SharedArrayBuffer) {
-    integer(instance(buffer, SharedArrayBuffer, 'token.words').byteLength, 'token.words.byteLength', BYTES, BYTES)
+    integer(
+      instance(buffer, SharedArrayBuffer, 'token.words').byteLength,
+      'token.words.byteLength',
+      BYTES,
+      BYTES,
+    )
     this.buffer = buffer
     this.words = new Int32Array(buffer, 0, 8)
     this.#view = new DataView(buffer)
