@@ -4,8 +4,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cerrno>
-
 namespace nodevfio {
 
 Result<> DirtyRing::map(int vcpu, size_t size) {

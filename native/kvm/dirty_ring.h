@@ -2,6 +2,7 @@
 // Node-API.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "kvm/bindings.h"
