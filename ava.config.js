@@ -4,7 +4,8 @@ import { ownTemporaryFolder } from './scripts/lib/scratch.mjs'
 ownTemporaryFolder('tests', ['SIGTERM'])
 
 export default {
-  files: ['out/test/**/*.test.js'],
+  // Those of the rig run as scripts/lib/rig-bundle.mjs joins them.
+  files: ['{out,build-rig}/test/**/*.test.js'],
   // A process per file: a crash of native code takes one file with it, and descriptors and signals are its own.
   workerThreads: false,
   nodeArguments: ['--enable-source-maps'],

@@ -138,6 +138,9 @@ export const onRig = async (
 ) => {
   if (files.length === 0) return
   const { runInRig } = await import('../../rig/index.mjs')
+  // Not imported above: on a fresh clone nothing is installed yet.
+  const { bundled, bundleRigTests } = await import('./rig-bundle.mjs')
+  await bundleRigTests()
   const reader = new TapReader(results, { label, onBegin, onTest })
   const lines = new Lines((line) => reader.line(line))
   const recorded = record === undefined ? undefined : recording(record, part)
@@ -147,7 +150,7 @@ export const onRig = async (
     sriov,
     env: { ...recorded?.env, ...env },
     share: recorded?.folder ?? share,
-    command: [process.execPath, ...ava(files, IN_RIG)],
+    command: [process.execPath, ...ava(files.map(bundled), IN_RIG)],
     timeout: RIG_TIMEOUT,
     silence: RIG_SILENCE,
     again: () => reader.again(),

@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url'
 
 if (process.env.NODE_VFIO_RECORD !== undefined) {
   const { default: test } = await import('ava')
-  const compiled = new URL('../../out/test/', import.meta.url)
-  process.env.NODE_VFIO_RECORD_TEST = relative(
-    fileURLToPath(compiled),
-    fileURLToPath(test.meta.file),
-  ).replace(/\.test\.js$/, '')
+  const root = new URL('../..', import.meta.url)
+  // Without the folder that it was compiled into.
+  process.env.NODE_VFIO_RECORD_TEST = relative(fileURLToPath(root), fileURLToPath(test.meta.file))
+    .replace(/^[^/]+\/test\//, '')
+    .replace(/\.test\.js$/, '')
 }

@@ -87,9 +87,9 @@ console.log(`qemu ${String(status ?? signal)}`)
 // Those that may serve another client are told to end; the others have said why they did.
 await new Promise((resolve) => setTimeout(resolve, 3000))
 for (const child of brokers) {
-  if (child.exitCode === null) {
+  if (child.exitCode === null && child.signalCode === null) {
     child.kill('SIGTERM')
     await once(child, 'exit')
   }
-  console.log(`served ${String(child.exitCode)}`)
+  console.log(`served ${String(child.exitCode ?? child.signalCode)}`)
 }

@@ -91,7 +91,7 @@ test.serial(
 )
 
 test.serial('server: its interrupt comes, and it writes our memory by message', async (t) => {
-  const { device } = await sample(t, 'server')
+  const { device, said } = await sample(t, 'server')
   const buffer = await device.addressSpace.allocate(8192, { iova: 0x10_0000n })
   const bytes = new Uint8Array(buffer.buffer)
   // An eventfd alone: to unmask is a command, and one that crosses a message of this server's is its end.
@@ -101,6 +101,9 @@ test.serial('server: its interrupt comes, and it writes our memory by message', 
   t.true(await eventually(() => bytes[4095] === 0x41, 5000))
   t.true(bytes.subarray(0, 4096).every((each) => each === 0x41))
   t.is(bytes[4096], 0)
+  // It reads back what it wrote. A command of ours before the last answer would be its end, and that answer it does not log.
+  t.true(await eventually(() => /do_dma_io: (MESSAGE )?READ/.test(said()), 5000))
+  await new Promise((resolve) => setTimeout(resolve, 500))
   t.is(device.config.vendorId, 0xdead)
   await buffer.close()
 })
