@@ -136,7 +136,7 @@ constexpr const char* kSetMemory = "KVM_SET_USER_MEMORY_REGION";
 // The file of a guest's own memory; none for null.
 std::shared_ptr<File> guestMemfdOf(const Napi::Value& value) {
   if (value.IsNull()) return nullptr;
-  Handle& handle = Handle::from(value, "guestMemfd");
+  const Handle& handle = Handle::from(value, "guestMemfd");
   if (handle.kind() != Kind::kFile || handle.released()) refuseObject(value, handle, Kind::kFile, "guestMemfd");
   return std::static_pointer_cast<File>(handle.object());
 }

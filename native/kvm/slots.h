@@ -33,7 +33,7 @@ class MemorySlots {
   };
 
   // KVM_SET_USER_MEMORY_REGION under the lowest free number, which it gives; ENOSPC when there are `limit` slots.
-  Result<uint32_t> add(int fd, uint32_t limit, const Place& place, std::shared_ptr<Mapping> mapping, Own own);
+  Result<uint32_t> add(int fd, uint32_t limit, const Place& place, std::shared_ptr<Mapping> mapping, Own own = {});
   // The same slot with other flags.
   Result<> change(int fd, uint32_t number, uint32_t flags);
   Result<> remove(int fd, uint32_t number);

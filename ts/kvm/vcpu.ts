@@ -207,7 +207,7 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
   }
 
   get #flags(): number {
-    this.native // Throws of one that is closed.
+    this.refuseClosed()
     return this.#window.getUint16(RUN_FLAGS, true)
   }
 
