@@ -10,6 +10,7 @@ export const libraryEntries = [
   'kvm/index',
   'merged/index',
   'vfio-user/index',
+  'vmm/index',
   'cli/main',
 ]
 
@@ -39,6 +40,8 @@ export const libraryChunk = (path) => {
   if (path === join('host', 'io.js')) return 'merged'
   // Who only drives devices needs no server of one.
   if (SERVING.some((each) => path.startsWith(join('vfio-user', each)))) return 'vfio-user'
+  // The parts of a PC are for who writes a VMM.
+  if (path.startsWith('vmm')) return 'vmm'
   const [part] = path.split(/[\\/.]/)
   return AS_NEEDED.includes(part) ? undefined : (CHUNKS[part] ?? 'vfio')
 }

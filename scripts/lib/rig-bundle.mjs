@@ -53,8 +53,8 @@ const bundle = async () => {
       const path = relative(COMPILED, file)
       if (path.startsWith('..') || getModuleInfo(file)?.importers.length === 0) return undefined
       const [part, ...rest] = path.split(sep)
-      // What tests share names files beside itself, so it stays in its folder.
-      if (part !== 'ts') return join(dirname(path), 'shared')
+      // What tests share stays by itself, where it is: it names files beside it, and not all of it is for processes without ava.
+      if (part !== 'ts') return path.slice(0, -'.js'.length)
       return join('ts', 'shared', libraryChunk(join(...rest)) ?? 'commands')
     },
     // What commands load as they need it has no folder in its name.

@@ -5,9 +5,10 @@ import * as vfio from '../../ts/index.js'
 import * as kvm from '../../ts/kvm/index.js'
 import * as merged from '../../ts/merged/index.js'
 import * as user from '../../ts/vfio-user/index.js'
+import * as vmm from '../../ts/vmm/index.js'
 import { isClass } from './surface.js'
 
-const MODULES: readonly Record<string, unknown>[] = [host, vfio, kvm, merged, user]
+const MODULES: readonly Record<string, unknown>[] = [host, vfio, kvm, merged, user, vmm]
 
 /** Every export of every module, by name. */
 export const EXPORTS: Record<string, unknown> = Object.assign({}, ...MODULES) as Record<string, unknown>
@@ -34,6 +35,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   Irqfd: (value) => 'gsi' in value && 'closed' in value,
   PinRoute: (value) => 'gsi' in value && 'close' in value,
   VmVfio: (value) => Object.keys(value).join() === 'add,remove',
+  CoalescedZone: (value) => Object.keys(value).join() === 'closed,close',
   MemoryListener: (value) => Object.keys(value).join() === 'close',
 }
 
