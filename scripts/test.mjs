@@ -16,6 +16,7 @@ import {
 import { MACHINES } from './lib/machines.mjs'
 import { nativeTests } from './lib/native.mjs'
 import {
+  prepareAcpica,
   prepareAddon,
   prepareBenchModules,
   PrepareError,
@@ -183,13 +184,15 @@ const prepare = (values) => {
     prepareExamples()
   }
   prepareRecord(values)
-  // The reports of benchmarks are drawn by a library that is installed there; without it their tests are skipped.
+  // The reports of benchmarks are drawn by a library of bench/'s. Without what is missing, its tests are skipped.
   if (!suites.some(({ folder }) => folder === 'unit')) return
-  try {
-    prepareBenchModules()
-  } catch (error) {
-    if (!(error instanceof PrepareError)) throw error
-    say(error.message)
+  for (const peers of [prepareBenchModules, prepareAcpica]) {
+    try {
+      peers()
+    } catch (error) {
+      if (!(error instanceof PrepareError)) throw error
+      say(error.message)
+    }
   }
 }
 

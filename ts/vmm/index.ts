@@ -1,7 +1,7 @@
 // The public surface of node-vfio/vmm: the parts of a PC for whoever writes a VMM. Each can be had without the others.
 export { acpiTables, type AcpiOptions, type AcpiTables } from './acpi/acpi.js'
 export { loadLinux, type LinuxFiles } from './boot/linux.js'
-export { prepareStart, type Start } from './boot/start.js'
+export type { Start } from './boot/start.js'
 export { Bus, type BusDevice, type BusOptions, type Width } from './bus.js'
 export { KeyboardReset, KEYBOARD_COMMAND_PORT } from './devices/keyboard.js'
 export { Power, POWER_BYTES, POWER_PORTS, type PowerOptions, SCI } from './devices/power.js'
@@ -24,3 +24,4 @@ export { CONFIG_PORT, CONFIG_PORTS, PciHost, type PciHostOptions } from './pci/h
 export { lineOf } from './pci/lines.js'
 export { placeBars } from './pci/place-bars.js'
 export { PluggedDevice, type PlugOptions } from './pci/plugged-device.js'
+export { prepareStart } from './prepare-start.js'

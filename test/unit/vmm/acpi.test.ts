@@ -167,7 +167,7 @@ test('what cannot be described is refused', (t) => {
 const iasl = spawnSync('iasl', ['-v']).error === undefined
 
 const disassembled = iasl ? test : test.skip
-const missing = iasl ? '' : ' (iasl is not installed: acpica-tools)'
+const missing = iasl ? '' : ' (needs iasl, of acpica-tools)'
 
 disassembled(`ACPICA reads the tables as they are meant${missing}`, (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'acpi-'))
