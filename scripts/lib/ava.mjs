@@ -6,6 +6,7 @@ import { Writable } from 'node:stream'
 import { aptInstall } from './apt.mjs'
 import { findProgram, Lines, ROOT, runLines } from './process.mjs'
 import { recording } from '../uapi/recorder.mjs'
+import { say } from './say.mjs'
 import { TapReader } from './tap.mjs'
 import { threadsBelow } from './threads.mjs'
 
@@ -115,9 +116,13 @@ export const prepareClientQemu = async () => {
   await findVfioUserQemu()
 }
 
-/** The same, and Debian's kernel for its guests. */
+const BROWSER = 'chromium-headless-shell'
+
+/** The same, Debian's kernel for its guests, and a browser for their screens: without one its test is skipped. */
 export const prepareUserGuests = async () => {
   const { prepareRig } = await import('../../rig/index.mjs')
+  const problem = findProgram(BROWSER) === undefined && aptInstall([BROWSER], 'a browser opens the live page')
+  if (problem) say(problem)
   await prepareClientQemu()
   await prepareRig()
 }
