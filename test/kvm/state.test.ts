@@ -1,4 +1,6 @@
 // State of vCPUs and machines: what is set is read back, and the rest stays as it was.
+import test from 'ava'
+
 import { VfioError } from '../../ts/index.js'
 import { Kvm, LAPIC, withTopology } from '../../ts/kvm/index.js'
 
@@ -112,7 +114,13 @@ kvmTest('guest debug: a hardware breakpoint ends run(), and null takes it back',
   t.is(vcpu.run().reason, 'hlt')
 })
 
-processorTest('guest debug: INT3 ends run() instead of reaching the guest', (t) => {
+// The rig's SVM is QEMU's emulation, which lets INT3 through to the guest.
+const interceptTest: typeof processorTest = ((title: string, body: Parameters<typeof processorTest>[1]) => {
+  if (process.env.NODE_VFIO_RIG === undefined) processorTest(title, body as never)
+  else test.skip(`${title} (only where INT3 is intercepted: QEMU's emulation of SVM does not)`, body as never)
+}) as typeof processorTest
+
+interceptTest('guest debug: INT3 ends run() instead of reaching the guest', (t) => {
   using made = machine([0x90, 0xcc, 0xf4], { irqchip: 'none' })
   made.vcpu.debug({ softwareBreakpoints: true })
   t.like(made.vcpu.run(), { reason: 'debug', exception: 3, pc: BigInt(CODE) + 1n })

@@ -22,15 +22,18 @@ const reason = refusal()
 /** A test on /dev/kvm, skipped with the reason where that does not open. */
 export const kvmTest: TestFn['serial'] = ((title: string, body: Parameters<TestFn['serial']>[1]) => {
   if (reason === undefined) test.serial(title, body as never)
-  else test.skip(`${title} (${reason})`, body as never)
+  else test.skip(`${title} (needs /dev/kvm: ${reason})`, body as never)
 }) as TestFn['serial']
 
 const WHOLE = ['/sys/module/kvm_intel', '/sys/module/kvm_amd'].some((path) => existsSync(path))
 
-/** A test of what a processor does and an emulated one does not, skipped where KVM runs real mode by emulation. */
+/**
+ * A test of what a processor does and an emulated one does not, skipped where KVM runs real mode by emulation. test/rig/vcpu-state
+ * runs it too.
+ */
 export const processorTest: TestFn['serial'] = ((title: string, body: Parameters<TestFn['serial']>[1]) => {
   if (WHOLE) kvmTest(title, body as never)
-  else test.skip(`${title} (neither kvm_intel nor kvm_amd is loaded: the guest is emulated)`, body as never)
+  else test.skip(`${title} (needs kvm_intel or kvm_amd: here guests are emulated)`, body as never)
 }) as TestFn['serial']
 
 export const CODE = 0x1000
