@@ -28,6 +28,7 @@ const CHUNKS = {
   validate: 'host',
   merged: 'merged',
   pci: 'pci',
+  vmm: 'vmm',
 }
 /** Of vfio-user, what only servers need. */
 const SERVING = ['index.js', 'server', 'broker']
@@ -40,8 +41,6 @@ export const libraryChunk = (path) => {
   if (path === join('host', 'io.js')) return 'merged'
   // Who only drives devices needs no server of one.
   if (SERVING.some((each) => path.startsWith(join('vfio-user', each)))) return 'vfio-user'
-  // The parts of a PC are for who writes a VMM.
-  if (path.startsWith('vmm')) return 'vmm'
   const [part] = path.split(/[\\/.]/)
   return AS_NEEDED.includes(part) ? undefined : (CHUNKS[part] ?? 'vfio')
 }

@@ -3,8 +3,8 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { aptInstall } from './apt.mjs'
-import { findProgram, ROOT, run } from './process.mjs'
+import { installPrograms } from './apt.mjs'
+import { ROOT, run } from './process.mjs'
 import { say } from './say.mjs'
 
 const at = (...parts) => join(ROOT, ...parts)
@@ -55,9 +55,8 @@ export const prepareBenchModules = () => {
 
 /** ACPICA's compiler, by which a unit test has tables of node-vfio/vmm read back. Whoever can do without catches the PrepareError. */
 export const prepareAcpica = () => {
-  if (findProgram('iasl') !== undefined) return
-  const problem = aptInstall(
-    ['acpica-tools'],
+  const problem = installPrograms(
+    { iasl: 'acpica-tools' },
     "ACPICA's compiler reads the ACPI tables of node-vfio/vmm back",
   )
   if (problem !== undefined) throw new PrepareError(problem)

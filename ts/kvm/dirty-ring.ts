@@ -21,8 +21,8 @@ export interface DirtyPage {
 /** The machine, as far as the ring needs it. @internal */
 export interface RingedVm {
   readonly native: () => NativeHandle
-  /** Where a slot begins. */
-  slotAddress(number: number): bigint | undefined
+  /** What memory it has. */
+  readonly slots: () => readonly { readonly number: number; readonly guestAddress: bigint }[]
 }
 
 export interface DirtyRingOptions {
@@ -65,9 +65,11 @@ export class DirtyRing {
           'It ran over, and pages are missing: take all memory as written, and make the machine anew with a larger ring, or with bitmaps.',
       })
     }
+    if (found.length === 0) return []
+    const starts = new Map(this.#vm.slots().map(({ number, guestAddress }) => [number, guestAddress]))
     return found.map(({ slot, page: number }) => {
       const offset = number * page
-      const start = this.#vm.slotAddress(slot)
+      const start = starts.get(slot)
       return { slot, offset, guestAddress: start === undefined ? null : start + offset }
     })
   }

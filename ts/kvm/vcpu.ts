@@ -25,6 +25,8 @@ import { VcpuState } from './state/vcpu-state.js'
 
 /** Where `flags` of struct kvm_run is. */
 const RUN_FLAGS = 14
+/** KVM_RUN_X86_* */
+const RUN_FLAG = { smm: 1, busLock: 2 } as const
 
 /**
  * A virtual processor (x86). One thread runs it at a time: what needs it to stand still throws EBUSY meanwhile. A Worker
@@ -167,12 +169,12 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
 
   /** The last exit came while the guest was in system management mode (KVM_RUN_X86_SMM). */
   get inSmm(): boolean {
-    return (this.#flags & 1) !== 0
+    return (this.#flags & RUN_FLAG.smm) !== 0
   }
 
   /** The guest made a bus lock, beside the reason of the last exit (KVM_RUN_X86_BUS_LOCK, X86_BUS_LOCK_EXIT). */
   get madeBusLock(): boolean {
-    return (this.#flags & 2) !== 0
+    return (this.#flags & RUN_FLAG.busLock) !== 0
   }
 
   /**

@@ -136,7 +136,7 @@ export class Vm extends SharedHandle<'Vm'> {
     return makeDirtyRing(
       {
         native: () => this.native,
-        slotAddress: (number) => this.#memory.slots.find((slot) => slot.number === number)?.guestAddress,
+        slots: () => this.#memory.slots,
       },
       options,
     )

@@ -13,7 +13,7 @@ export interface OutputToken {
 }
 
 const RING_BYTES = 1 << 16
-/** How long a guest waits for who does not take its bytes, before they are dropped. */
+/** How long a guest waits while nobody takes its bytes, before they are dropped. */
 const TRIES = 20
 const TRY_MS = 50
 
