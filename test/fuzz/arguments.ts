@@ -4,6 +4,7 @@ import { GuestMemory } from '../../ts/index.js'
 import { layOutGuest } from '../../ts/vmm/index.js'
 import { type HostChange, KNOWN_ISSUES, mergedReport, plan } from '../../ts/merged/index.js'
 import { isAllowed } from './judge.js'
+import { SCREEN } from './makers/drm.js'
 import { deviceOptions } from './makers/served.js'
 import { TREE_DEVICES, TREE_UUIDS, treeOptions } from './makers/tree.js'
 import { briefChannel } from './makers/vmm-parts.js'
@@ -74,6 +75,30 @@ function guestMemory(context: Context): Record<string, unknown> {
       readOnly: random.chance(0.5),
       logDirty: random.chance(0.5),
     }),
+  }
+}
+
+function picture(random: Random): Record<string, number> {
+  const width = 1 + random.below(64)
+  return { width, height: 1 + random.below(64), pitch: 4 * width + random.of([0, 64, -4]) }
+}
+
+function showing(context: Context): Record<string, unknown> {
+  const framebuffer = one(context, 'Framebuffer')
+  return {
+    framebuffer,
+    connectors: [SCREEN?.connector],
+    mode: SCREEN?.mode,
+    ...optional(context.random, { x: 1 }),
+  }
+}
+
+function memoryPart(context: Context): Record<string, unknown> {
+  const { random } = context
+  return {
+    memory: one(context, 'GuestMemory'),
+    offset: 4096 * random.below(3),
+    size: 4096 * (1 + random.below(2)),
   }
 }
 
@@ -369,6 +394,27 @@ const BY_NAME: Readonly<Record<string, Maker>> = {
   'VcpuMsrs.prototype.set': ({ random, values }) => [
     values.effective([{ index: 0x174 + random.below(4), value: BigInt(random.below(1000)) }]),
   ],
+  // The host's cards.
+  'DrmCard.open': ({ random }) => [
+    random.chance(0.8) ? SCREEN?.path : random.of(['/dev/null', '/nonexistent']),
+  ],
+  createBuffer: ({ random }) => [1 + random.below(2048), random.below(2048)],
+  importBuffer: (context) => [one(context, 'DmaBufFile'), context.values.effective(picture(context.random))],
+  framebuffer: ({ random }) => [random.of(['xrgb8888', 'argb8888', 'xbgr8888', 'rgb565'])],
+  setMaster: ({ random }) => [random.chance(0.7)],
+  show: (context) => [
+    SCREEN?.crtc,
+    context.random.chance(0.2) ? null : context.values.effective(showing(context)),
+  ],
+  showOver: (context) => [
+    context.random.below(64),
+    SCREEN?.crtc,
+    context.random.chance(0.2) ? null : one(context, 'Framebuffer'),
+  ],
+  painted: ({ random, values }) => [
+    values.effective({ x: random.below(4), y: 0, width: random.below(64), height: random.below(2) }),
+  ],
+  dmaBufOf: (context) => [context.values.effective([memoryPart(context), memoryPart(context)])],
   // Devices in user space.
   'new UserDevice': (context) => [context.values.effective(userDevice(context))],
   'UserDeviceServer.listen': (context) => [

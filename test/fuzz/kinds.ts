@@ -1,5 +1,6 @@
 // What the package exports, all modules together, and what an object of it is: an instance of which class or, where no class is
 // exported, what its shape says. It must not make or call anything.
+import * as drm from '../../ts/drm/index.js'
 import * as host from '../../ts/host/index.js'
 import * as vfio from '../../ts/index.js'
 import * as kvm from '../../ts/kvm/index.js'
@@ -8,7 +9,7 @@ import * as user from '../../ts/vfio-user/index.js'
 import * as vmm from '../../ts/vmm/index.js'
 import { isClass } from './surface.js'
 
-const MODULES: readonly Record<string, unknown>[] = [host, vfio, kvm, merged, user, vmm]
+const MODULES: readonly Record<string, unknown>[] = [drm, host, vfio, kvm, merged, user, vmm]
 
 /** Every export of every module, by name. */
 export const EXPORTS: Record<string, unknown> = Object.assign({}, ...MODULES) as Record<string, unknown>

@@ -31,6 +31,9 @@ const FEW: Readonly<Record<string, number>> = {
   OutputSender: 4,
   MsiRoute: 4,
   PinRoute: 4,
+  DrmCard: 4,
+  CardBuffer: 4,
+  Framebuffer: 4,
   // Each has a socket's buffers, and may have a client with as many.
   UserDeviceServer: 4,
 }

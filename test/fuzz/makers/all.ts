@@ -7,6 +7,7 @@ import { DEVICES, ON_HOST } from '../options.js'
 import type { Population } from '../population.js'
 import type { Random } from '../random.js'
 import { makeDevices } from './devices.js'
+import { DRM_KINDS, SCREEN, makeDrm } from './drm.js'
 import { makeIommufd } from './iommufd.js'
 import { WITH_DIRTY_RING, WITH_GUEST_MEMFD, WITH_KVM, makeMachines } from './machines.js'
 import { makeServed } from './served.js'
@@ -28,8 +29,11 @@ const HOLLOWS = IOMMUFD && !ON_HOST ? [] : HOLLOW
 /** Why a class has no instance of its own here, and objects over a strange handle take its place. */
 export const STAND_INS: Readonly<Record<string, string>> = {
   ...without('only mediated devices and some drivers have it', [
-    ...['DmaBufFile', 'MigrationStream', 'GfxEdid', 'DeviceGfx', 'DeviceMigration'],
+    ...['MigrationStream', 'GfxEdid', 'DeviceGfx', 'DeviceMigration'],
   ]),
+  ...(SCREEN === undefined
+    ? without('this kernel has no card in software', [...DRM_KINDS, 'DmaBufFile'])
+    : {}),
   ...(IOMMUFD ? {} : without('this kernel has no iommufd', ['Iommufd', 'HwptDirtyTracking'])),
   ...without('without a kernel that has iommufd and its mock devices', HOLLOWS),
 }
@@ -72,6 +76,7 @@ export class Makers {
     population.prune()
     const missing = (kind: string): boolean => population.count(kind) < KEEP_OPEN
     await makeSignals(population, missing)
+    await tolerantly(() => makeDrm(population, this.#random, missing))
     await makeStandIns(population, this.#random, missing, HOLLOWS)
     await makeServed(population, this.#random, missing)
     tendTree()
