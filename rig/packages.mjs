@@ -74,6 +74,7 @@ const described = (text) => {
     name: field('Package'),
     version: field('Version'),
     size: Number(field('Size')),
+    sha256: field('SHA256'),
     depends: [field('Pre-Depends'), field('Depends')]
       .join(',')
       .split(',')
@@ -91,11 +92,12 @@ export class Apt {
 
   /**
    * `folder` holds this apt's lists and archives; nothing outside it is written. With `suites` it reads those suites of
-   * Debian, from where the system has its own, and no others; with `sources` of their source packages too.
+   * Debian, from where the system has its own, and no others; with `sources` of their source packages too. `architecture` is
+   * that of the packages, by Debian's name, if not this machine's.
    * @param {string} folder
-   * @param {{ suites?: string[], sources?: boolean }} options
+   * @param {{ suites?: string[], sources?: boolean, architecture?: string }} options
    */
-  constructor(folder, { suites, sources = false } = {}) {
+  constructor(folder, { suites, sources = false, architecture } = {}) {
     this.#folder = folder
     mkdirSync(join(folder, 'lists', 'partial'), { recursive: true })
     mkdirSync(join(folder, 'archives', 'partial'), { recursive: true })
@@ -113,6 +115,12 @@ export class Apt {
       ['APT::Sandbox::User', 'root'],
       ['Acquire::Languages', 'none'],
       ['Acquire::Retries', '3'],
+      ...(architecture === undefined
+        ? []
+        : [
+            ['APT::Architecture', architecture],
+            ['APT::Architectures::', architecture],
+          ]),
       ...(suites === undefined ? [] : onlySuites(folder, suites, sources)),
     ].flatMap(([name, value]) => ['-o', `${name}=${value}`])
   }
@@ -158,6 +166,16 @@ export class Apt {
       next = [...new Set(needed)].filter((name) => wanted.test(name) && !found.has(name))
     }
     return [...found.values()]
+  }
+
+  /** What the signed list says of the archive that `upstream` downloads: its SHA-256. Empty when there is none. */
+  upstreamDigest(name) {
+    const { stdout } = spawnSync(
+      'apt-get',
+      [...this.#options, '-q', 'source', '--print-uris', '--tar-only', name],
+      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
+    )
+    return /\.orig\.tar\S* \d+ SHA256:([0-9a-f]{64})/.exec(stdout ?? '')?.[1] ?? ''
   }
 
   /** Downloads the source of a package as its authors released it, without what Debian adds; the path of the archive. */
