@@ -44,8 +44,8 @@ const CXX = ['-std=c++23', '-fexceptions', '-D_LIBCPP_BUILDING_LIBRARY', '-D_LIB
 export const PARTS = [
   {
     folder: 'libcxx',
-    sources: `algorithm bind call_once charconv chrono condition_variable condition_variable_destructor error_category
-      exception functional hash memory mutex mutex_destructor new_handler new_helpers optional shared_mutex stdexcept
+    sources: `algorithm atomic bind call_once charconv chrono condition_variable condition_variable_destructor error_category
+      exception functional future hash memory mutex mutex_destructor new_handler new_helpers optional shared_mutex stdexcept
       string system_error thread typeinfo variant vector verbose_abort`
       .split(/\s+/)
       .map((name) => `${name}.cpp`),
