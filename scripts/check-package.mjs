@@ -167,6 +167,16 @@ const bundled = (folder) => {
   return node(place, script)
 }
 
+/** A bundle that leaves the package out. */
+const rolledUp = (user) => {
+  const rollup = join(modules, 'rollup', 'dist', 'bin', 'rollup')
+  const args = ['program.mjs', '--external', name, '--format', 'es', '--file', 'bundle.mjs', '--silent']
+  return (
+    run(process.execPath, [rollup, ...args], { cwd: user }) ??
+    run(process.execPath, ['bundle.mjs'], { cwd: user })
+  )
+}
+
 const NOBODY = 65534
 
 /** As a user who may write nothing of it, with the doctor's finding. */
@@ -244,6 +254,7 @@ const main = async (results) => {
     const permitted = ['--permission', '--allow-addons', '--allow-fs-read=*', 'program.mjs']
     check('runs under --permission', () => run(NODES[24], permitted, { cwd: user }))
     check('vfio doctor, as a user without rights', () => asNobody(user))
+    check('bundled by rollup, as external', () => rolledUp(user))
     check('bundled away, an error with a remedy', () => bundled(folder))
     for (const client of CLIENTS)
       check(`installs with ${client.name}`, () => byClient(client, tarball, folder, PATH))

@@ -38,7 +38,8 @@ const main = async () => {
   }
   const unknown = positionals.find((name) => TARGETS.every((target) => target.name !== name))
   if (unknown !== undefined) throw new ToolchainError(`there is no target ${unknown}\n${HELP}`)
-  if (!/^[1-9]\d?$/.test(values.jobs)) throw new ToolchainError(`--jobs is a number from 1 to 99, not '${values.jobs}'`)
+  if (!/^[1-9]\d?$/.test(values.jobs))
+    throw new ToolchainError(`--jobs is a number from 1 to 99, not '${values.jobs}'`)
   if (findProgram('ninja') === undefined) {
     const problem = aptInstall(['ninja-build'], 'the binaries are built with it')
     if (problem !== undefined) throw new ToolchainError(problem)
@@ -48,7 +49,8 @@ const main = async () => {
     say(`building ${target.name}`)
     const made = compile(target, tools, Number(values.jobs))
     const wrong = faults(made, target, libcOf(target, tools))
-    if (wrong.length > 0) throw new ToolchainError(`${target.name} must not be shipped:\n  ${wrong.join('\n  ')}`)
+    if (wrong.length > 0)
+      throw new ToolchainError(`${target.name} must not be shipped:\n  ${wrong.join('\n  ')}`)
     const folder = join(ROOT, 'prebuilds', target.name)
     mkdirSync(folder, { recursive: true })
     copyFileSync(made, join(folder, 'node_vfio.node'))

@@ -11,13 +11,20 @@ const at = (...parts) => join(MODULES, ...parts)
 const node = (...args) => [process.execPath, ...args]
 
 /** Other versions of Node.js, by their numbers. */
-export const NODES = Object.fromEntries([22, 24, 26].map((version) => [version, at(`n${version}`, 'bin', 'node')]))
+export const NODES = Object.fromEntries(
+  [22, 24, 26].map((version) => [version, at(`n${version}`, 'bin', 'node')]),
+)
 
 const yarn = (nodeLinker) => ({
   name: `yarn 4, ${nodeLinker}`,
   before: (folder) => {
     const registry = capture('npm', ['config', 'get', 'registry'])
-    const settings = { nodeLinker, enableTelemetry: false, enableGlobalCache: false, npmRegistryServer: registry }
+    const settings = {
+      nodeLinker,
+      enableTelemetry: false,
+      enableGlobalCache: false,
+      npmRegistryServer: registry,
+    }
     // YAML takes JSON.
     writeFileSync(join(folder, '.yarnrc.yml'), JSON.stringify(settings))
     // An own lock file ends the search for a project above.
@@ -47,8 +54,16 @@ const npm = (name, cli) => ({
 /** @type {Client[]} */
 export const CLIENTS = [
   npm('npm 12', at('npm12/bin/npm-cli.js')),
-  { name: 'pnpm', install: (tarball) => node(at('pnpm/bin/pnpm.mjs'), 'add', tarball), program: (file) => node(file) },
+  {
+    name: 'pnpm',
+    install: (tarball) => node(at('pnpm/bin/pnpm.mjs'), 'add', tarball),
+    program: (file) => node(file),
+  },
   yarn('node-modules'),
   yarn('pnp'),
-  { name: 'bun', install: (tarball) => [at('@oven/bun-linux-x64/bin/bun'), 'add', tarball], program: (file) => node(file) },
+  {
+    name: 'bun',
+    install: (tarball) => [at('@oven/bun-linux-x64/bin/bun'), 'add', tarball],
+    program: (file) => node(file),
+  },
 ]

@@ -26,8 +26,7 @@ const COMMON = [
   '-Wno-unused-command-line-argument',
 ]
 
-const EXPORTS =
-  '{ global: napi_register_module_v1; node_api_module_get_api_version_v1; local: *; };\n'
+const EXPORTS = '{ global: napi_register_module_v1; node_api_module_get_api_version_v1; local: *; };\n'
 
 const LINK = [
   '-shared',
@@ -94,7 +93,9 @@ class Ninja {
 
 /** The C library of a target in the toolchain, as a file. */
 export const libcOf = ({ libc, debian, triple, gnu }, { systems }) =>
-  libc === 'musl' ? join(systems[debian], 'lib', triple, 'libc.so') : join(systems[debian], 'lib', gnu, 'libc.so.6')
+  libc === 'musl'
+    ? join(systems[debian], 'lib', triple, 'libc.so')
+    : join(systems[debian], 'lib', gnu, 'libc.so.6')
 
 /**
  * Compiles for a target; the path of what was made.
@@ -162,14 +163,14 @@ export const compile = (target, { clang, libraries, systems, llvm }, jobs) => {
         SMALL,
         ...part.flags.filter((flag) => cpp || !/^-(std|fno-|fexc)/.test(flag)),
         ...(cpp && part.folder === 'libunwind' ? ['-std=c++17', '-fno-rtti'] : []),
-        ...(target.libc === 'glibc' && part.folder === 'libcxxabi' ? ['-DHAVE___CXA_THREAD_ATEXIT_IMPL'] : []),
+        ...(target.libc === 'glibc' && part.folder === 'libcxxabi'
+          ? ['-DHAVE___CXA_THREAD_ATEXIT_IMPL']
+          : []),
         ...includes,
         ...(cpp ? cxx : system_),
       ].join(' ')
       const input = join(llvm, part.folder, 'src', source)
-      objects.push(
-        ninja.build(join(folder, part.folder, `${source}.o`), 'compile', [input], { flags }),
-      )
+      objects.push(ninja.build(join(folder, part.folder, `${source}.o`), 'compile', [input], { flags }))
     }
   }
 
@@ -180,7 +181,11 @@ export const compile = (target, { clang, libraries, systems, llvm }, jobs) => {
     byName = `-L${dirname(libcOf(target, { systems }))} -l:libc.so`
   } else {
     const floor = join(ROOT, 'scripts/prebuild/floor.cc')
-    objects.push(ninja.build(join(folder, 'floor.o'), 'compile', [floor], { flags: [SMALL, '-std=c++20', ...cxx].join(' ') }))
+    objects.push(
+      ninja.build(join(folder, 'floor.o'), 'compile', [floor], {
+        flags: [SMALL, '-std=c++20', ...cxx].join(' '),
+      }),
+    )
     const loader = target.debian === 'arm64' ? 'ld-linux-aarch64.so.1' : 'ld-linux-x86-64.so.2'
     const real = ['libc.so.6', 'libm.so.6', loader].map((name) => join(system, 'lib', target.gnu, name))
     for (const { name, source, map } of writeStubs(folder, real)) {

@@ -6,11 +6,13 @@ import { versionNumber } from './stubs.mjs'
 import { GLIBC_FLOOR } from './targets.mjs'
 
 const NEEDED = {
-  glibc: /^(libc\.so\.6|libm\.so\.6|libpthread\.so\.0|librt\.so\.1|libdl\.so\.2|ld-linux-(x86-64|aarch64)\.so\.\d)$/,
+  glibc:
+    /^(libc\.so\.6|libm\.so\.6|libpthread\.so\.0|librt\.so\.1|libdl\.so\.2|ld-linux-(x86-64|aarch64)\.so\.\d)$/,
   musl: /^libc\.so$/,
 }
 
-const readelf = (...args) => execFileSync('readelf', ['-W', ...args], { encoding: 'utf8', maxBuffer: 1 << 26 })
+const readelf = (...args) =>
+  execFileSync('readelf', ['-W', ...args], { encoding: 'utf8', maxBuffer: 1 << 26 })
 
 /** The names that a file wants from others, with their versions: from the text of `readelf --dyn-syms`. */
 export const wantedOf = (text) =>
@@ -21,7 +23,9 @@ export const wantedOf = (text) =>
 
 /** The names that a file gives, whatever their versions. */
 export const given = (text) =>
-  [...text.matchAll(/^ *\d+: \S+ +\d+ \w+ +(?:GLOBAL|WEAK) +\w+ +(?!UND)\w+ ([^\s@]+)/gm)].map(([, name]) => name)
+  [...text.matchAll(/^ *\d+: \S+ +\d+ \w+ +(?:GLOBAL|WEAK) +\w+ +(?!UND)\w+ ([^\s@]+)/gm)].map(
+    ([, name]) => name,
+  )
 
 // What Node.js gives, and every runtime that has Node-API.
 const OF_NODE = /^(napi_|node_api_|uv_)/

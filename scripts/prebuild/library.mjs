@@ -38,27 +38,34 @@ export const writeConfiguration = (folder, libc) => {
   )
 }
 
-const CXX = ['-std=c++23', '-fexceptions', '-D_LIBCPP_BUILDING_LIBRARY', '-D_LIBCPP_REMOVE_TRANSITIVE_INCLUDES']
+const CXX = [
+  '-std=c++23',
+  '-fexceptions',
+  '-D_LIBCPP_BUILDING_LIBRARY',
+  '-D_LIBCPP_REMOVE_TRANSITIVE_INCLUDES',
+]
 
 /** The parts: folder of LLVM, sources in its `src`, folders of headers beside the usual ones, and flags. */
 export const PARTS = [
   {
     folder: 'libcxx',
-    sources: `algorithm atomic bind call_once charconv chrono condition_variable condition_variable_destructor error_category
+    sources:
+      `algorithm atomic bind call_once charconv chrono condition_variable condition_variable_destructor error_category
       exception functional future hash memory mutex mutex_destructor new_handler new_helpers optional shared_mutex stdexcept
       string system_error thread typeinfo variant vector verbose_abort`
-      .split(/\s+/)
-      .map((name) => `${name}.cpp`),
+        .split(/\s+/)
+        .map((name) => `${name}.cpp`),
     includes: ['libcxx/src'],
     flags: [...CXX, '-DLIBCXX_BUILDING_LIBCXXABI'],
   },
   {
     folder: 'libcxxabi',
-    sources: `abort_message cxa_aux_runtime cxa_default_handlers cxa_exception cxa_exception_storage cxa_guard cxa_handlers
+    sources:
+      `abort_message cxa_aux_runtime cxa_default_handlers cxa_exception cxa_exception_storage cxa_guard cxa_handlers
       cxa_personality cxa_thread_atexit cxa_vector cxa_virtual fallback_malloc private_typeinfo stdlib_exception
       stdlib_new_delete stdlib_stdexcept stdlib_typeinfo`
-      .split(/\s+/)
-      .map((name) => `${name}.cpp`),
+        .split(/\s+/)
+        .map((name) => `${name}.cpp`),
     includes: ['libcxx/src'],
     flags: [...CXX, '-D_LIBCXXABI_BUILDING_LIBRARY', '-DLIBCXXABI_NON_DEMANGLING_TERMINATE'],
   },

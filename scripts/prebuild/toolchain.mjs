@@ -2,15 +2,7 @@
 // sources of the C++ library. All of it comes from Debian's archive, whose signature apt checks, is exactly what
 // toolchain.json names, and is unpacked into the cache: nothing is installed.
 import { spawnSync } from 'node:child_process'
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Apt, cached, cacheFolder, digest } from '../../rig/index.mjs'
@@ -74,8 +66,20 @@ const check = (found, policy) => {
 
 const tar = (archive, folder) => {
   // The folders that PARTS in library.mjs names; what of LLVM is beside them is a hundred times as much.
-  const wanted = ['libcxx', 'libcxxabi', 'libunwind'].flatMap((name) => [`*/${name}/src`, `*/${name}/include`])
-  const args = ['-xf', archive, '-C', folder, '--strip-components=1', '--wildcards', ...wanted, '*/LICENSE.TXT']
+  const wanted = ['libcxx', 'libcxxabi', 'libunwind'].flatMap((name) => [
+    `*/${name}/src`,
+    `*/${name}/include`,
+  ])
+  const args = [
+    '-xf',
+    archive,
+    '-C',
+    folder,
+    '--strip-components=1',
+    '--wildcards',
+    ...wanted,
+    '*/LICENSE.TXT',
+  ]
   const { status, error } = spawnSync('tar', args, { stdio: ['ignore', 'inherit', 'inherit'] })
   if (error ?? status !== 0) throw new ToolchainError(`tar could not unpack ${archive}`)
 }
@@ -84,7 +88,8 @@ const tar = (archive, folder) => {
 const kernelHeaders = (system, gnu) => {
   const folder = join(system, 'kernel')
   mkdirSync(folder)
-  for (const name of ['linux', 'asm-generic']) symlinkSync(join('..', 'usr/include', name), join(folder, name))
+  for (const name of ['linux', 'asm-generic'])
+    symlinkSync(join('..', 'usr/include', name), join(folder, name))
   symlinkSync(join('..', 'usr/include', gnu, 'asm'), join(folder, 'asm'))
 }
 

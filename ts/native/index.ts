@@ -143,7 +143,8 @@ function packageFolder(): string | undefined {
 }
 
 function loadBinary(root: string | undefined): Record<string, unknown> {
-  if (process.platform !== 'linux') throw new Error(`VFIO is an interface of Linux, this is ${process.platform}`)
+  if (process.platform !== 'linux')
+    throw new Error(`VFIO is an interface of Linux, this is ${process.platform}`)
   const chosen = process.env.NODE_VFIO_ADDON
   if (chosen !== undefined) {
     const file = resolve(chosen)

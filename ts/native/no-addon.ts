@@ -41,7 +41,11 @@ function ofLoader(message: string, { arch, built, glibc }: Attempt): string | un
   const version = /version [`'](GLIBC_[\d.]+)' not found/.exec(message)?.[1]
   if (version !== undefined)
     return `The binary needs ${version.replace('_', ' ').toLowerCase()} or newer and this system has ${glibc ?? 'none'}: ${BUILD}.`
-  if (/libc\.musl|ld-musl|libc\.so(\.6)?: cannot open|symbol not found|undefined symbol: __(isoc|memcpy_chk)/i.test(message))
+  if (
+    /libc\.musl|ld-musl|libc\.so(\.6)?: cannot open|symbol not found|undefined symbol: __(isoc|memcpy_chk)/i.test(
+      message,
+    )
+  )
     return `The binary is for another C library than this process has (${glibc === undefined ? 'musl' : `glibc ${glibc}`}): ${again}.`
   if (/invalid ELF header|wrong ELF class|file too short|Exec format|not a valid|elf/i.test(message))
     return `The binary is damaged, or not for this processor (${arch}): ${again}.`
@@ -63,7 +67,8 @@ export function whyNoAddon(attempt: Attempt): string {
     )
   const [first = ''] = message.split('\n')
   if (chosen !== undefined) {
-    const missing = code === 'MODULE_NOT_FOUND' ? 'there is no such file' : (ofLoader(message, attempt) ?? first)
+    const missing =
+      code === 'MODULE_NOT_FOUND' ? 'there is no such file' : (ofLoader(message, attempt) ?? first)
     return `NODE_VFIO_ADDON names ${chosen}: ${missing}. Correct the variable, or unset it.`
   }
   if (root === undefined || OF_A_BUNDLE.test(code) || /Cannot find (module|package) 'bindings'/.test(message))

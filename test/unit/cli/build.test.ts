@@ -7,7 +7,7 @@ import { findNodeGyp } from '../../../ts/cli/build.js'
 import { temporaryFolder } from '../../temporary.js'
 
 test('the node-gyp that npm names is taken, if it is there', (t) => {
-  const folder = temporaryFolder(t)
+  const folder = temporaryFolder(t, 'build')
   const named = join(folder, 'node-gyp.js')
   writeFileSync(named, '')
   t.is(findNodeGyp({ npm_config_node_gyp: named }, folder), named)
@@ -15,7 +15,7 @@ test('the node-gyp that npm names is taken, if it is there', (t) => {
 })
 
 test('else one that is installed beside the package', (t) => {
-  const folder = temporaryFolder(t)
+  const folder = temporaryFolder(t, 'build')
   const place = join(folder, 'node_modules', 'node-gyp', 'bin')
   mkdirSync(place, { recursive: true })
   writeFileSync(join(place, 'node-gyp.js'), '')
@@ -24,7 +24,7 @@ test('else one that is installed beside the package', (t) => {
 })
 
 test('else the one of an npm on the PATH', (t) => {
-  const folder = temporaryFolder(t)
+  const folder = temporaryFolder(t, 'build')
   const place = join(folder, 'lib/node_modules/npm/node_modules/node-gyp/bin')
   mkdirSync(place, { recursive: true })
   mkdirSync(join(folder, 'bin'))

@@ -76,7 +76,10 @@ test('versions of glibc are compared as numbers', async (t) => {
 })
 
 test('a package with another hash than the one pinned is named', async (t) => {
-  const locked = { compiler: { 'clang-19': { version: '1', sha256: 'a' } }, source: { llvm: { sha256: 'c' } } }
+  const locked = {
+    compiler: { 'clang-19': { version: '1', sha256: 'a' } },
+    source: { llvm: { sha256: 'c' } },
+  }
   const found = {
     suite: 'bookworm',
     compiler: { 'clang-19': { version: '2', sha256: 'b' }, 'lld-19': { version: '2', sha256: 'd' } },

@@ -39,7 +39,10 @@ Exit status 1: the build failed.` +
         '\n' +
         examples(
           ['vfio build', 'compile it into the package; from then on it is what is loaded'],
-          ['vfio build --output ~/node_vfio.node', 'where the package cannot be written to; NODE_VFIO_ADDON names it'],
+          [
+            'vfio build --output ~/node_vfio.node',
+            'where the package cannot be written to; NODE_VFIO_ADDON names it',
+          ],
         ),
     )
     .action(async (options: BuildOptions) => {
