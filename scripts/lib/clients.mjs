@@ -1,6 +1,6 @@
 // The package managers that people install with, as the test of the package uses them: each in an empty folder, by its own
 // program, and how a program is then run there. The versions are those of test/clients/package-lock.json.
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { capture, ROOT } from './process.mjs'
 
@@ -9,6 +9,12 @@ const MODULES = join(ROOT, CLIENTS_FOLDER, 'node_modules')
 
 const at = (...parts) => join(MODULES, ...parts)
 const node = (...args) => [process.execPath, ...args]
+// Some want a newer Node.js than the package itself does.
+const newerNode = (...args) => [NODES[24], ...args]
+
+// Where its own install script ran, it moved the program.
+const bun = () =>
+  String([at('@oven/bun-linux-x64/bin/bun'), at('bun/bin/bun.exe')].find((file) => existsSync(file)))
 
 /** Other versions of Node.js, by their numbers. */
 export const NODES = Object.fromEntries(
@@ -38,7 +44,7 @@ const yarn = (nodeLinker) => ({
 
 const npm = (name, cli) => ({
   name,
-  install: (tarball) => node(cli, 'install', '--prefer-offline', '--no-audit', '--no-fund', tarball),
+  install: (tarball) => newerNode(cli, 'install', '--prefer-offline', '--no-audit', '--no-fund', tarball),
   program: (file) => node(file),
 })
 
@@ -56,14 +62,14 @@ export const CLIENTS = [
   npm('npm 12', at('npm12/bin/npm-cli.js')),
   {
     name: 'pnpm',
-    install: (tarball) => node(at('pnpm/bin/pnpm.mjs'), 'add', tarball),
+    install: (tarball) => newerNode(at('pnpm/bin/pnpm.mjs'), 'add', tarball),
     program: (file) => node(file),
   },
   yarn('node-modules'),
   yarn('pnp'),
   {
     name: 'bun',
-    install: (tarball) => [at('@oven/bun-linux-x64/bin/bun'), 'add', tarball],
+    install: (tarball) => [bun(), 'add', tarball],
     program: (file) => node(file),
   },
 ]
