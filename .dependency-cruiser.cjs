@@ -4,7 +4,7 @@
 const LOWER = '^ts/(device|kvm|iommu|drm)/'
 const BASE = '^ts/((event|memory|native)/|[^/]+[.]ts)'
 const NATIVE = '^ts/native/'
-const UPPER = '^ts/(merged|signalling|vfio-user)/'
+const UPPER = '^ts/(merged|signalling|vfio-user|vmm)/'
 const TOP = '^(ts/cli|examples)/'
 
 module.exports = {
@@ -128,6 +128,16 @@ module.exports = {
       to: { pathNot: '^ts/(vfio-user/protocol/|uapi/|errors[.]ts$|validate[.]ts$)' },
     },
     {
+      name: 'vmm-descriptions-and-loaders-are-pure',
+      comment: 'Tables of ACPI and boot loaders make bytes: no addon, no I/O.',
+      severity: 'error',
+      from: { path: '^ts/vmm/(acpi|boot)/' },
+      to: {
+        pathNot: '^ts/(vmm/(acpi/|boot/|layout[.]ts$|devices/|pci/lines[.]ts$)|validate[.]ts$)',
+        dependencyTypesNot: ['type-only'],
+      },
+    },
+    {
       name: 'merged-types-and-frameworks-know-no-report',
       comment:
         'What is said of a device, and the rules by which, are below the report that puts them together.',
@@ -187,7 +197,7 @@ module.exports = {
       name: 'examples-use-the-public-surface',
       severity: 'error',
       from: { path: '^examples/' },
-      to: { path: '^ts/', pathNot: '^ts/(index|(drm|host|kvm|merged|vfio-user)/index)[.]ts$' },
+      to: { path: '^ts/', pathNot: '^ts/(index|(drm|host|kvm|merged|vfio-user|vmm)/index)[.]ts$' },
     },
     {
       name: 'only-run-time-dependencies',

@@ -16,6 +16,7 @@ import {
 import { MACHINES } from './lib/machines.mjs'
 import { nativeTests } from './lib/native.mjs'
 import {
+  prepareAcpica,
   prepareAddon,
   prepareBenchModules,
   PrepareError,
@@ -46,7 +47,7 @@ const patient = { options: ['--serial', '--concurrency', '1', '--timeout', '15m'
  * @property {string} name
  * @property {string} what
  * @property {string} [folder]
- * @property {boolean} [quick]
+ * @property {boolean} [quick] the whole of it, or of the rig's what its machines say
  * @property {{ record?: string, options?: string[] }} [host]
  * @property {() => Promise<unknown>} [before] fetches what its tests start
  * @property {(results: Results) => unknown} [run]
@@ -92,9 +93,9 @@ const SUITES = [
 const HELP = `npm test -- [options]
 
 ${SUITES.map(({ name, what }) => `  --${name.padEnd(14)}${what}`).join('\n')}
-  --all           every suite on every machine; without it and without a suite's name, the quick ones, and of the rig's
-                  machines the one with Debian's kernel
-  --rest          what --all has beyond the quick ones
+  --all           every suite on every machine; without it and without a suite's name, the quick ones, and of the rig what
+                  Debian's kernel shows in a few minutes
+  --rest          what --all has beyond that
   --filter GLOB   only test files whose path below test/ matches, such as 'rig/nvme*'
   --kernel NAME   the rig's machines with that kernel: stock, built or both (default); the first use of built compiles it
   --lanes N       machines of the rig at a time (default: one for each processor and 6 GiB of memory, at most 4)
@@ -136,27 +137,30 @@ const choose = (values) => {
   const named = SUITES.filter(({ name }) => values[name])
   const suites = named.length > 0 ? named : SUITES
   const everything = named.length > 0 || values.all || values.filter !== undefined
-  const wanted = ({ quick = false }) => (values.rest ? !quick : everything || quick)
+  const wanted = (quick) => (values.rest ? !quick : everything || quick)
   return suites
     .flatMap(({ machines, ...suite }) =>
       machines === undefined
         ? [suite]
         : machines
             .filter(({ kernel }) => KERNELS[values.kernel].includes(kernel))
-            .map(({ name, what, quick, ...machine }) => ({
+            .map(({ name, what, ...machine }) => ({
               ...suite,
               name,
-              quick,
               what: `${suite.what}, on ${what}`,
               machine: { ...machine, name },
             })),
     )
-    .filter(wanted)
     .filter(({ folder }) => values.filter === undefined || folder !== undefined)
     .map((suite) => {
-      const takes = suite.machine?.takes ?? (() => true)
-      return { ...suite, files: suite.folder && testFiles(suite.folder, values.filter).filter(takes) }
+      const { folder, machine, quick = false } = suite
+      const isQuick = machine === undefined ? () => quick : (machine.quick ?? (() => false))
+      const takes = (file) => machine?.takes?.(file) !== false && wanted(isQuick(file))
+      return folder === undefined
+        ? suite
+        : { ...suite, files: testFiles(folder, values.filter).filter(takes) }
     })
+    .filter(({ files, quick = false }) => (files === undefined ? wanted(quick) : files.length > 0))
 }
 
 // What docs/uapi.md is made from. A run of the quick tests or of everything begins it anew, others add to it.
@@ -183,13 +187,15 @@ const prepare = (values) => {
     prepareExamples()
   }
   prepareRecord(values)
-  // The reports of benchmarks are drawn by a library that is installed there; without it their tests are skipped.
+  // The reports of benchmarks are drawn by a library of bench/'s. Without what is missing, its tests are skipped.
   if (!suites.some(({ folder }) => folder === 'unit')) return
-  try {
-    prepareBenchModules()
-  } catch (error) {
-    if (!(error instanceof PrepareError)) throw error
-    say(error.message)
+  for (const peers of [prepareBenchModules, prepareAcpica]) {
+    try {
+      peers()
+    } catch (error) {
+      if (!(error instanceof PrepareError)) throw error
+      say(error.message)
+    }
   }
 }
 

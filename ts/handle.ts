@@ -89,8 +89,13 @@ export abstract class Handle {
 
   /** The native object. @internal */
   get native(): NativeHandle {
-    if (this.#closed) throw new VfioError(EBADF, 'closed', { subject: this.#label })
+    this.refuseClosed()
     return this.#native
+  }
+
+  /** @throws VfioError EBADF once it is closed. @internal */
+  protected refuseClosed(): void {
+    if (this.#closed) throw new VfioError(EBADF, 'closed', { subject: this.#label })
   }
 
   /** The native object inside `running()`, where closing waits for the call. @internal */

@@ -65,6 +65,54 @@ const REFUSALS: Record<string, Refusal> = {
     remedy:
       'Without APICs in the kernel only 0 (runnable) is a state, and 4 (SIPI received) can never be set.',
   },
+  'KVM_GET_LAPIC EINVAL': { remedy: "A local APIC needs a chip in the kernel: irqchip 'full' or 'split'." },
+  'KVM_SET_LAPIC EINVAL': { remedy: "A local APIC needs a chip in the kernel: irqchip 'full' or 'split'." },
+  'KVM_SET_XSAVE EINVAL': {
+    remedy:
+      "The area names components that the host's processor does not have, or reserved bits of MXCSR are set: begin with what vcpu.state.xsave gives.",
+  },
+  'KVM_SET_XCRS EINVAL': {
+    remedy:
+      'XCR0 has x87 (bit 0) always, and only components that CPUID leaf 0xd offers the guest: set CPUID first.',
+  },
+  'KVM_SET_VCPU_EVENTS EINVAL': {
+    remedy:
+      'An exception is 0 to 31 and not 2 (NMI), of injected and pending one at most, and SMM needs KVM_CAP_X86_SMM.',
+  },
+  'KVM_SET_DEBUGREGS EINVAL': { remedy: 'The upper halves of DR6 and DR7 are reserved.' },
+  'KVM_SET_GUEST_DEBUG EBUSY': {
+    remedy: 'An exception waits to be delivered: run the vCPU before one is put in.',
+  },
+  'KVM_INTERRUPT ENXIO': {
+    remedy:
+      "The kernel's local APIC delivers interrupts: send a message (vm.signalMsi), raise a line, or make the machine with irqchip 'none'.",
+  },
+  'KVM_INTERRUPT EEXIST': {
+    remedy: 'One waits already: ask for the window (interrupts.windowRequested) and run.',
+  },
+  'KVM_GET_CLOCK ENOTTY': { remedy: 'This KVM has no clock for guests.' },
+  'KVM_SET_CLOCK EINVAL': { remedy: 'A time of day needs Linux 5.16 (KVM_CAP_ADJUST_CLOCK, bit 2).' },
+  'KVM_GET_PIT2 ENXIO': { remedy: "The machine has no timer: createVm({ irqchip: 'full', pit: true })." },
+  'KVM_SET_PIT2 ENXIO': { remedy: "The machine has no timer: createVm({ irqchip: 'full', pit: true })." },
+  'KVM_REINJECT_CONTROL ENXIO': {
+    remedy: "The machine has no timer: createVm({ irqchip: 'full', pit: true }).",
+  },
+  'KVM_GET_IRQCHIP ENXIO': { remedy: "PICs and IOAPIC are in the kernel with irqchip 'full' only." },
+  'KVM_SET_IRQCHIP ENXIO': { remedy: "PICs and IOAPIC are in the kernel with irqchip 'full' only." },
+  'KVM_SET_TSC_KHZ EINVAL': {
+    remedy:
+      "Another frequency than the host's needs a processor that scales it (KVM_CAP_TSC_CONTROL), and one within its range.",
+  },
+  'KVM_SET_TSC_KHZ ENOTTY': {
+    remedy:
+      'Of a machine it is set from Linux 5.19 on, where the processor scales it (KVM_CAP_VM_TSC_CONTROL), before the first vCPU.',
+  },
+  'KVM_VCPU_TSC_OFFSET ENXIO': { remedy: 'The offset can be set from Linux 5.16 on.' },
+  'KVM_VCPU_TSC_OFFSET ENOTTY': { remedy: 'The offset can be set from Linux 5.16 on.' },
+  'KVM_X86_SET_MSR_FILTER ENOTTY': { remedy: 'Filters come with Linux 5.10 (KVM_CAP_X86_MSR_FILTER).' },
+  'KVM_GET_MSR_FEATURE_INDEX_LIST ENOTTY': {
+    remedy: 'Feature registers are listed from Linux 4.17 on (KVM_CAP_GET_MSR_FEATURES).',
+  },
   'KVM_RUN EINVAL': {
     remedy:
       'The vCPU cannot run as it is set up: look at its mpState, and at what of kvm_run was written to.',

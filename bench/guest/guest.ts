@@ -5,9 +5,9 @@ import { Worker } from 'node:worker_threads'
 
 import { echoGuest } from '../../examples/vmm/guest/echo.js'
 import { doorbellAddress, MAIL, mailboxAddress, PROGRAM, VECTOR } from '../../examples/vmm/guest/runtime.js'
-import { startRegisters, startSpecialRegisters } from '../../examples/vmm/start-state.js'
 import { type EventFd, GuestMemory } from '../../ts/index.js'
 import { Kvm, type Vcpu, type Vm } from '../../ts/kvm/index.js'
+import { prepareStart } from '../../ts/vmm/index.js'
 import { ROOT } from '../limits.js'
 import type { GuestWorkerData } from './worker.js'
 
@@ -40,8 +40,7 @@ export class BenchGuest {
     new Uint8Array(this.#memory.buffer).set(program.image, PROGRAM)
     this.#mailbox = new Uint32Array(this.#memory.buffer, mailboxAddress(0), Object.keys(MAIL).length)
     this.vcpu = this.vm.createVcpu(0)
-    this.vcpu.specialRegisters = startSpecialRegisters(this.vcpu.specialRegisters.cr0)
-    this.vcpu.registers = startRegisters(program.entry)
+    prepareStart(this.vcpu, { entry: program.entry, registers: {} })
   }
 
   /** A word of the mailbox. */

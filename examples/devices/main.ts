@@ -1,6 +1,6 @@
 // Serves one of these devices on a socket, for any client of vfio-user: `node main.js gpu --socket-path /tmp/gpu --http 8080`. Knows the
 // command line and nothing of what the devices do.
-import { renameSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, renameSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { DrmCard } from 'node-vfio/drm'
 import { type UserDevice, UserDeviceServer } from 'node-vfio/vfio-user'
@@ -10,6 +10,7 @@ import { ScreenPage } from './gpu/page.js'
 import { pngOf } from './gpu/png.js'
 import { type GuestScreen, MediatedGpu } from './mediated-gpu.js'
 import { Mtty } from './mtty.js'
+import { VirtioDisk } from './virtio-blk.js'
 import { VirtioConsole } from './virtio-console.js'
 import { type GpuOptions, VirtioGpu } from './virtio-gpu.js'
 import { VirtioRng } from './virtio-rng.js'
@@ -21,10 +22,12 @@ Serves a PCI device on a socket, until SIGTERM or Ctrl-C. KIND is one of
   mtty      a serial port whose wire is looped back; it migrates
   rng       virtio-rng
   console   virtio-console, on this terminal
+  disk      virtio-blk, of a file
   gpu       virtio-gpu in 2D
 
   --socket-path PATH  where to listen
   --fd N              a socket to serve that is connected already, or listens
+  --file FILE         what is on the disk (disk)
   --size WxH          the guest's screen (gpu; default 1024x768)
   --png FILE          keep its picture there (gpu)
   --http PORT         show it on http://127.0.0.1:PORT/ (gpu; 0 takes a free port)
@@ -44,6 +47,7 @@ interface Served {
 }
 
 interface Values {
+  file?: string | undefined
   size?: string | undefined
   png?: string | undefined
   http?: string | undefined
@@ -137,11 +141,18 @@ function terminal(): Served {
   return { device: port.device, close: () => process.stdin.destroy() }
 }
 
+function disk({ file }: Values): Served {
+  if (file === undefined) throw new RangeError('disk needs a --file')
+  const fd = openSync(file, 'r+')
+  return { device: new VirtioDisk({ fd, onError: complain }).device, close: () => closeSync(fd) }
+}
+
 const KINDS: Record<string, (values: Values) => Served | Promise<Served>> = {
   edu: () => ({ device: new Edu().device }),
   mtty: () => ({ device: new Mtty().device }),
   rng: () => ({ device: new VirtioRng(complain).device }),
   console: terminal,
+  disk,
   gpu: screen,
 }
 
@@ -151,6 +162,7 @@ async function main(): Promise<void> {
     options: {
       'socket-path': { type: 'string' },
       fd: { type: 'string' },
+      file: { type: 'string' },
       size: { type: 'string' },
       png: { type: 'string' },
       http: { type: 'string' },

@@ -90,7 +90,7 @@ export async function runClosedLoop(machine: Machine, rounds: number): Promise<L
   const cpus = machine.processors.length
   const { image, entry } = echoGuest({ cpus })
   machine.load(PROGRAM, image)
-  const loops = machine.processors.map(({ id }) => new Loop(machine, id, rounds))
+  const loops = machine.processors.map((_, cpu) => new Loop(machine, cpu, rounds))
   let running = cpus
   const control = new ControlPort({
     ready: (cpu) => loops[cpu]?.next(),
@@ -98,7 +98,7 @@ export async function runClosedLoop(machine: Machine, rounds: number): Promise<L
       if (--running === 0) machine.stop()
     },
   })
-  machine.bus.attach('port', CONTROL_PORT, CONTROL_LENGTH, control)
+  machine.bus.attachPorts(CONTROL_PORT, CONTROL_LENGTH, control)
   const stopWatching = watch(
     // Its exits too, by which it gets ready.
     () => loops.reduce((sum, { progress }) => sum + progress, machine.exits.io),

@@ -1,8 +1,8 @@
 // The control port, through which the project's own guests tell the VMM how far they are.
-import type { BusDevice } from './bus.js'
+import type { BusDevice, Width } from 'node-vfio/vmm'
 import { CONTROL, DONE, READY } from './guest/runtime.js'
 
-export const CONTROL_PORT = BigInt(CONTROL)
+export const CONTROL_PORT = CONTROL
 export const CONTROL_LENGTH = 1
 
 export class ControlPort implements BusDevice {
@@ -14,12 +14,12 @@ export class ControlPort implements BusDevice {
     this.#onDone = on.done
   }
 
-  read(): bigint {
-    return 0n
+  read(): number {
+    return 0
   }
 
-  write(_offset: number, _size: number, value: bigint, cpu: number): void {
-    if (value === BigInt(READY)) this.#onReady(cpu)
-    else if (value === BigInt(DONE)) this.#onDone(cpu)
+  write(_offset: number, _width: Width, value: number, cpu: number): void {
+    if (value === READY) this.#onReady(cpu)
+    else if (value === DONE) this.#onDone(cpu)
   }
 }

@@ -54,7 +54,7 @@ export async function runEduLoop(machine: Machine, place: EduPlace, rounds: numb
       machine.stop()
     },
   })
-  machine.bus.attach('port', CONTROL_PORT, CONTROL_LENGTH, control)
+  machine.bus.attachPorts(CONTROL_PORT, CONTROL_LENGTH, control)
   const stopWatching = watch(
     // Its exits too, by which it gets ready.
     () => mailbox.get('interrupts') + machine.exits.io,

@@ -2,9 +2,10 @@
 // project's own, which counts interrupts and doorbells, or a Linux kernel.
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { loadLinux } from 'node-vfio/vmm'
 import { runClosedLoop } from './closed-loop.js'
+import { plugDisk } from './disk.js'
 import { runEduLoop } from './edu-loop.js'
-import { loadLinux } from './linux.js'
 import { Machine } from './machine.js'
 import { PassedThrough } from './passed-through.js'
 
@@ -25,6 +26,7 @@ own: each interrupt makes it ring a doorbell, and each doorbell makes the VMM se
                    interrupts it, without the VMM; KVM's counters of exits are shown
   --kernel FILE    boots Linux instead: a bzImage, or an ELF vmlinux with a PVH entry
   --initrd FILE    its initial file system
+  --disk FILE      its disk: a file or a block device, by virtio-blk
   --cmdline TEXT   its command line (${CMDLINE})
   --memory MIB     memory of the guest, up to ${MOST_MEMORY_MIB} (${MEMORY_MIB.own}; ${MEMORY_MIB.linux} for Linux)
   --cpus N         processors of the project's own guest, up to ${MOST_CPUS} (1)
@@ -43,6 +45,7 @@ interface Options {
   device: string | undefined
   kernel: string | undefined
   initrd: string | undefined
+  disk: string | undefined
   cmdline: string
   memory: number
   cpus: number
@@ -55,6 +58,7 @@ function parse(): Options | undefined {
       device: { type: 'string' },
       kernel: { type: 'string' },
       initrd: { type: 'string' },
+      disk: { type: 'string' },
       cmdline: { type: 'string' },
       memory: { type: 'string' },
       cpus: { type: 'string' },
@@ -62,10 +66,10 @@ function parse(): Options | undefined {
     },
   })
   if (values.help) return undefined
-  const { device, kernel, initrd, cmdline = CMDLINE } = values
+  const { device, kernel, initrd, disk, cmdline = CMDLINE } = values
   const linux = kernel !== undefined
-  if (!linux && (initrd ?? values.cmdline) !== undefined)
-    throw new UsageError('--initrd and --cmdline need --kernel')
+  if (!linux && (initrd ?? disk ?? values.cmdline) !== undefined)
+    throw new UsageError('--initrd, --disk and --cmdline need --kernel')
   if (linux && values.rounds !== undefined) throw new UsageError('--rounds is for the guest without --kernel')
   const cpus = count('cpus', values.cpus, 1, linux || device !== undefined ? 1 : MOST_CPUS)
   const standard = linux ? MEMORY_MIB.linux : MEMORY_MIB.own
@@ -74,6 +78,7 @@ function parse(): Options | undefined {
     device,
     kernel,
     initrd,
+    disk,
     cmdline,
     memory: count('memory', values.memory, standard, MOST_MEMORY_MIB) << 20,
     cpus,
@@ -86,10 +91,12 @@ async function bootLinux(machine: Machine, kernel: string, options: Options): Pr
     kernel: readFileSync(kernel),
     initrd: initrd === undefined ? undefined : readFileSync(initrd),
     cmdline,
+    layout: machine.layout,
+    acpi: machine.setUp(),
   })
   const { reason, detail } = await machine.run(start)
   if (reason === 'failed') throw new Error(`the guest failed ${detail}`)
-  console.log(`vmm: the guest has ended: ${detail}`)
+  console.log(`vmm: the guest has ended: ${reason}, ${detail}`)
 }
 
 async function loopWithVmm(machine: Machine, rounds: number): Promise<void> {
@@ -112,19 +119,22 @@ async function loopWithDevice(machine: Machine, device: PassedThrough, rounds: n
 
 async function main(options: Options): Promise<void> {
   const { memory, cpus, kernel, rounds } = options
-  const machine = new Machine({ memory, cpus, print: (text) => process.stdout.write(text) })
+  const machine = new Machine({ memory, cpus, print: (bytes) => process.stdout.write(bytes) })
   const stop = (): void => {
     machine.stop()
   }
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, stop)
   let device: PassedThrough | undefined
+  let unplug: (() => void) | undefined
   try {
+    if (options.disk !== undefined) unplug = plugDisk(machine, options.disk)
     if (options.device !== undefined) device = await PassedThrough.open(machine, options.device)
     if (kernel !== undefined) await bootLinux(machine, kernel, options)
     else if (device !== undefined) await loopWithDevice(machine, device, rounds)
     else await loopWithVmm(machine, rounds)
   } finally {
     await device?.close()
+    unplug?.()
     machine.close()
   }
 }

@@ -1,36 +1,51 @@
-// A virtual processor as the main thread sees it: starts its Worker, serves its accesses, ends it.
+// A virtual processor as the main thread sees it: starts its Worker, answers what the Worker does not, ends it.
 import { Worker } from 'node:worker_threads'
 import type { SignalPoller } from 'node-vfio'
-import type { Vcpu } from 'node-vfio/kvm'
-import { type Access, ExitServer } from './exit-channel.js'
-import type { VcpuEnd, VcpuWorkerData } from './vcpu-worker.js'
+import type { IoExit, MmioExit, Vcpu, Vm } from 'node-vfio/kvm'
+import { ExitServer, type OutputReceiver, type PcState, type VcpuEnd } from 'node-vfio/vmm'
+import type { VcpuWorkerData } from './vcpu-worker.js'
+
+export interface ProcessorOptions {
+  vm: Vm
+  /** The small devices' memory. */
+  state: PcState
+  output: OutputReceiver
+  poller: SignalPoller
+}
 
 export class Processor {
-  readonly id: number
   readonly vcpu: Vcpu
+  readonly #options: ProcessorOptions
   readonly #channel = new ExitServer()
-  #ended: Promise<VcpuEnd> | undefined
 
-  constructor(id: number, vcpu: Vcpu) {
-    this.id = id
+  constructor(vcpu: Vcpu, options: ProcessorOptions) {
     this.vcpu = vcpu
+    this.#options = options
   }
 
-  /** Starts it; `handle` carries out its accesses. Resolves when it has ended. */
-  run(poller: SignalPoller, handle: (access: Access) => bigint): Promise<VcpuEnd> {
+  /** Starts it; `handle` answers its exits. Resolves when it has ended. */
+  run(handle: (exit: IoExit | MmioExit) => void): Promise<VcpuEnd> {
+    const { vm, state, output, poller } = this.#options
+    // The vCPU may be closed before its Worker has gone.
+    const { id } = this.vcpu
     poller.add(this.#channel.bell, () => {
       this.#channel.serve(handle)
     })
-    const workerData: VcpuWorkerData = { vcpu: this.vcpu.share(), channel: this.#channel.token() }
+    const workerData: VcpuWorkerData = {
+      vcpu: this.vcpu.share(),
+      vm: vm.share(),
+      channel: this.#channel.token(),
+      state,
+      output: output.token(),
+    }
     const worker = new Worker(new URL('./vcpu-worker.js', import.meta.url), { workerData })
-    this.#ended = new Promise((resolve, reject) => {
+    return new Promise((resolve, reject) => {
       worker.once('message', resolve)
       worker.once('error', reject)
       worker.once('exit', (code) => {
-        reject(new Error(`the Worker of processor ${this.id} ended with code ${code}`))
+        reject(new Error(`the Worker of processor ${id} ended with code ${code}`))
       })
     })
-    return this.#ended
   }
 
   /** Makes it end, wherever it is. */

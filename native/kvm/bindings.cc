@@ -45,10 +45,12 @@ Napi::Value kvmGetApiVersion(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), orThrow(version, "KVM_GET_API_VERSION"));
 }
 
-// The machine's answer may be narrower than that of /dev/kvm.
+// The machine's answer may be narrower than that of /dev/kvm. A vCPU asks its machine.
 Napi::Value kvmCheckExtension(const Napi::CallbackInfo& info) {
-  const bool ofVm = Handle::from(info[0], "kvm").kind() == Kind::kVm;
-  const int fd = ofVm ? take<Vm>(info[0], "kvm")->fd() : take<Kvm>(info[0], "kvm")->fd();
+  const Kind kind = Handle::from(info[0], "kvm").kind();
+  const int fd = kind == Kind::kVm     ? take<Vm>(info[0], "kvm")->fd()
+                 : kind == Kind::kVcpu ? take<Vcpu>(info[0], "kvm")->vm()->fd()
+                                       : take<Kvm>(info[0], "kvm")->fd();
   const auto answer = answerOf(ioctl(fd, uapi::kKvmCheckExtension, uint32Of(info[1], "extension")));
   return Napi::Number::New(info.Env(), orThrow(answer, "KVM_CHECK_EXTENSION"));
 }
@@ -131,7 +133,16 @@ Napi::Value vmCreatePit(const Napi::CallbackInfo& info) {
 
 constexpr const char* kSetMemory = "KVM_SET_USER_MEMORY_REGION";
 
-// vmAddMemory(vm, guestAddress, memory, offset, size, flags): the slot's number. `memory` is memory or a region.
+// The file of a guest's own memory; none for null.
+std::shared_ptr<File> guestMemfdOf(const Napi::Value& value) {
+  if (value.IsNull()) return nullptr;
+  const Handle& handle = Handle::from(value, "guestMemfd");
+  if (handle.kind() != Kind::kFile || handle.released()) refuseObject(value, handle, Kind::kFile, "guestMemfd");
+  return std::static_pointer_cast<File>(handle.object());
+}
+
+// vmAddMemory(vm, guestAddress, memory, offset, size, flags, guestMemfd, guestMemfdOffset): the slot's number. `memory`
+// is memory or a region; `guestMemfd` a file of vmCreateGuestMemfd, or null.
 Napi::Value vmAddMemory(const Napi::CallbackInfo& info) {
   const auto vm = take<Vm>(info[0], "vm");
   const uint64_t guestAddress = uint64Of(info[1], "guestAddress");
@@ -141,11 +152,14 @@ Napi::Value vmAddMemory(const Napi::CallbackInfo& info) {
   if (size == 0 || guestAddress + (size - 1) < guestAddress) {
     throw Napi::RangeError::New(info.Env(), "guestAddress and size must lie below 2^64");
   }
+  auto guestMemfd = guestMemfdOf(info[6]);
+  const auto guestMemfdOffset = static_cast<uint64_t>(safeInteger(info[7], "guestMemfdOffset"));
   Backing backing(info[2], offset, size);
   auto [mapping, address] = orThrow(backing.map((flags & uapi::kMemReadonly) == 0), "mmap");
   const auto limit = answerOf(ioctl(vm->fd(), uapi::kKvmCheckExtension, uapi::kCapNrMemslots));
   const auto most = static_cast<uint32_t>(orThrow(limit, "KVM_CHECK_EXTENSION"));
-  const auto number = vm->slots.add(vm->fd(), most, {guestAddress, size, address, flags}, std::move(mapping));
+  const auto number = vm->slots.add(vm->fd(), most, {guestAddress, size, address, flags}, std::move(mapping),
+                                    {std::move(guestMemfd), guestMemfdOffset});
   return Napi::Number::New(info.Env(), orThrow(number, kSetMemory));
 }
 
@@ -216,6 +230,10 @@ void registerKvm(Napi::Env env, Napi::Object exports) {
   define<vmRemoveVfioFile>(env, exports, "vmRemoveVfioFile");
   registerWires(env, exports);
   registerVcpu(env, exports);
+  registerMsrs(env, exports);
+  registerVcpuState(env, exports);
+  registerVmState(env, exports);
+  registerMemoryExtras(env, exports);
 }
 
 }  // namespace nodevfio

@@ -10,5 +10,9 @@ void registerKvm(Napi::Env env, Napi::Object exports);
 // Its parts.
 void registerWires(Napi::Env env, Napi::Object exports);
 void registerVcpu(Napi::Env env, Napi::Object exports);
+void registerMsrs(Napi::Env env, Napi::Object exports);
+void registerVcpuState(Napi::Env env, Napi::Object exports);
+void registerMemoryExtras(Napi::Env env, Napi::Object exports);
+void registerVmState(Napi::Env env, Napi::Object exports);
 
 }  // namespace nodevfio

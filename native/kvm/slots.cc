@@ -17,15 +17,29 @@ Result<> set(int fd, uint32_t number, const MemorySlots::Place& place, uint64_t 
   return answerOf(ioctl(fd, uapi::kKvmSetUserMemoryRegion, &request));
 }
 
+Result<> setOwn(int fd, uint32_t number, const MemorySlots::Place& place, const MemorySlots::Own& own) {
+  uapi::KvmUserspaceMemoryRegion2 request = {};
+  request.slot = number;
+  request.flags = place.flags | uapi::kMemGuestMemfd;
+  request.guest_phys_addr = place.guestAddress;
+  request.memory_size = place.size;
+  request.userspace_addr = place.address;
+  request.guest_memfd = static_cast<uint32_t>(own.file->fd());
+  request.guest_memfd_offset = own.offset;
+  return answerOf(ioctl(fd, uapi::kKvmSetUserMemoryRegion2, &request), "KVM_SET_USER_MEMORY_REGION2");
+}
+
 }  // namespace
 
-Result<uint32_t> MemorySlots::add(int fd, uint32_t limit, const Place& place, std::shared_ptr<Mapping> mapping) {
+Result<uint32_t> MemorySlots::add(int fd, uint32_t limit, const Place& place, std::shared_ptr<Mapping> mapping,
+                                  Own own) {
   const std::lock_guard lock(mutex_);
   uint32_t number = first_;
   for (auto slot = slots_.begin(); slot != slots_.end() && slot->first == number; ++slot) ++number;
   if (number >= limit) return Refusal{ENOSPC};
-  if (const auto added = set(fd, number, place, place.size); !added) return added.refusal();
-  slots_.emplace(number, Slot{place, std::move(mapping)});
+  const auto added = own.file == nullptr ? set(fd, number, place, place.size) : setOwn(fd, number, place, own);
+  if (!added) return added.refusal();
+  slots_.emplace(number, Slot{place, std::move(mapping), std::move(own)});
   return number;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "memory/mapping.h"
+#include "support/object.h"
 #include "support/result.h"
 
 namespace nodevfio {
@@ -25,8 +26,14 @@ class MemorySlots {
     uint32_t flags;
   };
 
+  // Memory of the guest's own behind a slot (guest_memfd), or none. The kernel forgets it with the last descriptor.
+  struct Own {
+    std::shared_ptr<File> file;
+    uint64_t offset;
+  };
+
   // KVM_SET_USER_MEMORY_REGION under the lowest free number, which it gives; ENOSPC when there are `limit` slots.
-  Result<uint32_t> add(int fd, uint32_t limit, const Place& place, std::shared_ptr<Mapping> mapping);
+  Result<uint32_t> add(int fd, uint32_t limit, const Place& place, std::shared_ptr<Mapping> mapping, Own own = {});
   // The same slot with other flags.
   Result<> change(int fd, uint32_t number, uint32_t flags);
   Result<> remove(int fd, uint32_t number);
@@ -41,6 +48,7 @@ class MemorySlots {
   struct Slot {
     Place place;
     std::shared_ptr<Mapping> mapping;
+    Own own;
   };
 
   const uint32_t first_;

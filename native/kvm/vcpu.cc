@@ -23,7 +23,7 @@ Result<std::shared_ptr<Vcpu>> Vcpu::create(std::shared_ptr<Vm> vm, uint32_t id) 
 }
 
 Result<std::shared_ptr<Vcpu>> Vcpu::adopt(std::shared_ptr<Vm> vm, int fd, uint32_t id) {
-  auto mapping = Mapping::create(fd, 0, kRunSize, PROT_READ | PROT_WRITE);
+  auto mapping = Mapping::create(fd, 0, kMappedSize, PROT_READ | PROT_WRITE);
   if (!mapping) return mapping.refusal();
   auto vcpu = std::make_shared<Vcpu>(fd, std::move(vm), id, *std::move(mapping));
   // Now: while the vCPU runs the kernel lets this request wait. What it refuses here, it refuses again when asked for.
@@ -82,6 +82,12 @@ void Vcpu::hold(bool held) {
 }
 
 Result<> Vcpu::request(unsigned long number, void* argument) {
+  const std::unique_lock<std::mutex> lock = still();
+  if (!lock) return Refusal{EBUSY};
+  return answerOf(ioctl(fd(), number, argument));
+}
+
+Result<int> Vcpu::requestNumber(unsigned long number, unsigned long argument) {
   const std::unique_lock<std::mutex> lock = still();
   if (!lock) return Refusal{EBUSY};
   return answerOf(ioctl(fd(), number, argument));

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "kvm/dirty_ring.h"
 #include "kvm/statistics.h"
 #include "kvm/vm.h"
 #include "memory/mapping.h"
@@ -23,8 +24,11 @@ class Slice;
 class Vcpu : public File {
  public:
   static constexpr Kind kKind = Kind::kVcpu;
-  // Bytes of the mapping: kvm_run, the page of port data, and (not used) the ring of coalesced writes.
-  static constexpr size_t kRunSize = size_t{2} * 4096;
+  static constexpr size_t kPage = 4096;
+  // Bytes of what JavaScript sees: kvm_run and the page of port data.
+  static constexpr size_t kRunSize = 2 * kPage;
+  // Bytes of the mapping: those, and the ring of coalesced writes.
+  static constexpr size_t kMappedSize = 3 * kPage;
 
   // KVM_CREATE_VCPU.
   static Result<std::shared_ptr<Vcpu>> create(std::shared_ptr<Vm> vm, uint32_t id);
@@ -35,6 +39,8 @@ class Vcpu : public File {
   ~Vcpu() override;
 
   uint32_t id() const { return id_; }
+  const std::shared_ptr<Vm>& vm() const { return vm_; }
+  uint8_t* coalescedPage() const { return run_->address() + uapi::kCoalescedMmioPageOffset * kPage; }
   uapi::KvmRun* run() const { return reinterpret_cast<uapi::KvmRun*>(run_->address()); }
 
   enum class End : uint8_t { kExit, kInterrupted, kStopped };
@@ -51,8 +57,12 @@ class Vcpu : public File {
 
   // A request that the kernel would let wait for the end of KVM_RUN: EBUSY instead while another thread runs it.
   Result<> request(unsigned long number, void* argument);
+  // One whose argument or answer is a number.
+  Result<int> requestNumber(unsigned long number, unsigned long argument = 0);
   // What a request with a list needs: holds off run() while it lives; empty when another thread runs it.
   std::unique_lock<std::mutex> still() { return {busy_, std::try_to_lock}; }
+
+  DirtyRing dirtyRing;
 
   Result<std::vector<uint8_t>> readStatistics() { return statistics_.read(fd()); }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kvm/bindings.h"
+#include "kvm/state.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
 #include "memory/window.h"
@@ -49,23 +50,6 @@ Napi::Value vcpuWindow(const Napi::CallbackInfo& info) {
   const auto buffer = Window::wrap(info.Env(), std::move(mapping), 0, Vcpu::kRunSize, window);
   Handle::from(info[0], "vcpu").lend(window);
   return buffer;
-}
-
-template <class Bytes>
-Napi::Value readState(const Napi::CallbackInfo& info, unsigned long request, const char* syscall) {
-  Bytes state = {};
-  orThrow(take<Vcpu>(info[0], "vcpu")->request(request, &state), syscall);
-  return bytes(info.Env(), state);
-}
-
-template <class Bytes>
-Napi::Value writeState(const Napi::CallbackInfo& info, unsigned long request, const char* syscall) {
-  const auto source = bytesOf(info[1], "bytes");
-  Bytes state = {};
-  if (source.size() != sizeof state) throw Napi::RangeError::New(info.Env(), "bytes must be the whole structure");
-  memcpy(&state, source.data(), sizeof state);
-  orThrow(take<Vcpu>(info[0], "vcpu")->request(request, &state), syscall);
-  return undefined(info);
 }
 
 Napi::Value vcpuGetRegs(const Napi::CallbackInfo& info) {

@@ -2,9 +2,12 @@
 // share it. Knows nothing of Node-API.
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
+#include "kvm/coalesced.h"
 #include "kvm/kvm.h"
 #include "kvm/routes.h"
 #include "kvm/slots.h"
@@ -29,8 +32,13 @@ class Vm : public File {
 
   MemorySlots slots;
   Routes routes;
+  CoalescedRing coalesced;
   VfioFiles vfioFiles;
   Statistics statistics;
+  // How messages name APICs on this machine: a mark of TypeScript's, for every environment that shares the machine.
+  std::atomic<uint32_t> apicIds{0};
+  // Bytes of each vCPU's dirty ring; 0 while the machine has none, or has it from somebody else.
+  std::atomic<size_t> dirtyRingSize{0};
 
  private:
   const Irqchip irqchip_;

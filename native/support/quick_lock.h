@@ -1,5 +1,6 @@
-// A mutex for what is held for less time than a call of libc's takes: taking it and giving it back is one instruction
-// each where nobody else wants it. Who does waits without spinning.
+// A mutex for what is held for less time than a call of libc's takes: one atomic instruction to take it and a plain
+// store to give it back, where nobody else wants it. Who does waits without spinning, and pays for the barrier that
+// both sides need.
 #pragma once
 
 #include <atomic>
@@ -18,21 +19,27 @@ class QuickLock {
     if (state_.compare_exchange_strong(free, kTaken, std::memory_order_acquire)) [[likely]] {
       return;
     }
-    while (state_.exchange(kWanted, std::memory_order_acquire) != kFree) state_.wait(kWanted);
+    wait();
   }
   void unlock() {
-    if (state_.exchange(kFree, std::memory_order_release) == kWanted) [[unlikely]] {
-      state_.notify_one();
+    state_.store(kFree, std::memory_order_release);
+    // The processor may look for those who wait before others see the store. `wait()` makes every processor of this
+    // process finish its stores, between saying that it waits and looking; the compiler is told here.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (waiting_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+      wake();
     }
   }
 
  private:
   static constexpr uint32_t kFree = 0;
   static constexpr uint32_t kTaken = 1;
-  // Taken, and perhaps waited for.
-  static constexpr uint32_t kWanted = 2;
+
+  void wait();
+  void wake();
 
   std::atomic<uint32_t> state_{kFree};
+  std::atomic<uint32_t> waiting_{0};
 };
 
 }  // namespace nodevfio

@@ -214,12 +214,170 @@ struct KvmStatsHeader {
 };
 static_assert(sizeof(KvmStatsHeader) == 24);
 
+// -- State: structures that are laid out in TypeScript (ts/uapi/kvm), here by their size. --
+
+struct KvmFpu {
+  uint8_t bytes[416];
+};
+struct KvmXsave {  // its start: 4096 bytes, or as many as KVM_CAP_XSAVE2 says
+  uint8_t bytes[4096];
+};
+struct KvmXcrs {
+  uint8_t bytes[392];
+};
+struct KvmLapicState {
+  uint8_t regs[1024];
+};
+struct KvmVcpuEvents {
+  uint8_t bytes[64];
+};
+struct KvmDebugregs {
+  uint8_t bytes[128];
+};
+struct KvmGuestDebug {
+  uint8_t bytes[72];
+};
+struct KvmClockData {
+  uint8_t bytes[48];
+};
+// Two of its bytes are padding of the kernel's, which it neither reads nor clears.
+struct KvmPitState2 {
+  uint8_t bytes[112];
+};
+
+struct KvmIrqchip {
+  uint32_t chip_id;
+  uint32_t pad;
+  uint8_t chip[512];
+};
+static_assert(sizeof(KvmIrqchip) == 520);
+
+struct KvmReinjectControl {
+  uint8_t pit_reinject;
+  uint8_t reserved[31];
+};
+static_assert(sizeof(KvmReinjectControl) == 32);
+
+struct KvmMsrEntry {
+  uint32_t index;
+  uint32_t reserved;
+  uint64_t data;
+};
+static_assert(sizeof(KvmMsrEntry) == 16);
+
+struct KvmMsrs {
+  uint32_t nmsrs;
+  uint32_t pad;
+  // KvmMsrEntry entries[]
+};
+static_assert(sizeof(KvmMsrs) == 8);
+
+struct KvmMsrList {
+  uint32_t nmsrs;
+  // uint32_t indices[]
+};
+static_assert(sizeof(KvmMsrList) == 4);
+
+inline constexpr uint32_t kMsrFilterMaxRanges = 16;
+// Of a range's bitmap, in bytes.
+inline constexpr uint32_t kMsrFilterMaxBitmapSize = 0x600;
+
+struct KvmMsrFilterRange {
+  uint32_t flags;
+  uint32_t nmsrs;
+  uint32_t base;
+  uint64_t bitmap;  // its address
+};
+static_assert(sizeof(KvmMsrFilterRange) == 24);
+
+struct KvmMsrFilter {
+  uint32_t flags;
+  KvmMsrFilterRange ranges[kMsrFilterMaxRanges];
+};
+static_assert(sizeof(KvmMsrFilter) == 392);
+
+// Of KVM_*_DEVICE_ATTR on a vCPU.
+inline constexpr uint32_t kVcpuTscCtrl = 0;    // KVM_VCPU_TSC_CTRL
+inline constexpr uint64_t kVcpuTscOffset = 0;  // KVM_VCPU_TSC_OFFSET
+
+struct KvmInterrupt {
+  uint32_t irq;
+};
+
+struct KvmCoalescedMmioZone {
+  uint64_t addr;
+  uint32_t size;
+  uint32_t pio;
+};
+static_assert(sizeof(KvmCoalescedMmioZone) == 16);
+
+struct KvmCoalescedMmio {
+  uint64_t phys_addr;
+  uint32_t len;
+  uint32_t pio;
+  uint8_t data[8];
+};
+static_assert(sizeof(KvmCoalescedMmio) == 24);
+
+struct KvmCoalescedMmioRing {
+  uint32_t first;  // the consumer's
+  uint32_t last;   // the kernel's
+  // KvmCoalescedMmio coalesced_mmio[]
+};
+static_assert(sizeof(KvmCoalescedMmioRing) == 8);
+
+// Pages of a vCPU's mapping.
+inline constexpr uint64_t kCoalescedMmioPageOffset = 2;
+inline constexpr uint64_t kDirtyLogPageOffset = 64;
+
+struct KvmDirtyGfn {
+  uint32_t flags;
+  uint32_t slot;
+  uint64_t offset;
+};
+static_assert(sizeof(KvmDirtyGfn) == 16);
+
+inline constexpr uint32_t kDirtyGfnDirty = 1U << 0;  // KVM_DIRTY_GFN_F_DIRTY
+inline constexpr uint32_t kDirtyGfnReset = 1U << 1;  // KVM_DIRTY_GFN_F_RESET
+
+struct KvmMemoryAttributes {
+  uint64_t address;
+  uint64_t size;
+  uint64_t attributes;
+  uint64_t flags;
+};
+static_assert(sizeof(KvmMemoryAttributes) == 32);
+
+struct KvmCreateGuestMemfd {
+  uint64_t size;
+  uint64_t flags;
+  uint64_t reserved[6];
+};
+static_assert(sizeof(KvmCreateGuestMemfd) == 64);
+
+struct KvmUserspaceMemoryRegion2 {
+  uint32_t slot;
+  uint32_t flags;
+  uint64_t guest_phys_addr;
+  uint64_t memory_size;
+  uint64_t userspace_addr;
+  uint64_t guest_memfd_offset;
+  uint32_t guest_memfd;
+  uint32_t pad1;
+  uint64_t pad2[14];
+};
+static_assert(sizeof(KvmUserspaceMemoryRegion2) == 160);
+
+inline constexpr uint32_t kMemGuestMemfd = 1U << 2;
+
 // /dev/kvm
 inline constexpr unsigned long kKvmGetApiVersion = _IO(kKvmType, 0x00);
 inline constexpr unsigned long kKvmCreateVm = _IO(kKvmType, 0x01);
 inline constexpr unsigned long kKvmCheckExtension = _IO(kKvmType, 0x03);
 inline constexpr unsigned long kKvmGetVcpuMmapSize = _IO(kKvmType, 0x04);
 inline constexpr unsigned long kKvmGetSupportedCpuid = _IOWR(kKvmType, 0x05, KvmCpuid);
+inline constexpr unsigned long kKvmGetMsrIndexList = _IOWR(kKvmType, 0x02, KvmMsrList);
+inline constexpr unsigned long kKvmGetMsrFeatureIndexList = _IOWR(kKvmType, 0x0a, KvmMsrList);
 // VM
 inline constexpr unsigned long kKvmCreateVcpu = _IO(kKvmType, 0x41);
 inline constexpr unsigned long kKvmGetDirtyLog = _IOW(kKvmType, 0x42, KvmDirtyLog);
@@ -236,6 +394,21 @@ inline constexpr unsigned long kKvmEnableCap = _IOW(kKvmType, 0xa3, KvmEnableCap
 inline constexpr unsigned long kKvmSignalMsi = _IOW(kKvmType, 0xa5, KvmMsi);
 inline constexpr unsigned long kKvmCreateDevice = _IOWR(kKvmType, 0xe0, KvmCreateDevice);
 inline constexpr unsigned long kKvmSetDeviceAttr = _IOW(kKvmType, 0xe1, KvmDeviceAttr);
+inline constexpr unsigned long kKvmGetDeviceAttr = _IOW(kKvmType, 0xe2, KvmDeviceAttr);
+inline constexpr unsigned long kKvmSetUserMemoryRegion2 = _IOW(kKvmType, 0x49, KvmUserspaceMemoryRegion2);
+inline constexpr unsigned long kKvmGetIrqchip = _IOWR(kKvmType, 0x62, KvmIrqchip);
+inline constexpr unsigned long kKvmSetIrqchip = _IOR(kKvmType, 0x63, KvmIrqchip);
+inline constexpr unsigned long kKvmRegisterCoalescedMmio = _IOW(kKvmType, 0x67, KvmCoalescedMmioZone);
+inline constexpr unsigned long kKvmUnregisterCoalescedMmio = _IOW(kKvmType, 0x68, KvmCoalescedMmioZone);
+inline constexpr unsigned long kKvmReinjectControl = _IO(kKvmType, 0x71);
+inline constexpr unsigned long kKvmSetClock = _IOW(kKvmType, 0x7b, KvmClockData);
+inline constexpr unsigned long kKvmGetClock = _IOR(kKvmType, 0x7c, KvmClockData);
+inline constexpr unsigned long kKvmGetPit2 = _IOR(kKvmType, 0x9f, KvmPitState2);
+inline constexpr unsigned long kKvmSetPit2 = _IOW(kKvmType, 0xa0, KvmPitState2);
+inline constexpr unsigned long kKvmX86SetMsrFilter = _IOW(kKvmType, 0xc6, KvmMsrFilter);
+inline constexpr unsigned long kKvmResetDirtyRings = _IO(kKvmType, 0xc7);
+inline constexpr unsigned long kKvmSetMemoryAttributes = _IOW(kKvmType, 0xd2, KvmMemoryAttributes);
+inline constexpr unsigned long kKvmCreateGuestMemfd = _IOWR(kKvmType, 0xd4, KvmCreateGuestMemfd);
 // vCPU
 inline constexpr unsigned long kKvmRun = _IO(kKvmType, 0x80);
 inline constexpr unsigned long kKvmGetRegs = _IOR(kKvmType, 0x81, KvmRegs);
@@ -246,13 +419,37 @@ inline constexpr unsigned long kKvmSetCpuid = _IOW(kKvmType, 0x90, KvmCpuid);   
 inline constexpr unsigned long kKvmGetCpuid = _IOWR(kKvmType, 0x91, KvmCpuid);  // KVM_GET_CPUID2
 inline constexpr unsigned long kKvmGetMpState = _IOR(kKvmType, 0x98, KvmMpState);
 inline constexpr unsigned long kKvmSetMpState = _IOW(kKvmType, 0x99, KvmMpState);
+inline constexpr unsigned long kKvmInterrupt = _IOW(kKvmType, 0x86, KvmInterrupt);
+inline constexpr unsigned long kKvmSetMsrs = _IOW(kKvmType, 0x89, KvmMsrs);
+inline constexpr unsigned long kKvmGetFpu = _IOR(kKvmType, 0x8c, KvmFpu);
+inline constexpr unsigned long kKvmSetFpu = _IOW(kKvmType, 0x8d, KvmFpu);
+inline constexpr unsigned long kKvmGetLapic = _IOR(kKvmType, 0x8e, KvmLapicState);
+inline constexpr unsigned long kKvmSetLapic = _IOW(kKvmType, 0x8f, KvmLapicState);
+inline constexpr unsigned long kKvmNmi = _IO(kKvmType, 0x9a);
+inline constexpr unsigned long kKvmSetGuestDebug = _IOW(kKvmType, 0x9b, KvmGuestDebug);
+inline constexpr unsigned long kKvmGetVcpuEvents = _IOR(kKvmType, 0x9f, KvmVcpuEvents);
+inline constexpr unsigned long kKvmSetVcpuEvents = _IOW(kKvmType, 0xa0, KvmVcpuEvents);
+inline constexpr unsigned long kKvmGetDebugregs = _IOR(kKvmType, 0xa1, KvmDebugregs);
+inline constexpr unsigned long kKvmSetDebugregs = _IOW(kKvmType, 0xa2, KvmDebugregs);
+inline constexpr unsigned long kKvmGetXsave = _IOR(kKvmType, 0xa4, KvmXsave);
+inline constexpr unsigned long kKvmSetXsave = _IOW(kKvmType, 0xa5, KvmXsave);
+inline constexpr unsigned long kKvmGetXsave2 = _IOR(kKvmType, 0xcf, KvmXsave);
+inline constexpr unsigned long kKvmGetXcrs = _IOR(kKvmType, 0xa6, KvmXcrs);
+inline constexpr unsigned long kKvmSetXcrs = _IOW(kKvmType, 0xa7, KvmXcrs);
+// /dev/kvm and vCPU
+inline constexpr unsigned long kKvmGetMsrs = _IOWR(kKvmType, 0x88, KvmMsrs);
 // VM and vCPU
+inline constexpr unsigned long kKvmSetTscKhz = _IO(kKvmType, 0xa2);
+inline constexpr unsigned long kKvmGetTscKhz = _IO(kKvmType, 0xa3);
 inline constexpr unsigned long kKvmGetStatsFd = _IO(kKvmType, 0xce);
 
 inline constexpr int kKvmApiVersion = 12;
 inline constexpr uint32_t kCapNrMemslots = 10;
 inline constexpr uint32_t kCapIrqRouting = 25;
 inline constexpr uint32_t kCapSplitIrqchip = 121;
+inline constexpr uint32_t kCapDirtyLogRing = 192;
+inline constexpr uint32_t kCapXsave2 = 208;
+inline constexpr uint32_t kCapDirtyLogRingAcqRel = 223;
 inline constexpr uint32_t kExitMemoryFault = 39;
 
 }  // namespace nodevfio::uapi

@@ -3,6 +3,20 @@
 import { findProgram, run } from './process.mjs'
 import { say } from './say.mjs'
 
+/**
+ * Installs the programs that are missing, given with their packages. Returns undefined when all are there now, else why not.
+ * @param {Record<string, string>} programs
+ */
+export const installPrograms = (programs, why) => {
+  const missing = Object.keys(programs).filter((program) => findProgram(program) === undefined)
+  return missing.length === 0
+    ? undefined
+    : aptInstall(
+        missing.map((program) => programs[program]),
+        why,
+      )
+}
+
 /** Installs packages. Returns undefined when it went well, else why not. */
 export const aptInstall = (packages, why) => {
   const list = packages.join(' ')

@@ -3,9 +3,10 @@
 import { readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { Writable } from 'node:stream'
-import { aptInstall } from './apt.mjs'
-import { findProgram, Lines, ROOT, runLines } from './process.mjs'
+import { installPrograms } from './apt.mjs'
+import { Lines, ROOT, runLines } from './process.mjs'
 import { recording } from '../uapi/recorder.mjs'
+import { say } from './say.mjs'
 import { TapReader } from './tap.mjs'
 import { threadsBelow } from './threads.mjs'
 
@@ -95,14 +96,8 @@ const PEERS = { lspci: 'pciutils', mdevctl: 'mdevctl', driverctl: 'driverctl' }
  */
 export const prepareRigTests = async ({ kernel }) => {
   // The guest sees the host's programs.
-  const missing = Object.keys(PEERS).filter((program) => findProgram(program) === undefined)
-  if (missing.length > 0) {
-    const problem = aptInstall(
-      missing.map((program) => PEERS[program]),
-      'the rig compares with what they say and do',
-    )
-    if (problem !== undefined) throw new Error(problem)
-  }
+  const problem = installPrograms(PEERS, 'the rig compares with what they say and do')
+  if (problem !== undefined) throw new Error(problem)
   const { prepareRig, whyNotBuilt } = await import('../../rig/index.mjs')
   const reason = kernel === 'built' ? whyNotBuilt() : undefined
   if (reason === undefined) await prepareRig({ kernel })
@@ -115,9 +110,12 @@ export const prepareClientQemu = async () => {
   await findVfioUserQemu()
 }
 
-/** The same, and Debian's kernel for its guests. */
+/** The same, Debian's kernel for its guests, and a browser for their screens: without one its test is skipped. */
 export const prepareUserGuests = async () => {
   const { prepareRig } = await import('../../rig/index.mjs')
+  const browser = 'chromium-headless-shell'
+  const problem = installPrograms({ [browser]: browser }, 'a browser opens the live page')
+  if (problem !== undefined) say(problem)
   await prepareClientQemu()
   await prepareRig()
 }

@@ -10,6 +10,7 @@ export const libraryEntries = [
   'kvm/index',
   'merged/index',
   'vfio-user/index',
+  'vmm/index',
   'cli/main',
 ]
 
@@ -27,6 +28,7 @@ const CHUNKS = {
   validate: 'host',
   merged: 'merged',
   pci: 'pci',
+  vmm: 'vmm',
 }
 /** Of vfio-user, what only servers need. */
 const SERVING = ['index.js', 'server', 'broker']

@@ -3,6 +3,7 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { installPrograms } from './apt.mjs'
 import { CLIENTS_FOLDER } from './clients.mjs'
 import { ROOT, run } from './process.mjs'
 import { say } from './say.mjs'
@@ -62,6 +63,15 @@ export const prepareClients = () => {
     cwd: at(CLIENTS_FOLDER),
     timeout: STEP_TIMEOUT_MS,
   })
+  if (problem !== undefined) throw new PrepareError(problem)
+}
+
+/** ACPICA's compiler, by which a unit test has tables of node-vfio/vmm read back. Whoever can do without catches the PrepareError. */
+export const prepareAcpica = () => {
+  const problem = installPrograms(
+    { iasl: 'acpica-tools' },
+    "ACPICA's compiler reads the ACPI tables of node-vfio/vmm back",
+  )
   if (problem !== undefined) throw new PrepareError(problem)
 }
 

@@ -47,16 +47,18 @@ const bundle = async () => {
     dir: join(ROOT, JOINED),
     format: 'es',
     hoistTransitiveImports: false,
-    // Each module is told its chunk, since rollup puts what a chunk needs and what has none into it.
-    manualChunks: (file) => {
+    // Each module is told its chunk, since rollup puts what a chunk needs and what has none into it. What nobody imports is a
+    // test, or is started: it stays alone.
+    manualChunks: (file, { getModuleInfo }) => {
       const path = relative(COMPILED, file)
-      if (files.has(file) || path.startsWith('..')) return undefined
+      if (path.startsWith('..') || getModuleInfo(file)?.importers.length === 0) return undefined
       const [part, ...rest] = path.split(sep)
-      // What tests share names files beside itself, so it stays in its folder.
-      if (part !== 'ts') return join(dirname(path), 'shared')
+      // What tests share stays by itself, where it is: it names files beside it, and not all of it is for processes without ava.
+      if (part !== 'ts') return path.slice(0, -'.js'.length)
       return join('ts', 'shared', libraryChunk(join(...rest)) ?? 'commands')
     },
-    chunkFileNames: '[name]-[hash].js',
+    // What commands load as they need it has no folder in its name.
+    chunkFileNames: ({ name }) => `${name.includes(sep) ? '' : 'ts/shared/'}[name]-[hash].js`,
   })
   await joined.close()
 }

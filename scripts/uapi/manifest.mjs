@@ -29,10 +29,15 @@ const KVM_OTHERS = [
   /^KVM_(GET_API_VERSION|CREATE_VM|CHECK_EXTENSION|GET_VCPU_MMAP_SIZE|GET_SUPPORTED_CPUID|CREATE_VCPU|GET_DIRTY_LOG)$/,
   /^KVM_(SET_USER_MEMORY_REGION2?|SET_TSS_ADDR|SET_IDENTITY_MAP_ADDR|CREATE_IRQCHIP|IRQ_LINE\w*|CREATE_PIT2|ENABLE_CAP)$/,
   /^KVM_(RUN|[GS]ET_(S?REGS2?|CPUID2|MP_STATE|IRQCHIP|FPU|MSRS|LAPIC|XSAVE\w*|VCPU_EVENTS)|GET_STATS_FD|INTERRUPT|NMI)$/,
+  /^KVM_([GS]ET_(XCRS|DEBUGREGS|CLOCK|PIT2|TSC_KHZ)|SET_GUEST_DEBUG|REINJECT_CONTROL|GET_MSR_\w*INDEX_LIST)$/,
+  /^KVM_(X86_SET_MSR_FILTER|RESET_DIRTY_RINGS|CLEAR_DIRTY_LOG|SET_MEMORY_ATTRIBUTES|CREATE_GUEST_MEMFD|PRE_FAULT_MEMORY)$/,
+  /^KVM_((UN)?REGISTER_COALESCED_MMIO|MSR_FILTER_\w+|VCPU_TSC_\w+|DIRTY_GFN_\w+|MEMORY_\w+|GUESTDBG_\w+)$/,
+  /^KVM_(VCPUEVENT_\w+|CLOCK_\w+|X2APIC_\w+|MSR_EXIT_\w+|SYSTEM_EVENT_\w+|RUN_X86_\w+|NOTIFY_\w+|BUS_LOCK_\w+)$/,
+  /^GUEST_MEMFD_FLAG_\w+$|^KVM_(DIRTY_LOG|COALESCED_MMIO|PIO)_PAGE_OFFSET$|^KVM_CAP_\w*(XSAVE2?|MSR\w*|TSC\w*|DIRTY\w*)$/,
   /^KVM_(API_VERSION|MEM_\w+|PIT_\w+|CAP_NR_MEMSLOTS|EXIT_\w+|IRQCHIP_\w+|MP_STATE_\w+|KVM_\w+)$/,
 ]
 const KVM_OTHER_STRUCTURES =
-  /^kvm_(userspace_memory_region2?|dirty_log|irq_level|pit_config|enable_cap|cpuid2|cpuid_entry2|regs|sregs|mp_state|run|stats_header|stats_desc|irqchip|lapic_state|fpu|segment|dtable)$/
+  /^kvm_(userspace_memory_region2?|dirty_log|irq_level|pit_config|enable_cap|cpuid2|cpuid_entry2|regs|sregs|mp_state|run|stats_header|stats_desc|irqchip|lapic_state|fpu|segment|dtable|xsave|xcrs?|vcpu_events|debugregs|guest_debug|clock_data|pit_(channel_)?state2?|reinject_control|msr_entry|msrs|msr_list|msr_filter(_range)?|interrupt|coalesced_mmio(_zone|_ring)?|dirty_gfn|clear_dirty_log|memory_attributes|create_guest_memfd)$/
 
 const matches = (patterns) => (name) => patterns.some((pattern) => pattern.test(name))
 const all = () => true

@@ -1,10 +1,13 @@
 // Arguments of the right shape, more often than chance: the interesting errors lie behind the first check. Knows what members
 // take, and calls none of them but plan(), whose answer is an argument.
 import { GuestMemory } from '../../ts/index.js'
+import { layOutGuest } from '../../ts/vmm/index.js'
 import { type HostChange, KNOWN_ISSUES, mergedReport, plan } from '../../ts/merged/index.js'
 import { isAllowed } from './judge.js'
+import { SCREEN } from './makers/drm.js'
 import { deviceOptions } from './makers/served.js'
 import { TREE_DEVICES, TREE_UUIDS, treeOptions } from './makers/tree.js'
+import { briefChannel } from './makers/vmm-parts.js'
 import { ADDRESSES } from './options.js'
 import type { Population } from './population.js'
 import type { Random } from './random.js'
@@ -72,6 +75,30 @@ function guestMemory(context: Context): Record<string, unknown> {
       readOnly: random.chance(0.5),
       logDirty: random.chance(0.5),
     }),
+  }
+}
+
+function picture(random: Random): Record<string, number> {
+  const width = 1 + random.below(64)
+  return { width, height: 1 + random.below(64), pitch: 4 * width + random.of([0, 64, -4]) }
+}
+
+function showing(context: Context): Record<string, unknown> {
+  const framebuffer = one(context, 'Framebuffer')
+  return {
+    framebuffer,
+    connectors: [SCREEN?.connector],
+    mode: SCREEN?.mode,
+    ...optional(context.random, { x: 1 }),
+  }
+}
+
+function memoryPart(context: Context): Record<string, unknown> {
+  const { random } = context
+  return {
+    memory: one(context, 'GuestMemory'),
+    offset: 4096 * random.below(3),
+    size: 4096 * (1 + random.below(2)),
   }
 }
 
@@ -305,6 +332,89 @@ const BY_NAME: Readonly<Record<string, Maker>> = {
   ],
   'set VfioDevice.prototype.onRequest': ({ values }) => [values.handler()],
   'set VfioDevice.prototype.onError': ({ values }) => [values.handler()],
+  // Parts of a machine.
+  'Bus.prototype.attachPorts': (context) => [
+    context.random.below(0x10000),
+    context.random.below(16),
+    one(context, 'Serial', 'Power', 'Rtc', 'KeyboardReset'),
+  ],
+  'Bus.prototype.attachMemory': (context) => [
+    BigInt(context.random.below(64)) << 12n,
+    context.random.below(8192),
+    one(context, 'Serial', 'Power', 'Rtc', 'KeyboardReset'),
+  ],
+  'Bus.prototype.serve': served,
+  'ExitClient.prototype.ask': served,
+  'PciHost.prototype.plug': (context) => [
+    context.random.below(33),
+    one(context, 'PluggedDevice'),
+    context.random.below(9),
+  ],
+  'new PluggedDevice': (context) => [
+    one(context, 'Vm'),
+    one(context, 'Bus'),
+    one(context, 'UserDevice'),
+    context.values.effective({ gsi: context.random.below(24), onError: context.values.handler() }),
+  ],
+  'new VcpuLoop': (context) => {
+    const vcpu = one(context, 'Vcpu')
+    return [vcpu, { bus: one(context, 'Bus'), channel: briefChannel(vcpu), others: context.values.handler() }]
+  },
+  'Pc.prototype.attach': (context) => [one(context, 'Bus')],
+  lineOf: ({ random }) => [random.below(33), random.below(6)],
+  layOutGuest: ({ random }) => [4096 * random.of([0, 512, 4096, 1 << 20, 1 << 28])],
+  acpiTables: ({ random, values }) => [
+    values.effective({
+      layout: layOutGuest(4 << 20),
+      apicIds: Array.from({ length: random.below(1200) }, (_, i) => i),
+    }),
+  ],
+  loadLinux: ({ values }) => [
+    new Uint8Array(4 << 20),
+    values.effective({ kernel: values.bytes(), cmdline: 'quiet', layout: layOutGuest(4 << 20) }),
+  ],
+  prepareStart: (context) => [
+    one(context, 'Vcpu'),
+    context.values.effective({ entry: context.random.below(8), registers: {} }),
+  ],
+  placeBars: (context) => [
+    [{ slot: 3, number: 0, pciFunction: one(context, 'PluggedDevice') }],
+    context.values.effective(layOutGuest(4 << 20)),
+  ],
+  // Of machines, what newer calls take.
+  coalesce: ({ random, values }) => [
+    values.effective({ mmio: 0xd100_0000n + BigInt(random.below(512) * 8), size: random.of([1, 4, 8, 0]) }),
+  ],
+  'DirtyRing.prototype.collect': (context) => [context.values.effective([one(context, 'Vcpu')])],
+  enableCapability: ({ random, values }) => [
+    random.of(['HALT_POLL', 'X86_USER_SPACE_MSR', 'EXCEPTION_PAYLOAD', 'SPLIT_IRQCHIP', 'X2APIC_API']),
+    values.effective([BigInt(random.below(8))]),
+  ],
+  'VcpuMsrs.prototype.get': ({ random, values }) => [values.effective([0x10, 0x174 + random.below(4)])],
+  'VcpuMsrs.prototype.set': ({ random, values }) => [
+    values.effective([{ index: 0x174 + random.below(4), value: BigInt(random.below(1000)) }]),
+  ],
+  // The host's cards.
+  'DrmCard.open': ({ random }) => [
+    random.chance(0.8) ? SCREEN?.path : random.of(['/dev/null', '/nonexistent']),
+  ],
+  createBuffer: ({ random }) => [1 + random.below(2048), random.below(2048)],
+  importBuffer: (context) => [one(context, 'DmaBufFile'), context.values.effective(picture(context.random))],
+  framebuffer: ({ random }) => [random.of(['xrgb8888', 'argb8888', 'xbgr8888', 'rgb565'])],
+  setMaster: ({ random }) => [random.chance(0.7)],
+  show: (context) => [
+    SCREEN?.crtc,
+    context.random.chance(0.2) ? null : context.values.effective(showing(context)),
+  ],
+  showOver: (context) => [
+    context.random.below(64),
+    SCREEN?.crtc,
+    context.random.chance(0.2) ? null : one(context, 'Framebuffer'),
+  ],
+  painted: ({ random, values }) => [
+    values.effective({ x: random.below(4), y: 0, width: random.below(64), height: random.below(2) }),
+  ],
+  dmaBufOf: (context) => [context.values.effective([memoryPart(context), memoryPart(context)])],
   // Devices in user space.
   'new UserDevice': (context) => [context.values.effective(userDevice(context))],
   'UserDeviceServer.listen': (context) => [
@@ -354,6 +464,22 @@ const BY_NAME: Readonly<Record<string, Maker>> = {
   deviceUsers: (context) => [[treePath(context)[0]], treeLook(context)],
   parseBdf: ({ random }) => [random.of(TREE_DEVICES)],
   withHooks: (context) => [mergedReport(treeOptions(context.random)), treeLook(context)],
+}
+
+function served({ random, values }: Context): unknown[] {
+  const data = new Uint8Array(random.of([1, 2, 4, 8]))
+  const exit = random.chance(0.5)
+    ? {
+        reason: 'mmio',
+        address: BigInt(random.below(64)) << 12n,
+        length: data.length,
+        isWrite: random.chance(0.5),
+      }
+    : {
+        ...{ reason: 'io', port: random.below(0x10000), direction: random.of(['in', 'out']) },
+        ...{ size: data.length, count: random.of([1, 1, 2, 2 ** 53]) },
+      }
+  return [values.effective({ ...exit, data }), random.below(4)]
 }
 
 function userDevice({ random, values }: Context): object {

@@ -16,14 +16,14 @@ export function count(): Count {
   // The first that matches counts: a machine's KVM-VFIO device is KVM's.
   const descriptors: Record<string, number> = {
     ...{ eventfd: 0, eventpoll: 0, memfd: 0 },
-    ...{ kvm: 0, vfio: 0, iommu: 0, null: 0, 'socket:': 0 },
+    ...{ kvm: 0, vfio: 0, iommu: 0, null: 0, 'socket:': 0, '/dri/': 0, dmabuf: 0 },
   }
   const targets: string[] = []
   for (const fd of readdirSync('/proc/self/fd')) {
     try {
       const target = readlinkSync(`/proc/self/fd/${fd}`)
       // A module that a Worker was ended in the middle of loading: Node's.
-      if (target.startsWith('/') && !/^\/(dev|memfd:)/.test(target)) continue
+      if (target.startsWith('/') && !/^\/(dev|memfd:|dmabuf:)/.test(target)) continue
       // The guard's page, made with the first mapped region and kept: whether that was before the first count is chance.
       if (target.includes('memfd:node-vfio-ones')) continue
       const kind = Object.keys(descriptors).find((each) => target.includes(each))
@@ -43,7 +43,7 @@ export function count(): Count {
   return {
     descriptors,
     targets,
-    mappings: (maps.match(/memfd:node-vfio|vfio|kvm-vcpu/g)?.length ?? 0) - own,
+    mappings: (maps.match(/memfd:node-vfio|vfio|kvm-vcpu|\/dri\/card/g)?.length ?? 0) - own,
     threads: readdirSync('/proc/self/task').length,
     pinned: kilobytes('VmLck') + kilobytes('VmPin'),
   }

@@ -1,13 +1,15 @@
 // What the package exports, all modules together, and what an object of it is: an instance of which class or, where no class is
 // exported, what its shape says. It must not make or call anything.
+import * as drm from '../../ts/drm/index.js'
 import * as host from '../../ts/host/index.js'
 import * as vfio from '../../ts/index.js'
 import * as kvm from '../../ts/kvm/index.js'
 import * as merged from '../../ts/merged/index.js'
 import * as user from '../../ts/vfio-user/index.js'
+import * as vmm from '../../ts/vmm/index.js'
 import { isClass } from './surface.js'
 
-const MODULES: readonly Record<string, unknown>[] = [host, vfio, kvm, merged, user]
+const MODULES: readonly Record<string, unknown>[] = [drm, host, vfio, kvm, merged, user, vmm]
 
 /** Every export of every module, by name. */
 export const EXPORTS: Record<string, unknown> = Object.assign({}, ...MODULES) as Record<string, unknown>
@@ -34,6 +36,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   Irqfd: (value) => 'gsi' in value && 'closed' in value,
   PinRoute: (value) => 'gsi' in value && 'close' in value,
   VmVfio: (value) => Object.keys(value).join() === 'add,remove',
+  CoalescedZone: (value) => Object.keys(value).join() === 'closed,close',
   MemoryListener: (value) => Object.keys(value).join() === 'close',
 }
 

@@ -48,11 +48,18 @@ const HARMLESS: ReadonlySet<string | null> = new Set(['ivshmem', 'testdev', 'ser
 const FREE_DESCRIPTOR = 1_000_000
 const LARGEST = 1 << 20
 const LONGEST_MICROS = 300
+const MOST_SIDE = 65_535
+const LARGEST_SIDE = 2048
 
 function clampSize(value: unknown, most: number): unknown {
   if (typeof value === 'number' && Number.isInteger(value) && value > most && value <= 2 ** 53)
     return value % most
   return value
+}
+
+/** Pixels, of those that are taken: two of the largest sides are 16 GiB. */
+function clampSide(value: unknown): unknown {
+  return typeof value === 'number' && value <= MOST_SIDE ? clampSize(value, LARGEST_SIDE) : value
 }
 
 /** As the callee will see it: no getter that gives another value the second time. */
@@ -94,6 +101,7 @@ export function limit(
   limitDescriptors(member, args, random, adopted)
   if (name === 'UserDeviceServer.listen' && typeof args[0] === 'string') args[0] = socketPath(args[0])
   if (/\.(create|allocate|allocateSync)$/.test(name)) args[0] = clampSize(args[0], LARGEST)
+  if (name === 'DrmCard.prototype.createBuffer') for (const at of [0, 1]) args[at] = clampSide(args[at])
   if (/\.poll(32|64)$/.test(name)) clampOption(args[1], 'timeoutMicros', LONGEST_MICROS)
   // Blocking waits, wherever they appear: a number is a time in milliseconds, none is for ever.
   if (/\.wait\w*$/.test(name)) {

@@ -18,8 +18,22 @@ const FEW: Readonly<Record<string, number>> = {
   Iommufd: 4,
   GsiRouting: 2,
   VmVfio: 2,
+  VmState: 2,
+  VcpuMsrs: 3,
+  VcpuState: 3,
+  VcpuTsc: 3,
+  VcpuInterrupts: 3,
+  DirtyRing: 2,
+  PluggedDevice: 4,
+  ExitServer: 4,
+  ExitClient: 4,
+  OutputReceiver: 4,
+  OutputSender: 4,
   MsiRoute: 4,
   PinRoute: 4,
+  DrmCard: 4,
+  CardBuffer: 4,
+  Framebuffer: 4,
   // Each has a socket's buffers, and may have a client with as many.
   UserDeviceServer: 4,
 }
@@ -27,7 +41,17 @@ const DEAD_PER_KIND = 8
 
 /** Listeners and loops before what they listen to; devices before their space; what is in a machine before it. */
 const CLOSED_FIRST = [
-  ...['PciPassthrough', 'MsiWire', 'IntxWire', 'DoorbellWire', 'DeviceIoeventfd', 'Irqfd', 'MsiRoute'],
+  ...[
+    'PluggedDevice',
+    'CoalescedZone',
+    'PciPassthrough',
+    'MsiWire',
+    'IntxWire',
+    'DoorbellWire',
+    'DeviceIoeventfd',
+    'Irqfd',
+    'MsiRoute',
+  ],
   ...['MemoryListener', 'MemorySlot', 'Vcpu', 'InterruptListener', 'EventIterator', 'SignalPoller'],
   ...['SignalWaiter', 'UserDeviceServer', 'DmaBuffer', 'Vm', 'Kvm', 'VfioDevice', 'AddressSpace'],
 ]

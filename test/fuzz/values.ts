@@ -147,6 +147,8 @@ const KEYS = [
   ...['gsi', 'resample', 'mmio', 'pio', 'length', 'match', 'masked', 'handler', 'region', 'firstSlot'],
   ...['onAssert', 'onEoi', 'intx', 'hide', 'trap', 'policy', 'vcpus', 'apicId', 'chip', 'pin', 'vm'],
   ...['port', 'direction', 'isWrite', 'function', 'index', 'flags', 'eax', 'rip', 'rflags', 'cs', 'cr0'],
+  // Of pictures.
+  ...['height', 'pitch', 'x', 'y', 'framebuffer', 'connectors'],
   // Of changes.
   ...['kind', 'device', 'driver', 'group', 'persist', 'to', 'numVfs', 'autoprobe', 'parent', 'uuid', 'force'],
   ...['timeout', 'onEvent', 'signal', 'schema', 'change', 'steps', 'devices'],

@@ -1,6 +1,6 @@
 // Machines of a few bytes, for tests on the host's own KVM.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 
 import test, { type TestFn } from 'ava'
@@ -22,7 +22,18 @@ const reason = refusal()
 /** A test on /dev/kvm, skipped with the reason where that does not open. */
 export const kvmTest: TestFn['serial'] = ((title: string, body: Parameters<TestFn['serial']>[1]) => {
   if (reason === undefined) test.serial(title, body as never)
-  else test.skip(`${title} (${reason})`, body as never)
+  else test.skip(`${title} (needs /dev/kvm: ${reason})`, body as never)
+}) as TestFn['serial']
+
+const WHOLE = ['/sys/module/kvm_intel', '/sys/module/kvm_amd'].some((path) => existsSync(path))
+
+/**
+ * A test of what a processor does and an emulated one does not, skipped where KVM runs real mode by emulation. test/rig/vcpu-state
+ * runs it too.
+ */
+export const processorTest: TestFn['serial'] = ((title: string, body: Parameters<TestFn['serial']>[1]) => {
+  if (WHOLE) kvmTest(title, body as never)
+  else test.skip(`${title} (needs kvm_intel or kvm_amd: here guests are emulated)`, body as never)
 }) as TestFn['serial']
 
 export const CODE = 0x1000

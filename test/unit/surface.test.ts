@@ -9,6 +9,7 @@ import * as host from '../../ts/host/index.js'
 import * as kvm from '../../ts/kvm/index.js'
 import * as merged from '../../ts/merged/index.js'
 import * as vfioUser from '../../ts/vfio-user/index.js'
+import * as vmm from '../../ts/vmm/index.js'
 
 test('the entry points are these, and no path reaches past them', (t) => {
   const text = readFileSync(new URL(import.meta.resolve('#package.json')), 'utf8')
@@ -21,6 +22,7 @@ test('the entry points are these, and no path reaches past them', (t) => {
     './merged',
     './package.json',
     './vfio-user',
+    './vmm',
   ])
 })
 
@@ -31,6 +33,6 @@ test('none of them has a function of the addon', (t) => {
     .join('\n')
   const functions = new Set([...declared.matchAll(/^ {2}(\w+)\(/gm)].map(([, name]) => name))
   t.true(functions.has('iommufdCall'))
-  for (const entry of [main, drm, host, kvm, merged, vfioUser])
+  for (const entry of [main, drm, host, kvm, merged, vfioUser, vmm])
     for (const name of Object.keys(entry)) t.false(name === 'addon' || functions.has(name), name)
 })

@@ -5,6 +5,8 @@ import { addon, type NativeHandle } from '../native/index.js'
 import { integer, string } from '../validate.js'
 import { CAPABILITIES, type Capability, capabilityNumber } from '../uapi/kvm/capabilities.js'
 import { type CpuidEntry, decodeCpuid } from '../uapi/kvm/cpuid.js'
+import { decodeMsrIndices } from '../uapi/kvm/msrs.js'
+import { featureMsrs } from './state/msrs.js'
 import { type Vm, type VmOptions, createVm } from './vm.js'
 
 // Stable since Linux 2.6.22; the kernel asks programs to refuse any other.
@@ -82,6 +84,27 @@ export class Kvm extends Handle {
   /** What a guest may be told of its processor (KVM_GET_SUPPORTED_CPUID), for `vcpu.cpuid`. */
   supportedCpuid(): CpuidEntry[] {
     return decodeCpuid(addon().kvmGetSupportedCpuid(this.native))
+  }
+
+  /** The numbers of the model-specific registers that a VMM saves with a vCPU (KVM_GET_MSR_INDEX_LIST). */
+  msrIndices(): number[] {
+    return decodeMsrIndices(addon().kvmGetMsrIndexList(this.native))
+  }
+
+  /**
+   * The numbers of the registers that say what this host offers a guest (KVM_GET_MSR_FEATURE_INDEX_LIST, Linux 4.17,
+   * KVM_CAP_GET_MSR_FEATURES).
+   */
+  featureMsrIndices(): number[] {
+    return decodeMsrIndices(addon().kvmGetMsrFeatureIndexList(this.native))
+  }
+
+  /**
+   * The values of such registers, in the order asked for (KVM_GET_MSRS of /dev/kvm).
+   * @throws VfioError EINVAL that names the first register which is no feature
+   */
+  featureMsrs(indices: readonly number[]): bigint[] {
+    return featureMsrs(this.native, indices)
   }
 
   /** Makes a machine. It does not need this object afterwards. */

@@ -4,6 +4,7 @@ import { DirtyBitmap } from '../memory/dirty-bitmap.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { pageSize } from '../memory/page.js'
 import type { PeerMemory } from '../memory/peer-memory.js'
+import type { GuestMemfd } from './guest-memfd.js'
 import { addon, type NativeHandle } from '../native/index.js'
 import { boolean } from '../validate.js'
 
@@ -20,6 +21,13 @@ export interface AddMemoryOptions {
   readOnly?: boolean
   /** Remembers which pages the guest wrote to (KVM_MEM_LOG_DIRTY_PAGES). Default false. */
   logDirty?: boolean
+  /**
+   * Memory of the machine's own behind the slot, for pages that are private (KVM_SET_USER_MEMORY_REGION2, Linux 6.8);
+   * `memory` is then for those that are shared. Its flags stay as they are until it is closed.
+   */
+  guestMemfd?: GuestMemfd | null
+  /** Bytes from the start of `guestMemfd`, a multiple of the page size (default 0). */
+  guestMemfdOffset?: number
 }
 
 /** Bits of a slot's flags. @internal */
@@ -43,6 +51,9 @@ export class MemorySlot {
   /** Bytes from the start of `memory`. */
   readonly offset: number
   readonly readOnly: boolean
+  /** The number that KVM knows it by. */
+  readonly number: number
+  readonly guestMemfd: GuestMemfd | null
   readonly #parts: SlotParts
   #logDirty: boolean
   #state: 'open' | 'closing' | 'closed' = 'open'
@@ -54,6 +65,8 @@ export class MemorySlot {
     this.memory = parts.memory
     this.offset = parts.offset
     this.readOnly = parts.readOnly
+    this.number = parts.number
+    this.guestMemfd = parts.guestMemfd
     this.#logDirty = parts.logDirty
     this.#parts = parts
   }
@@ -79,12 +92,19 @@ export class MemorySlot {
   /**
    * The pages that the guest wrote to since the last call (KVM_GET_DIRTY_LOG): reading clears. The bitmap's `iova` is the
    * guest address of its first page.
-   * @throws VfioError ENOENT unless `logDirty` is set
+   * @throws VfioError ENOENT unless `logDirty` is set, ENXIO where the machine has dirty rings
    */
   dirtyBitmap(): DirtyBitmap {
     const page = pageSize()
-    const bytes = attempt({ subject: this.#subject, remedy: 'Set logDirty on the slot first.' }, () =>
-      addon().vmDirtyLog(this.#parts.vm(), this.#parts.number),
+    const bytes = attempt(
+      ({ code }) => ({
+        subject: this.#subject,
+        remedy:
+          code === 'ENXIO'
+            ? 'The machine reports written pages in rings: use the DirtyRing that enableDirtyRing gave.'
+            : 'Set logDirty on the slot first.',
+      }),
+      () => addon().vmDirtyLog(this.#parts.vm(), this.#parts.number),
     )
     return new DirtyBitmap(bytes, this.guestAddress, this.size / page, page)
   }

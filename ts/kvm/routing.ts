@@ -2,23 +2,8 @@
 // addon keeps the one table of a machine, for every Worker; this is the way to it.
 import { ENOENT, ENOSPC, VfioError, attempt } from '../errors.js'
 import { addon, type NativeHandle } from '../native/index.js'
-import {
-  MAX_U64,
-  array,
-  bigint,
-  instance,
-  integer,
-  object,
-  oneOf,
-  options as optionsOf,
-} from '../validate.js'
-
-/** What a message-signalled interrupt writes, and where: a device's MSI address and data. */
-export interface MsiMessage {
-  address: bigint
-  /** 32 bits. */
-  data: number
-}
+import { array, instance, integer, object, oneOf, options as optionsOf } from '../validate.js'
+import { type MsiMessage, type MsiTarget, messageTarget } from './apic-ids.js'
 
 /** A pin of an in-kernel interrupt chip. */
 export interface InterruptPin {
@@ -56,16 +41,14 @@ export interface RouteChanges {
   close?: readonly MsiRoute[]
 }
 
-type Target = [address: bigint, data: number]
-
 /** A GSI that sends a message, and which one the table has. */
 class Route implements MsiRoute {
   readonly gsi: number
   readonly owner: GsiRouting
   /** Null once it was given back: somebody else may have the GSI then. */
-  target: Target | null
+  target: MsiTarget | null
 
-  constructor(owner: GsiRouting, gsi: number, target: Target) {
+  constructor(owner: GsiRouting, gsi: number, target: MsiTarget) {
     this.owner = owner
     this.gsi = gsi
     this.target = target
@@ -80,7 +63,7 @@ class Route implements MsiRoute {
   }
 }
 
-function leadsTo({ target }: Route, [address, data]: Target): boolean {
+function leadsTo({ target }: Route, [address, data]: MsiTarget): boolean {
   return target !== null && address === target[0] && data === target[1]
 }
 
@@ -89,12 +72,6 @@ const SET_ROUTING = 'KVM_SET_GSI_ROUTING'
 const CHIPS = { 'pic-master': 0, 'pic-slave': 1, ioapic: 2 } as const
 const PIC_PINS = 8
 const IOAPIC_PINS = 24
-
-/** Checks a message; gives what the addon takes. @internal */
-export function messageTarget(message: MsiMessage): Target {
-  const { address, data } = object(message, 'message')
-  return [bigint(address, 'message.address', 0n, MAX_U64), integer(data, 'message.data', 0, 0xffff_ffff)]
-}
 
 /** The routing table of one machine. */
 export class GsiRouting {
@@ -124,7 +101,7 @@ export class GsiRouting {
    * @throws VfioError ENOSPC when the table is full, EEXIST when the GSI was given out already
    */
   msi(message: MsiMessage, options?: { gsi?: number }): MsiRoute {
-    const target = messageTarget(message)
+    const target = this.#target(message)
     const { gsi: wanted } = optionsOf(options, 'options')
     if (wanted === undefined) return this.batch({ add: [message] })[0] as MsiRoute
     const gsi = this.#take(integer(wanted, 'gsi', this.#hasPins() ? IOAPIC_PINS : 0, this.limit - 1), target)
@@ -139,11 +116,11 @@ export class GsiRouting {
    */
   batch(changes: RouteChanges): MsiRoute[] {
     const { add = [], update = [], close = [] } = object(changes, 'changes')
-    const added = array(add, 'changes.add').map((message) => messageTarget(message))
+    const added = array(add, 'changes.add').map((message) => this.#target(message))
     const updated = array(update, 'changes.update')
       .map((pair) => {
         const [route, message] = array(pair, 'an entry of changes.update') as readonly [MsiRoute, MsiMessage]
-        return { route: this.#own(route), target: messageTarget(message) }
+        return { route: this.#own(route), target: this.#target(message) }
       })
       .filter(({ route, target }) => !leadsTo(route, target))
     const closed = array(close, 'changes.close')
@@ -191,6 +168,10 @@ export class GsiRouting {
         open = false
       },
     }
+  }
+
+  #target(message: MsiMessage): MsiTarget {
+    return messageTarget(this.#vm, message, SET_ROUTING)
   }
 
   #own(route: MsiRoute): Route {

@@ -3,8 +3,10 @@ import { VfioError } from '../errors.js'
 import { type ShareToken, SharedHandle } from '../handle.js'
 import { addon, type NativeHandle } from '../native/index.js'
 import { boolean, integer } from '../validate.js'
+import type { Capability } from '../uapi/kvm/capabilities.js'
+import { type CoalescedWrite, decodeCoalesced } from '../uapi/kvm/coalesced.js'
 import { type CpuidEntry, decodeCpuid, encodeCpuid } from '../uapi/kvm/cpuid.js'
-import { type VcpuExit, decodeExit, faultAddress } from '../uapi/kvm/exits.js'
+import { MEMORY_FAULT, type VcpuExit, decodeExit, faultAddress } from '../uapi/kvm/exits.js'
 import {
   type Registers,
   type SpecialRegisters,
@@ -13,13 +15,32 @@ import {
   encodeRegisters,
   encodeSpecialRegisters,
 } from '../uapi/kvm/registers.js'
+import { type GuestDebug, encodeGuestDebug } from '../uapi/kvm/debug.js'
 import { type Statistics, decodeStatistics } from '../uapi/kvm/statistics.js'
+import { enableCapability } from './state/capability.js'
+import { VcpuInterrupts } from './state/interrupts.js'
+import { VcpuMsrs } from './state/msrs.js'
+import { VcpuTsc } from './state/tsc.js'
+import { VcpuState } from './state/vcpu-state.js'
+
+/** Where `flags` of struct kvm_run is. */
+const RUN_FLAGS = 14
+/** KVM_RUN_X86_* */
+const RUN_FLAG = { smm: 1, busLock: 2 } as const
 
 /**
  * A virtual processor (x86). One thread runs it at a time: what needs it to stand still throws EBUSY meanwhile. A Worker
  * that is terminated, or a process that exits, leaves run() within 200 ms.
  */
 export class Vcpu extends SharedHandle<'Vcpu'> {
+  /** Model-specific registers. */
+  readonly msrs: VcpuMsrs
+  /** FPU, XSAVE, local APIC, events and debug registers. */
+  readonly state: VcpuState
+  /** The timestamp counter. */
+  readonly tsc: VcpuTsc
+  /** NMIs, and interrupts without an in-kernel chip. */
+  readonly interrupts: VcpuInterrupts
   readonly #run: () => number | undefined
   readonly #window: DataView
   #exit: VcpuExit | undefined
@@ -28,6 +49,11 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
     super(native, 'Vcpu')
     this.#run = addon().vcpuRunner(native)
     this.#window = new DataView(addon().vcpuWindow(native))
+    const current = (): NativeHandle => this.native
+    this.msrs = new VcpuMsrs(current)
+    this.state = new VcpuState(current)
+    this.tsc = new VcpuTsc(current)
+    this.interrupts = new VcpuInterrupts(current, this.#window)
   }
 
   /** @internal */
@@ -133,6 +159,41 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
     addon().vcpuSetMpState(this.native, integer(state, 'mpState', 0, 10))
   }
 
+  /**
+   * Takes the writes that wait in the machine's zones (`vm.coalesce`), oldest first: those of all vCPUs, and each once,
+   * whichever vCPU is asked. Do so before an exit is handled, which may depend on them.
+   */
+  coalescedWrites(): CoalescedWrite[] {
+    return decodeCoalesced(addon().vcpuDrainCoalesced(this.native))
+  }
+
+  /** The last exit came while the guest was in system management mode (KVM_RUN_X86_SMM). */
+  get inSmm(): boolean {
+    return (this.#flags & RUN_FLAG.smm) !== 0
+  }
+
+  /** The guest made a bus lock, beside the reason of the last exit (KVM_RUN_X86_BUS_LOCK, X86_BUS_LOCK_EXIT). */
+  get madeBusLock(): boolean {
+    return (this.#flags & RUN_FLAG.busLock) !== 0
+  }
+
+  /**
+   * Debugs the guest from outside (KVM_SET_GUEST_DEBUG): run() ends with `debug` where it is to stop. Null ends that. Needs
+   * KVM_CAP_SET_GUEST_DEBUG.
+   */
+  debug(options: GuestDebug | null): void {
+    addon().vcpuSetGuestDebug(this.native, encodeGuestDebug(options))
+  }
+
+  /**
+   * Turns an extension on for this vCPU alone (KVM_ENABLE_CAP).
+   * @param args up to 4, 0 to 2^64 - 1 each
+   * @throws VfioError EOPNOTSUPP where this kernel does not have it, EINVAL where it is the machine's
+   */
+  enableCapability(capability: Capability | number, args: readonly bigint[] = []): void {
+    enableCapability(this.native, capability, args)
+  }
+
   /** KVM's counters of this vCPU, among them `exits`, `io_exits`, `mmio_exits` (KVM_GET_STATS_FD, Linux 5.14). */
   stats(): Statistics {
     return decodeStatistics(addon().kvmStatistics(this.native))
@@ -147,6 +208,11 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
     this.close()
   }
 
+  get #flags(): number {
+    this.refuseClosed()
+    return this.#window.getUint16(RUN_FLAGS, true)
+  }
+
   readonly #rip = (): bigint | null => {
     try {
       return this.registers.rip
@@ -158,6 +224,8 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
   #explained(error: VfioError): VfioError {
     if (error.code !== 'EFAULT') return error
     const address = faultAddress(this.#window)
+    // An exit all the same, for who tells private memory from shared.
+    if (address !== null) this.#exit = decodeExit(this.#window, MEMORY_FAULT)
     const place = address === null ? '' : ` at guest address 0x${address.toString(16)}`
     return error.with({
       subject: `${this.label} ${String(this.id)}${place}`,

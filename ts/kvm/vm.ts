@@ -1,26 +1,26 @@
 // Vm: a virtual machine, its memory, its interrupts and its wires. vCPUs are Vcpu's business.
-import { attempt, type VfioError, type VfioErrorContext } from '../errors.js'
+import { attempt } from '../errors.js'
 import type { EventFd } from '../event/eventfd.js'
 import { type ShareToken, SharedHandle } from '../handle.js'
-import { GuestMemory } from '../memory/guest-memory.js'
-import { pageSize } from '../memory/page.js'
-import { PeerMemory } from '../memory/peer-memory.js'
 import { addon, type NativeHandle } from '../native/index.js'
-import {
-  MAX_U64,
-  bigint,
-  boolean,
-  callable,
-  instance,
-  integer,
-  object,
-  oneOf,
-  options as optionsOf,
-} from '../validate.js'
+import { bigint, boolean, callable, integer, object, oneOf, options as optionsOf } from '../validate.js'
 import { type Capability, capabilityNumber } from '../uapi/kvm/capabilities.js'
+import { type CoalescedZone, type CoalescedZoneOptions, makeCoalescedZone } from './coalesced.js'
+import { type DirtyRing, type DirtyRingOptions, makeDirtyRing } from './dirty-ring.js'
+import {
+  GuestMemfd,
+  type GuestMemfdOptions,
+  type MemoryAttributes,
+  setMemoryAttributes,
+} from './guest-memfd.js'
 import { type MemoryChange, MemoryMap } from './memory-map.js'
-import { type AddMemoryOptions, MemorySlot, SLOT_FLAG } from './memory-slot.js'
-import { GsiRouting, type MsiMessage, messageTarget } from './routing.js'
+import { addMemory, placeOf } from './memory-place.js'
+import { type AddMemoryOptions, MemorySlot } from './memory-slot.js'
+import { type MsiMessage, type WideApicIdOptions, enableWideApicIds, messageTarget } from './apic-ids.js'
+import { GsiRouting } from './routing.js'
+import { enableCapability } from './state/capability.js'
+import { type MsrFilter, setMsrFilter } from './state/msrs.js'
+import { VmState } from './state/vm-state.js'
 import { type Statistics, decodeStatistics } from '../uapi/kvm/statistics.js'
 import { Vcpu } from './vcpu.js'
 import { type VmVfio, vfioFilesOf } from './vfio-files.js'
@@ -40,6 +40,8 @@ export class Vm extends SharedHandle<'Vm'> {
   /** Interrupt lines and messages. */
   readonly routing: GsiRouting
   readonly vfio: VmVfio
+  /** The clock, the timer and the chips that the kernel keeps. */
+  readonly state: VmState
   readonly #memory = new MemoryMap()
 
   private constructor(native: NativeHandle) {
@@ -50,6 +52,7 @@ export class Vm extends SharedHandle<'Vm'> {
       () => this.irqchip === 'full',
     )
     this.vfio = vfioFilesOf(() => this.native)
+    this.state = new VmState(() => this.native)
   }
 
   /** @internal */
@@ -86,41 +89,33 @@ export class Vm extends SharedHandle<'Vm'> {
   }
 
   /**
+   * Turns an extension on that is off at first (KVM_ENABLE_CAP). Most must be on before the first vCPU.
+   * @param args up to 4, 0 to 2^64 - 1 each: what they mean is the extension's own
+   * @throws VfioError EOPNOTSUPP where this kernel does not have it, EINVAL where it does not take the arguments now
+   */
+  enableCapability(capability: Capability | number, args: readonly bigint[] = []): void {
+    enableCapability(this.native, capability, args)
+  }
+
+  /**
+   * Has messages name APICs by 32 bits (KVM_CAP_X2APIC_API, Linux 4.7): vCPUs with ids from 255 up are reached by a message
+   * whose address has the id's bits 31 to 8 in bits 63 to 40, as `apicMessage` makes it. Id 255 is a vCPU then, no longer all
+   * of them. Without it, such a message is refused: KVM would send the one for APIC 300 to 44.
+   * @throws VfioError EOPNOTSUPP where KVM does not have it, EINVAL after a vCPU with an APIC was made
+   */
+  enableWideApicIds(options?: WideApicIdOptions): void {
+    enableWideApicIds(this.native, options)
+  }
+
+  /**
    * Gives the guest memory, or the pages of a device.
    * @throws VfioError EEXIST when it overlaps what is there, ENOSPC when the machine has no slots left
    */
   addMemory(options: AddMemoryOptions): MemorySlot {
-    const {
-      guestAddress,
-      memory,
-      offset = 0,
-      readOnly = false,
-      logDirty = false,
-    } = object(options, 'options')
-    if (!(memory instanceof GuestMemory)) instance(memory, PeerMemory, 'memory', 'Region')
-    const page = pageSize()
-    bigint(guestAddress, 'guestAddress', 0n, MAX_U64)
-    integer(offset, 'offset', 0, memory.size - 1)
-    const { size = memory.size - offset } = options
-    integer(size, 'size', 1, memory.size - offset)
-    if (guestAddress % BigInt(page) !== 0n || offset % page !== 0 || size % page !== 0) {
-      throw new RangeError(`guestAddress, offset and size must be multiples of ${String(page)}`)
-    }
-    if (guestAddress + BigInt(size) > MAX_U64) throw new RangeError('guestAddress + size must lie below 2^64')
-    const flags =
-      (boolean(logDirty, 'logDirty') ? SLOT_FLAG.logDirty : 0) |
-      (boolean(readOnly, 'readOnly') ? SLOT_FLAG.readOnly : 0)
-    const number = attempt(
-      (error) => memoryContext(guestAddress, size, error),
-      () => addon().vmAddMemory(this.native, guestAddress, memory.native, offset, size, flags),
-    )
+    const place = placeOf(options, this.native)
+    const number = addMemory(this.native, place)
     const slot = new MemorySlot({
-      guestAddress,
-      memory,
-      offset,
-      size,
-      readOnly,
-      logDirty,
+      ...place,
       number,
       vm: () => this.native,
       vmClosed: () => this.closed,
@@ -130,6 +125,46 @@ export class Vm extends SharedHandle<'Vm'> {
     })
     this.#memory.add(slot)
     return slot
+  }
+
+  /**
+   * Has vCPUs report the pages that they write to in rings, instead of bitmaps (KVM_CAP_DIRTY_LOG_RING, Linux 5.11). Before the
+   * first vCPU, once.
+   * @throws VfioError EOPNOTSUPP where KVM does not have it, EINVAL after the first vCPU
+   */
+  enableDirtyRing(options: DirtyRingOptions = {}): DirtyRing {
+    return makeDirtyRing(
+      {
+        native: () => this.native,
+        slots: () => this.#memory.slots,
+      },
+      options,
+    )
+  }
+
+  /**
+   * Memory that belongs to this machine (guest_memfd, Linux 6.8), for `addMemory`.
+   * @throws VfioError EOPNOTSUPP where KVM does not have it
+   */
+  createGuestMemfd(options: GuestMemfdOptions): GuestMemfd {
+    return GuestMemfd.make(this.native, options)
+  }
+
+  /**
+   * Makes guest memory private or shared (KVM_SET_MEMORY_ATTRIBUTES, Linux 6.8). An access of the guest's to the other kind
+   * ends run() with EFAULT, and `vcpu.exit` is a `memory-fault`.
+   * @throws VfioError EOPNOTSUPP for a machine that has no private memory
+   */
+  setMemoryAttributes(attributes: MemoryAttributes): void {
+    setMemoryAttributes(this.native, attributes)
+  }
+
+  /**
+   * Has the guest's writes to a zone wait in the kernel instead of causing exits: `vcpu.coalescedWrites()` takes them
+   * (KVM_CAP_COALESCED_MMIO, KVM_CAP_COALESCED_PIO). Reads cause exits as before, and so does a write when 169 wait.
+   */
+  coalesce(options: CoalescedZoneOptions): CoalescedZone {
+    return makeCoalescedZone(this, options)
   }
 
   /** What was added through this object and is still there, by guest address. */
@@ -187,7 +222,7 @@ export class Vm extends SharedHandle<'Vm'> {
 
   /** Sends a message now (KVM_SIGNAL_MSI). False when the guest blocks it. */
   signalMsi(message: MsiMessage): boolean {
-    const [address, data] = messageTarget(message)
+    const [address, data] = messageTarget(() => this.native, message, 'KVM_SIGNAL_MSI')
     return addon().vmSignalMsi(this.native, address, data)
   }
 
@@ -201,6 +236,15 @@ export class Vm extends SharedHandle<'Vm'> {
     attempt({ subject: `GSI ${String(gsi)}` }, () => {
       addon().vmSetIrqLine(this.native, gsi, level)
     })
+  }
+
+  /**
+   * What guests may do with model-specific registers (KVM_X86_SET_MSR_FILTER, Linux 5.10, KVM_CAP_X86_MSR_FILTER). What is
+   * denied raises #GP, or ends run() with `msr-read` and `msr-write` after
+   * `enableCapability('X86_USER_SPACE_MSR', [4n])`.
+   */
+  filterMsrs(filter: MsrFilter): void {
+    setMsrFilter(this.native, filter)
   }
 
   /** KVM's counters of the machine (KVM_GET_STATS_FD, Linux 5.14). Those of exits are the vCPUs'. */
@@ -265,21 +309,5 @@ export function createVm(kvm: NativeHandle, options: VmOptions | undefined): Vm 
   } catch (error) {
     vm.close()
     throw error
-  }
-}
-
-function memoryContext(guestAddress: bigint, size: number, error: VfioError): VfioErrorContext {
-  const last = guestAddress + BigInt(size) - 1n
-  const subject = `guest memory 0x${guestAddress.toString(16)}-0x${last.toString(16)}`
-  switch (error.code) {
-    case 'EEXIST':
-      return { subject, remedy: 'It overlaps memory that the guest has: close that slot first.' }
-    case 'ENOSPC':
-      return {
-        subject,
-        remedy: 'The machine has no memory slots left (KVM_CAP_NR_MEMSLOTS): add larger pieces.',
-      }
-    default:
-      return { subject }
   }
 }

@@ -7,10 +7,17 @@ export interface KvmFunctions {
   kvmOpen(path: string): NativeHandle
   kvmFromFd(fd: number): NativeHandle
   kvmGetApiVersion(kvm: NativeHandle): number
-  /** Of /dev/kvm or of a machine. */
+  /** Of /dev/kvm, of a machine, or of a vCPU's machine. */
   kvmCheckExtension(kvm: NativeHandle, extension: number): number
   kvmGetSupportedCpuid(kvm: NativeHandle): Uint8Array
   kvmCreateVm(kvm: NativeHandle, irqchip: string): NativeHandle
+  /** Numbers of 32 bits. */
+  kvmGetMsrIndexList(kvm: NativeHandle): Uint8Array
+  kvmGetMsrFeatureIndexList(kvm: NativeHandle): Uint8Array
+  /** Of feature registers: the entries with their values, up to the first that is refused. */
+  kvmGetMsrs(kvm: NativeHandle, entries: Uint8Array): Uint8Array
+  /** Of a machine or a vCPU. */
+  kvmEnableCap(handle: NativeHandle, capability: number, args: readonly bigint[]): void
   /** The bytes of the statistics file of a machine or a vCPU. */
   kvmStatistics(handle: NativeHandle): Uint8Array
 
@@ -22,6 +29,25 @@ export interface KvmFunctions {
   vmCreateIrqchip(vm: NativeHandle): void
   vmCreatePit(vm: NativeHandle): void
 
+  /** Flags, base and bitmap of each range, flat. */
+  vmSetMsrFilter(vm: NativeHandle, flags: number, ranges: readonly (number | Uint8Array)[]): void
+
+  // -- a machine's state --
+  vmGetClock(vm: NativeHandle): Uint8Array
+  vmSetClock(vm: NativeHandle, bytes: Uint8Array): void
+  vmGetPit(vm: NativeHandle): Uint8Array
+  vmSetPit(vm: NativeHandle, bytes: Uint8Array): void
+  vmSetPitReinjection(vm: NativeHandle, on: boolean): void
+  /** 512 bytes of the chip of that number. */
+  vmGetIrqchip(vm: NativeHandle, chip: number): Uint8Array
+  vmSetIrqchip(vm: NativeHandle, chip: number, bytes: Uint8Array): void
+  vmGetTscKhz(vm: NativeHandle): number
+  vmSetTscKhz(vm: NativeHandle, khz: number): void
+
+  /** How messages name APICs: what vmSetApicIds was told last, 0 at first. */
+  vmApicIds(vm: NativeHandle): number
+  vmSetApicIds(vm: NativeHandle, mark: number): void
+
   // -- memory slots --
   /** The slot's number. `memory` is memory or a region's registers. */
   vmAddMemory(
@@ -31,10 +57,21 @@ export interface KvmFunctions {
     offset: number,
     size: number,
     flags: number,
+    guestMemfd: NativeHandle | null,
+    guestMemfdOffset: number,
   ): number
   vmChangeMemory(vm: NativeHandle, slot: number, flags: number): void
   vmRemoveMemory(vm: NativeHandle, slot: number): void
   vmDirtyLog(vm: NativeHandle, slot: number): Uint8Array
+  /** The entries of each vCPU's dirty ring that nobody has taken. @throws TypeError for a vCPU of another machine */
+  vmHarvestDirty(vm: NativeHandle, vcpus: readonly NativeHandle[]): Uint8Array[]
+  vmResetDirtyRings(vm: NativeHandle): number
+  vmAddCoalesced(vm: NativeHandle, address: bigint, size: number, port: boolean): void
+  vmRemoveCoalesced(vm: NativeHandle, address: bigint, size: number, port: boolean): void
+  /** The machine's writes that wait, by any of its vCPUs. */
+  vcpuDrainCoalesced(vcpu: NativeHandle): Uint8Array
+  vmSetMemoryAttributes(vm: NativeHandle, address: bigint, size: bigint, attributes: bigint): void
+  vmCreateGuestMemfd(vm: NativeHandle, size: number, flags: number): NativeHandle
 
   // -- wires --
   /** Targets are flat pairs: address (bigint) and data, or chip and pin. */
@@ -88,6 +125,30 @@ export interface KvmFunctions {
   vcpuSetMpState(vcpu: NativeHandle, state: number): void
   vcpuGetCpuid(vcpu: NativeHandle): Uint8Array
   vcpuSetCpuid(vcpu: NativeHandle, entries: Uint8Array): void
+  /** The entries with their values, up to the first that is refused. */
+  vcpuGetMsrs(vcpu: NativeHandle, entries: Uint8Array): Uint8Array
+  /** How many were taken. */
+  vcpuSetMsrs(vcpu: NativeHandle, entries: Uint8Array): number
+  vcpuGetFpu(vcpu: NativeHandle): Uint8Array
+  vcpuSetFpu(vcpu: NativeHandle, bytes: Uint8Array): void
+  vcpuGetXsave(vcpu: NativeHandle): Uint8Array
+  vcpuGetXsave2(vcpu: NativeHandle): Uint8Array
+  vcpuSetXsave(vcpu: NativeHandle, bytes: Uint8Array): void
+  vcpuGetXcrs(vcpu: NativeHandle): Uint8Array
+  vcpuSetXcrs(vcpu: NativeHandle, bytes: Uint8Array): void
+  vcpuGetLapic(vcpu: NativeHandle): Uint8Array
+  vcpuSetLapic(vcpu: NativeHandle, bytes: Uint8Array): void
+  vcpuGetEvents(vcpu: NativeHandle): Uint8Array
+  vcpuSetEvents(vcpu: NativeHandle, bytes: Uint8Array): void
+  vcpuGetDebugRegs(vcpu: NativeHandle): Uint8Array
+  vcpuSetDebugRegs(vcpu: NativeHandle, bytes: Uint8Array): void
+  vcpuSetGuestDebug(vcpu: NativeHandle, bytes: Uint8Array): void
+  vcpuGetTscKhz(vcpu: NativeHandle): number
+  vcpuSetTscKhz(vcpu: NativeHandle, khz: number): void
+  vcpuGetTscOffset(vcpu: NativeHandle): bigint
+  vcpuSetTscOffset(vcpu: NativeHandle, offset: bigint): void
+  vcpuNmi(vcpu: NativeHandle): void
+  vcpuInterrupt(vcpu: NativeHandle, vector: number): void
   vcpuKick(vcpu: NativeHandle): void
   vcpuHold(vcpu: NativeHandle, held: boolean): void
   vcpuHeld(vcpu: NativeHandle): boolean

@@ -91,12 +91,23 @@ export class Chain {
 
   /** Fills what the device writes, from its start. Gives how many bytes there was room for. */
   write(bytes: Uint8Array): number {
+    return this.writeAt(0, bytes)
+  }
+
+  /** The same from so many bytes on. */
+  writeAt(offset: number, bytes: Uint8Array): number {
+    let skip = offset
     let done = 0
     for (const { iova, length } of this.writable) {
       if (done === bytes.length) break
-      const part = bytes.subarray(done, done + length)
-      this.#pages.copyOut(iova, part)
+      if (skip >= length) {
+        skip -= length
+        continue
+      }
+      const part = bytes.subarray(done, done + length - skip)
+      this.#pages.copyOut(iova + BigInt(skip), part)
       done += part.length
+      skip = 0
     }
     return done
   }

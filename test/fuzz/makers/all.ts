@@ -7,12 +7,14 @@ import { DEVICES, ON_HOST } from '../options.js'
 import type { Population } from '../population.js'
 import type { Random } from '../random.js'
 import { makeDevices } from './devices.js'
+import { DRM_KINDS, SCREEN, makeDrm } from './drm.js'
 import { makeIommufd } from './iommufd.js'
-import { WITH_KVM, makeMachines } from './machines.js'
+import { WITH_DIRTY_RING, WITH_GUEST_MEMFD, WITH_KVM, makeMachines } from './machines.js'
 import { makeServed } from './served.js'
 import { makeSignals } from './signals.js'
 import { HOLLOW, makeStandIns, makeWithoutDevices } from './stand-ins.js'
 import { tendTree } from './tree.js'
+import { makeVmmParts } from './vmm-parts.js'
 
 const KEEP_OPEN = 3
 /** Rounds in which a device does not open: what may hold it is let go, and then it must. */
@@ -27,8 +29,11 @@ const HOLLOWS = IOMMUFD && !ON_HOST ? [] : HOLLOW
 /** Why a class has no instance of its own here, and objects over a strange handle take its place. */
 export const STAND_INS: Readonly<Record<string, string>> = {
   ...without('only mediated devices and some drivers have it', [
-    ...['DmaBufFile', 'MigrationStream', 'GfxEdid', 'DeviceGfx', 'DeviceMigration'],
+    ...['MigrationStream', 'GfxEdid', 'DeviceGfx', 'DeviceMigration'],
   ]),
+  ...(SCREEN === undefined
+    ? without('this kernel has no card in software', [...DRM_KINDS, 'DmaBufFile'])
+    : {}),
   ...(IOMMUFD ? {} : without('this kernel has no iommufd', ['Iommufd', 'HwptDirtyTracking'])),
   ...without('without a kernel that has iommufd and its mock devices', HOLLOWS),
 }
@@ -36,6 +41,8 @@ export const STAND_INS: Readonly<Record<string, string>> = {
 const MACHINE_KINDS = [
   ...['Kvm', 'Vm', 'Vcpu', 'MemorySlot', 'GsiRouting', 'VmVfio', 'MemoryListener', 'MsiRoute', 'PinRoute'],
   ...['Irqfd', 'MsiWire', 'DoorbellWire', 'IntxWire', 'PciPassthrough'],
+  ...['VmState', 'VcpuMsrs', 'VcpuState', 'VcpuTsc', 'VcpuInterrupts', 'CoalescedZone'],
+  ...['VcpuLoop', 'PluggedDevice'],
 ]
 const DEVICE_KINDS = [
   ...['VfioDevice', 'DeviceFeatures', 'LowPower', 'DmaLogging', 'HotReset', 'AddressSpace', 'DirtyTracking'],
@@ -44,6 +51,8 @@ const DEVICE_KINDS = [
 
 /** Classes of which there can be no object at all here, with the reason. */
 export const WITHOUT_INSTANCE: Readonly<Record<string, string>> = {
+  ...(WITH_GUEST_MEMFD ? {} : without('this KVM has no guest_memfd', ['GuestMemfd'])),
+  ...(WITH_DIRTY_RING ? {} : without('this KVM has no dirty rings', ['DirtyRing'])),
   ...(WITH_KVM ? {} : without('no /dev/kvm here', MACHINE_KINDS)),
   ...(ON_HOST ? without('no devices here', DEVICE_KINDS) : {}),
 }
@@ -67,6 +76,7 @@ export class Makers {
     population.prune()
     const missing = (kind: string): boolean => population.count(kind) < KEEP_OPEN
     await makeSignals(population, missing)
+    await tolerantly(() => makeDrm(population, this.#random, missing))
     await makeStandIns(population, this.#random, missing, HOLLOWS)
     await makeServed(population, this.#random, missing)
     tendTree()
@@ -78,6 +88,7 @@ export class Makers {
       await tolerantly(() => makeIommufd(population, missing))
     }
     await tolerantly(() => makeMachines(population, this.#random))
+    await tolerantly(() => makeVmmParts(population, this.#random))
   }
 
   /** A device that does not come back is lost, unless something of the fuzzer's has it. */

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 
 import * as vfio from '../../../ts/index.js'
-import { Kvm, type Vm } from '../../../ts/kvm/index.js'
+import { Kvm, Vcpu, type Vm } from '../../../ts/kvm/index.js'
 import { isAllowed } from '../judge.js'
 import { DEVICES, ON_HOST } from '../options.js'
 import type { Population } from '../population.js'
@@ -20,6 +20,17 @@ function hasKvm(): boolean {
 }
 
 export const WITH_KVM = hasKvm()
+
+function has(extension: 'GUEST_MEMFD' | 'DIRTY_LOG_RING_ACQ_REL'): boolean {
+  if (!WITH_KVM) return false
+  using kvm = Kvm.open()
+  using vm = kvm.createVm()
+  return vm.checkExtension(extension) > 0
+}
+
+/** What newer kernels' KVM has, and some kinds of it have not. */
+export const WITH_GUEST_MEMFD = has('GUEST_MEMFD')
+export const WITH_DIRTY_RING = has('DIRTY_LOG_RING_ACQ_REL')
 
 /** A loop that writes to a port: out 0x10, al; jmp. */
 const LOOP = [0xe6, 0x10, 0xeb, 0xfc]
@@ -56,6 +67,8 @@ function inMachine(population: Population, random: Random, vm: Vm, sources: vfio
     MemoryListener: () => vm.onMemoryChange(() => undefined),
     MsiRoute: () => vm.routing.msi({ address: 0xfee0_0000n, data: random.below(256) }),
     PinRoute: () => vm.routing.pin(24 + random.below(200), { chip: 'ioapic', pin: random.below(24) }),
+    CoalescedZone: () => vm.coalesce({ mmio: BigInt(0xd100_0000 + 8 * random.below(512)), size: 8 }),
+    ...(WITH_GUEST_MEMFD && { GuestMemfd: () => vm.createGuestMemfd({ size: 65_536 }) }),
     Irqfd: () => vm.irqfd(raising, { gsi: random.below(24) }),
     MsiWire: () => vfio.wireMsi(vm, wired, { address: 0xfee0_0000n, data: 65 }),
     DoorbellWire: () =>
@@ -82,7 +95,13 @@ function withDevice(population: Population, random: Random, vm: Vm): Makers {
 export async function makeMachines(population: Population, random: Random): Promise<void> {
   if (!WITH_KVM) return
   if (population.count('Kvm') === 0) await population.admit(Kvm.open(), null)
-  if (population.count('Vm') < 2) await population.admit(newVm(), null)
+  if (population.count('Vm') < 2) {
+    const made = newVm()
+    await population.admit(made, null)
+    // Before it has a vCPU. The next one is without: its slots have bitmaps.
+    if (WITH_DIRTY_RING && population.count('DirtyRing') === 0)
+      await population.admit(made.enableDirtyRing({ entries: 1024 }), null)
+  }
   const missing = (kind: string): boolean => population.count(kind) === 0
   const vm = population.value('Vm', random) as Vm | undefined
   if (vm === undefined) return
@@ -94,6 +113,7 @@ export async function makeMachines(population: Population, random: Random): Prom
   // They are not seen to close with theirs.
   await population.admit(vm.routing, null)
   await population.admit(vm.vfio, null)
+  await population.admit(vm.state, null)
   const makers = {
     ...inMachine(population, random, vm, sources),
     ...(ON_HOST ? {} : withDevice(population, random, vm)),
@@ -101,7 +121,11 @@ export async function makeMachines(population: Population, random: Random): Prom
   for (const [kind, make] of Object.entries(makers)) {
     if (!missing(kind)) continue
     try {
-      await population.admit(make(), null)
+      const each = make()
+      await population.admit(each, null)
+      if (!(each instanceof Vcpu)) continue
+      for (const part of [each.msrs, each.state, each.tsc, each.interrupts])
+        await population.admit(part, null)
     } catch (error) {
       if (!isAllowed(error)) throw error
     }

@@ -1,4 +1,5 @@
 // Why a vCPU came back, read from the page that it shares with the kernel (struct kvm_run).
+import { type MoreExit, decodeMoreExit } from './more-exits.js'
 
 /** IN or OUT at a port that nobody in the kernel serves. */
 export interface IoExit {
@@ -65,12 +66,13 @@ export type VcpuExit =
   | InternalErrorExit
   /** With the split irqchip: the guest has handled a level interrupt of the IOAPIC's vector. */
   | { reason: 'ioapic-eoi'; vector: number }
-  /** KVM_SYSTEM_EVENT_*: 1 shut down, 2 reset, 3 crash. */
-  | { reason: 'system-event'; type: number }
+  /** KVM_SYSTEM_EVENT_*: 1 shut down, 2 reset, 3 crash, 4 wakeup, 5 suspend. `data` is what KVM says of it. */
+  | { reason: 'system-event'; type: number; data: bigint[] }
   /** The guest may take an interrupt now, which was asked for. */
   | { reason: 'interrupt-window' }
   /** kick() ended it, or hold() keeps it from running. */
   | { reason: 'interrupted' }
+  | MoreExit
   /** A reason that this package has no words for, by its number. */
   | { reason: 'unknown'; number: number }
 
@@ -87,8 +89,8 @@ const REASON = {
   ioapicEoi: 26,
 } as const
 
-// KVM_EXIT_MEMORY_FAULT, beside an EFAULT of KVM_RUN.
-const MEMORY_FAULT = 39
+/** KVM_EXIT_MEMORY_FAULT, beside an EFAULT of KVM_RUN. @internal */
+export const MEMORY_FAULT = 39
 
 /** What the addon's run() gives when a kick ended it. */
 const KICKED = 0xffff_ffff
@@ -107,12 +109,17 @@ const EMULATION = 1
 const HAS_INSTRUCTION = 1n // KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES
 const MOST_INSTRUCTION = 15
 
+/** The words that follow a number and their count. */
+function dataOf(window: DataView): bigint[] {
+  const count = Math.min(window.getUint32(DETAILS + 4, true), MOST_DATA)
+  return Array.from({ length: count }, (_, i) => window.getBigUint64(DETAILS + 8 + i * 8, true))
+}
+
 function internalError(window: DataView, rip: bigint | null): InternalErrorExit {
   const suberror = window.getUint32(DETAILS, true)
-  const count = Math.min(window.getUint32(DETAILS + 4, true), MOST_DATA)
-  const data = Array.from({ length: count }, (_, i) => window.getBigUint64(DETAILS + 8 + i * 8, true))
+  const data = dataOf(window)
   // The first word is flags then, and the second begins with the length.
-  const told = suberror === EMULATION && count > 1 && ((data[0] ?? 0n) & HAS_INSTRUCTION) !== 0n
+  const told = suberror === EMULATION && data.length > 1 && ((data[0] ?? 0n) & HAS_INSTRUCTION) !== 0n
   const length = Math.min(window.getUint8(DETAILS + 16), MOST_INSTRUCTION)
   return {
     reason: 'internal-error',
@@ -174,14 +181,14 @@ export function decodeExit(
     case REASON.ioapicEoi:
       return { reason: 'ioapic-eoi', vector: window.getUint8(DETAILS) }
     case REASON.systemEvent:
-      return { reason: 'system-event', type: window.getUint32(DETAILS, true) }
+      return { reason: 'system-event', type: window.getUint32(DETAILS, true), data: dataOf(window) }
     case REASON.interruptWindow:
       return { reason: 'interrupt-window' }
     case REASON.interrupted:
     case KICKED:
       return { reason: 'interrupted' }
     default:
-      return { reason: 'unknown', number: reason }
+      return decodeMoreExit(window, reason) ?? { reason: 'unknown', number: reason }
   }
 }
 

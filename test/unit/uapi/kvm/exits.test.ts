@@ -68,3 +68,77 @@ test('an entry that fails has the processor’s reason, which processor, and whe
     { reason: 'fail-entry', hardwareReason: 0x8000_0021n, cpu: 5, rip: 0x1000n },
   )
 })
+
+test('exits that are asked for have what KVM says of them', (t) => {
+  const words = (reason: number, ...values: bigint[]) =>
+    decodeExit(
+      page((view) => {
+        for (const [i, value] of values.entries()) view.setBigUint64(32 + i * 8, value, true)
+      }),
+      reason,
+    )
+  t.deepEqual(words(0, 7n), { reason: 'unknown-hardware', hardwareReason: 7n })
+  t.deepEqual(words(1, 0x5_0000_000dn), { reason: 'exception', exception: 13, errorCode: 5 })
+  t.deepEqual(words(4, 1n, 0x1000n, 0x4000n, 0x400n), {
+    reason: 'debug',
+    exception: 1,
+    pc: 0x1000n,
+    dr6: 0x4000n,
+    dr7: 0x400n,
+  })
+  t.deepEqual(words(11), { reason: 'set-tpr' })
+  t.deepEqual(words(12, 0x10n, 1n), { reason: 'tpr-access', rip: 0x10n, isWrite: true })
+  t.deepEqual(words(24, 0x1_0000_0003n, 9n), { reason: 'system-event', type: 3, data: [9n] })
+  t.deepEqual(words(31), { reason: 'dirty-ring-full' })
+  t.deepEqual(words(32), { reason: 'ap-reset-hold' })
+  t.deepEqual(words(33), { reason: 'bus-lock' })
+  t.deepEqual(words(37, 1n), { reason: 'notify', contextValid: false })
+  t.deepEqual(words(37, 0n), { reason: 'notify', contextValid: true })
+  t.deepEqual(words(39, 8n, 0x5000n, 0x1000n), {
+    reason: 'memory-fault',
+    address: 0x5000n,
+    size: 0x1000n,
+    isPrivate: true,
+  })
+  t.deepEqual(words(27, 2n, 1n), { reason: 'hyperv', type: 2, words: [1n, 0n, 0n, 0n, 0n, 0n] })
+  t.deepEqual(words(34, 1n), { reason: 'xen', type: 1, words: [0n, 0n, 0n, 0n, 0n, 0n] })
+  t.deepEqual(words(4000), { reason: 'unknown', number: 4000 })
+})
+
+test('a register that the guest reads is answered or refused in the kernel’s page', (t) => {
+  const window = page((view) => {
+    view.setUint32(40, 4, true)
+    view.setUint32(44, 0x174, true)
+  })
+  const read = decodeExit(window, 29)
+  t.like(read, { reason: 'msr-read', index: 0x174, cause: 'filtered' })
+  if (read.reason !== 'msr-read') return
+  read.refuse()
+  t.is(window.getUint8(32), 1)
+  read.answer(0x1234n)
+  t.is(window.getUint8(32), 0)
+  t.is(window.getBigUint64(48, true), 0x1234n)
+  t.throws(
+    () => {
+      read.answer(1n << 64n)
+    },
+    { instanceOf: RangeError },
+  )
+  window.setUint32(40, 2, true)
+  const write = decodeExit(window, 30)
+  t.like(write, { reason: 'msr-write', index: 0x174, cause: 'unknown', value: 0x1234n })
+  if (write.reason === 'msr-write') write.refuse()
+  t.is(window.getUint8(32), 1)
+})
+
+test('a hypercall has its arguments, and takes an answer', (t) => {
+  const window = page((view) => {
+    view.setBigUint64(32, 12n, true)
+    for (let i = 0; i < 6; i++) view.setBigUint64(40 + i * 8, BigInt(i), true)
+    view.setUint32(96, 1, true)
+  })
+  const exit = decodeExit(window, 3)
+  t.like(exit, { reason: 'hypercall', number: 12n, args: [0n, 1n, 2n, 3n, 4n, 5n], longMode: true })
+  if (exit.reason === 'hypercall') exit.answer(0x55n)
+  t.is(window.getBigUint64(88, true), 0x55n)
+})

@@ -1,12 +1,21 @@
-// The example's Linux loader: what a kernel finds in memory by either protocol, and files that it refuses.
+// The Linux loader: what a kernel finds in memory by either protocol, and files that it refuses.
 import test from 'ava'
 
-import { loadLinux } from '../../../examples/vmm/linux.js'
+import { layOutGuest, loadLinux } from '../../../ts/vmm/index.js'
 
 const MIB = 1 << 20
 const PARAMETERS = 0x7000
 
-function bzImage({ version = 0x20f, sectors = 3, initrdMost = 0x7fff_ffff } = {}): Uint8Array {
+const RSDP = 0xe_0000n
+
+function bzImage({
+  version = 0x20f,
+  sectors = 3,
+  initrdMost = 0x7fff_ffff,
+  cmdlineMost = 2047,
+  flags = 1,
+  initSize = 0x1234,
+} = {}): Uint8Array {
   const bytes = new Uint8Array((sectors + 1) * 512 + 5000).fill(0x90, (sectors + 1) * 512)
   const view = new DataView(bytes.buffer)
   view.setUint8(0x1f1, sectors)
@@ -14,9 +23,10 @@ function bzImage({ version = 0x20f, sectors = 3, initrdMost = 0x7fff_ffff } = {}
   view.setUint8(0x201, 0x6a)
   view.setUint32(0x202, 0x53726448, true)
   view.setUint16(0x206, version, true)
-  view.setUint8(0x211, 1)
+  view.setUint8(0x211, flags)
   view.setUint32(0x22c, initrdMost, true)
-  view.setUint32(0x260, 0x1234, true)
+  view.setUint32(0x238, cmdlineMost, true)
+  view.setUint32(0x260, initSize, true)
   return bytes
 }
 
@@ -31,6 +41,7 @@ function elf(programs: Program[]): Uint8Array {
   const bytes = new Uint8Array(0x3000)
   const view = new DataView(bytes.buffer)
   view.setUint32(0, 0x464c457f, true)
+  view.setUint8(4, 2)
   view.setBigUint64(0x20, 0x40n, true)
   view.setUint16(0x36, 56, true)
   view.setUint16(0x38, programs.length, true)
@@ -66,10 +77,28 @@ const load = (
   initrd?: Uint8Array,
 ): [Uint8Array, ReturnType<typeof loadLinux>] => {
   const bytes = new Uint8Array(memory)
-  return [bytes, loadLinux(bytes, { kernel, initrd, cmdline: 'console=ttyS0' })]
+  const layout = layOutGuest(Math.max(memory, 2 * MIB))
+  return [bytes, loadLinux(bytes, { kernel, initrd, cmdline: 'console=ttyS0', layout, acpi: RSDP })]
 }
 const text = (memory: Uint8Array, address: number): string =>
   Buffer.from(memory.subarray(address, memory.indexOf(0, address))).toString()
+
+/** A memory map: start, size and kind of each entry. */
+const mapAt = (view: DataView, at: number, step: number, count: number): [bigint, bigint, number][] =>
+  Array.from({ length: count }, (_, i) => [
+    view.getBigUint64(at + i * step, true),
+    view.getBigUint64(at + i * step + 8, true),
+    view.getUint32(at + i * step + 16, true),
+  ])
+
+const MAP_16_MIB = [
+  [0n, 0x9_fc00n, 1],
+  [0x9_fc00n, 0x400n, 2],
+  [0xe_0000n, 0x1_0000n, 3],
+  [0xf_0000n, 0x1_0000n, 2],
+  [0x10_0000n, 0xf0_0000n, 1],
+  [0xe000_0000n, 0x10_0000n, 2],
+]
 
 test('a bzImage: the kernel at 1 MiB, its header and the memory map in the parameters', (t) => {
   const initrd = new Uint8Array(5000).fill(7)
@@ -86,9 +115,8 @@ test('a bzImage: the kernel at 1 MiB, its header and the memory map in the param
   t.is(parameters.getUint32(0x21c, true), 5000)
   t.is(at, 16 * MIB - 8192)
   t.true(memory.subarray(at, at + 5000).every((byte) => byte === 7))
-  t.is(parameters.getUint8(0x1e8), 2)
-  t.is(parameters.getBigUint64(0x2d0 + 20, true), BigInt(MIB))
-  t.is(parameters.getBigUint64(0x2d0 + 28, true), BigInt(15 * MIB))
+  t.is(parameters.getBigUint64(0x70, true), RSDP)
+  t.deepEqual(mapAt(parameters, 0x2d0, 20, parameters.getUint8(0x1e8)), MAP_16_MIB)
 })
 
 test('a bzImage: the initial file system stays below what the header allows', (t) => {
@@ -112,9 +140,9 @@ test('an ELF kernel: its segments, and the structure that PVH points to', (t) =>
   t.is(memory[initrd + 99], 9)
   t.is(text(memory, Number(info.getBigUint64(24, true))), 'console=ttyS0')
   const map = new DataView(memory.buffer, Number(info.getBigUint64(40, true)))
-  t.is(info.getUint32(48, true), 2)
-  t.is(map.getBigUint64(24, true), BigInt(MIB))
-  t.is(map.getUint32(24 + 16, true), 1)
+  t.is(info.getUint32(4, true), 1, 'version 1, which has a map')
+  t.is(info.getBigUint64(32, true), RSDP)
+  t.deepEqual(mapAt(map, 0, 24, info.getUint32(48, true)), MAP_16_MIB)
 })
 
 test('what it refuses', (t) => {
@@ -122,6 +150,10 @@ test('what it refuses', (t) => {
     [new Uint8Array(0), /neither/],
     [new Uint8Array(8192), /neither/],
     [bzImage({ version: 0x204 }), /too old/],
+    [bzImage({ flags: 0 }), /zImage/],
+    [bzImage({ cmdlineMost: 12 }), /13 characters; the kernel takes 12/],
+    [bzImage().subarray(0, 4097).fill(20, 0x1f1, 0x1f2), /ends within its own header/],
+    [bzImage({ initSize: 16 * MIB }), /too small for the initial/, 16 * MIB, new Uint8Array(4096)],
     [bzImage(), /memory is too small for the kernel/, MIB + 4096],
     [bzImage(), /too small for the initial file system/, 2 * MIB, new Uint8Array(2 * MIB)],
     [elf([{ type: 1, address: MIB, bytes: [1] }]), /no PVH entry/],
@@ -136,4 +168,41 @@ test('what it refuses', (t) => {
   for (const [kernel, message, memory, initrd] of refused) {
     t.throws(() => load(kernel, memory, initrd), { message })
   }
+})
+
+test('memory above the devices is in the map, and goes on at 4 GiB', (t) => {
+  const bytes = new Uint8Array(16 * MIB)
+  loadLinux(bytes, { kernel: bzImage(), layout: layOutGuest(4 * 1024 * MIB) })
+  const parameters = new DataView(bytes.buffer, PARAMETERS)
+  const map = mapAt(parameters, 0x2d0, 20, parameters.getUint8(0x1e8))
+  t.deepEqual(map.at(4), [0x10_0000n, 0xbff0_0000n, 1])
+  t.deepEqual(map.at(-1), [0x1_0000_0000n, 0x4000_0000n, 1])
+})
+
+test('an ELF file that lies about itself is refused, and nothing beyond the memory is written', (t) => {
+  const good = elf([
+    { type: 1, address: MIB, bytes: [1], memorySize: 0x2000 },
+    { type: 4, address: 0, bytes: NOTES },
+  ])
+  let seed = 1
+  const random = (): number => (seed = (Math.imul(seed, 1103515245) + 12345) >>> 0) >>> 8
+  const outcomes = { loaded: 0, refused: 0 }
+  const memory = new Uint8Array(4 * MIB)
+  const layout = layOutGuest(memory.length)
+  for (let round = 0; round < 1000; round++) {
+    const bad = good.slice()
+    // The headers and the notes.
+    for (let i = 0; i < 4; i++) {
+      const at = random() % 3 === 0 ? 0x1400 + (random() % 64) : 4 + (random() % 0xb0)
+      bad[at] = random() % 4 === 0 ? 0xff : random()
+    }
+    try {
+      loadLinux(memory, { kernel: bad, layout })
+      outcomes.loaded++
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      outcomes.refused++
+    }
+  }
+  t.true(outcomes.loaded > 0 && outcomes.refused > 0, JSON.stringify(outcomes))
 })
