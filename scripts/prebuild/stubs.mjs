@@ -15,9 +15,9 @@ const FLOOR = versionNumber(`GLIBC_${GLIBC_FLOOR}`)
 
 // Until 2.34 these were libraries of their own, which whoever uses them names.
 const ONCE_ELSEWHERE = [
-  [/^(pthread_|sem_)/, 'libpthread.so.0'],
-  [/^(timer_|mq_|aio_|lio_|shm_)/, 'librt.so.1'],
-  [/^dl/, 'libdl.so.2'],
+  { pattern: /^(pthread_|sem_)/, file: 'libpthread.so.0' },
+  { pattern: /^(timer_|mq_|aio_|lio_|shm_)/, file: 'librt.so.1' },
+  { pattern: /^dl/, file: 'libdl.so.2' },
 ]
 
 /** What `readelf --dyn-syms` shows of a library's own names: name, version, whether it is the newest, kind. */
@@ -41,8 +41,8 @@ export const atFloor = (file, symbols) => {
   }
   const libraries = {}
   for (const { name, version, data } of best.values()) {
-    const elsewhere = moved.has(name) && ONCE_ELSEWHERE.find(([pattern]) => pattern.test(name))
-    const library = (libraries[elsewhere ? elsewhere[1] : file] ??= {})
+    const elsewhere = moved.has(name) && ONCE_ELSEWHERE.find(({ pattern }) => pattern.test(name))
+    const library = (libraries[elsewhere ? elsewhere.file : file] ??= {})
     ;(library[version] ??= []).push({ name, data })
   }
   return libraries

@@ -45,10 +45,7 @@ export function isBuilt(root: string): boolean {
 }
 
 /** The ways to try, in their order. */
-export function ways(
-  root: string,
-  { arch = process.arch, libc = (): Libc => libcOf(report()) } = {},
-): Way[] {
+export function ways(root: string, { arch = process.arch, libc = (): Libc => libcOf(report()) } = {}): Way[] {
   // The report takes milliseconds, and in a clone nobody needs it.
   if (isBuilt(root) || !CARRIED_FOR.includes(arch)) return [BUILT]
   const found = libc()
