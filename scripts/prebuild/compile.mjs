@@ -18,6 +18,8 @@ const FAST = '-O2'
 const HOT = ['native/event', 'native/memory', 'native/support']
 
 const COMMON = [
+  // A seventh less: what folders share is there once, and what nobody calls is gone.
+  '-flto',
   '-fPIC',
   '-fvisibility=hidden',
   '-fvisibility-inlines-hidden',
