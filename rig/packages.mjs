@@ -13,10 +13,28 @@ const run = (program, args, options = {}) =>
     child.stdout.on('data', (data) => (output += data))
     child.stderr.on('data', (data) => (output += data))
     child.on('error', reject)
-    child.on('close', (status) =>
-      status === 0 ? resolve(output) : reject(new RigError(`${program} failed:\n${output.trim()}`)),
-    )
+    child.on('close', (status, signal) => {
+      const ending = signal === null ? 'failed' : 'did not end in time'
+      if (status === 0) resolve(output)
+      else reject(new RigError(`${program} ${ending}:\n${output.trim()}`))
+    })
   })
+
+const ATTEMPTS = 3
+// Of one attempt, for slow lines; the next goes on from what is there.
+const PATIENCE_MS = 10 * 60_000
+
+/** Downloads with apt-get, and tries again where that fails: behind a mirror is more than one machine. */
+const download = async (args, cwd) => {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await run('apt-get', args, { cwd, timeout: PATIENCE_MS })
+    } catch (error) {
+      if (attempt === ATTEMPTS || !(error instanceof RigError)) throw error
+      warn(`${error.message}\nrig: once more`)
+    }
+  }
+}
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 
@@ -115,6 +133,9 @@ export class Apt {
       ['APT::Sandbox::User', 'root'],
       ['Acquire::Languages', 'none'],
       ['Acquire::Retries', '3'],
+      // Seconds without a byte: its own two minutes, four times over, look like a program that hangs.
+      ['Acquire::http::Timeout', '30'],
+      ['Acquire::https::Timeout', '30'],
       ...(architecture === undefined
         ? []
         : [
@@ -180,9 +201,7 @@ export class Apt {
 
   /** Downloads the source of a package as its authors released it, without what Debian adds; the path of the archive. */
   async upstream(name, folder) {
-    await run('apt-get', [...this.#options, '-q', 'source', '--download-only', '--tar-only', name], {
-      cwd: folder,
-    })
+    await download([...this.#options, '-q', 'source', '--download-only', '--tar-only', name], folder)
     const found = readdirSync(folder).find((entry) => entry.includes('.orig.tar.'))
     if (found === undefined) throw new RigError(`the source of ${name} has no archive of its authors`)
     return join(folder, found)
@@ -205,11 +224,8 @@ export class Apt {
         .reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0)
     const progress = setInterval(() => say(`  ${megabytes(present())} of ${megabytes(total)}`), 3000)
     try {
-      await run(
-        'apt-get',
-        [...this.#options, '-q', 'download', ...packages.map(({ name, version }) => `${name}=${version}`)],
-        { cwd: place },
-      )
+      const named = packages.map(({ name, version }) => `${name}=${version}`)
+      await download([...this.#options, '-q', 'download', ...named], place)
     } finally {
       clearInterval(progress)
     }
