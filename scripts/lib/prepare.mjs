@@ -4,6 +4,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { installPrograms } from './apt.mjs'
+import { CLIENTS_FOLDER } from './clients.mjs'
 import { ROOT, run } from './process.mjs'
 import { say } from './say.mjs'
 
@@ -48,6 +49,18 @@ export const prepareBenchModules = () => {
   )
   const problem = run('npm', ['ci', '--no-audit', '--no-fund'], {
     cwd: at('bench'),
+    timeout: STEP_TIMEOUT_MS,
+  })
+  if (problem !== undefined) throw new PrepareError(problem)
+}
+
+/** Package managers and runtimes, for the test of the package. Their own install scripts download nothing that is needed. */
+export const prepareClients = () => {
+  const why = whyInstall(CLIENTS_FOLDER)
+  if (!why) return
+  say(`npm ci in ${CLIENTS_FOLDER}/, because ${why}: downloads package managers and runtimes, 250 MB`)
+  const problem = run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
+    cwd: at(CLIENTS_FOLDER),
     timeout: STEP_TIMEOUT_MS,
   })
   if (problem !== undefined) throw new PrepareError(problem)

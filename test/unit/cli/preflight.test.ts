@@ -43,7 +43,7 @@ cliTest('doctor finds nothing wrong where all is there', async (t, { tree, node,
   )
   t.deepEqual(
     findings.map(({ id }) => id),
-    ['kernel', 'iommu', 'vfio', 'vfio-pci', 'user', 'groups', 'memlock', 'iommufd', 'kvm'],
+    ['addon', 'kernel', 'iommu', 'vfio', 'vfio-pci', 'user', 'groups', 'memlock', 'iommufd', 'kvm'],
   )
 })
 

@@ -93,7 +93,7 @@ export function declareLook(program: Command, context: CliContext): void {
     )
     .action(async (options: Json) => {
       const { doctor } = await import('../doctor.js')
-      doctor(context, options)
+      await doctor(context, options)
     })
 
   program
