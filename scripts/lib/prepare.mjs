@@ -3,7 +3,7 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { installPrograms } from './apt.mjs'
+import { aptUnpack, installPrograms } from './apt.mjs'
 import { CLIENTS_FOLDER } from './clients.mjs'
 import { ROOT, run } from './process.mjs'
 import { say } from './say.mjs'
@@ -72,6 +72,25 @@ export const prepareAcpica = () => {
     { iasl: 'acpica-tools' },
     "ACPICA's compiler reads the ACPI tables of node-vfio/vmm back",
   )
+  if (problem !== undefined) throw new PrepareError(problem)
+}
+
+const SCHEMAS = 'build-schemas'
+/** What tells that a package is unpacked there: its schemas. */
+const SCHEMA_PACKAGES = {
+  libvirt0: 'usr/share/libvirt/schemas/domain.rng',
+  'golang-github-container-orchestrated-devices-container-device-interface-dev':
+    'usr/share/gocode/src/github.com/container-orchestrated-devices/container-device-interface/schema/schema.json',
+}
+
+/** Schemas of libvirt and CDI, by which a unit test checks what `vfio use` prints. Whoever can do without catches the PrepareError. */
+export const prepareSchemas = () => {
+  const why = 'a unit test checks what vfio use prints by the schemas of libvirt and CDI'
+  const missing = Object.entries(SCHEMA_PACKAGES).filter(([, file]) => !existsSync(at(SCHEMAS, file)))
+  const packages = missing.map(([name]) => name)
+  const problem =
+    (packages.length === 0 ? undefined : aptUnpack(packages, at(SCHEMAS), why)) ??
+    installPrograms({ xmllint: 'libxml2-utils' }, why)
   if (problem !== undefined) throw new PrepareError(problem)
 }
 
