@@ -2,10 +2,12 @@
 
 import { readSriov, sriovSteps } from '../../host/sriov.js'
 import { vfMaking } from '../../host/vf-making.js'
+import { readVfRoom } from '../../host/vf-room.js'
+import type { PciDevice } from '../../host/pci.js'
 import { planNvidiaVfs } from './plan-nvidia-vfs.js'
 import { readVgpu, vgpuSteps } from '../../host/vgpu.js'
 import { boolean, integer } from '../../validate.js'
-import { type Draft, invalid, pciDevice, refuseUses, remarks } from './draft.js'
+import { type Draft, invalid, pciDevice, refuseUses, type Remarks, remarks } from './draft.js'
 import type { ChangeOptions, HostChange } from './types.js'
 
 type Sriov = Extract<HostChange, { kind: 'sriov' }>
@@ -15,6 +17,25 @@ const plural = (count: number): string => `${count} virtual function${count === 
 
 /** What the register of an SR-IOV capability can hold; a device has a bound of its own. */
 const MOST_VFS = 0xffff
+
+/** What the kernel would only say after the old functions are gone. */
+function checkRoom(device: PciDevice, numVfs: number, { refusals, warnings }: Remarks): void {
+  const { most, lastBus, unassigned } = readVfRoom(device)
+  const { address } = device
+  if (most !== null && lastBus !== null && numVfs > most)
+    refusals.push({
+      reason: 'host',
+      what: `${address} has bus numbers for ${plural(most)} only: the bridge above it ends at bus 0x${lastBus.toString(16).padStart(2, '0')}`,
+      remedy:
+        most > 0
+          ? `Take ${most} at most, turn on ARI or SR-IOV in the firmware, or boot with pci=assign-busses.`
+          : 'Turn on ARI or SR-IOV in the firmware, or boot with pci=assign-busses.',
+    })
+  if (numVfs > 0 && unassigned.length > 0)
+    warnings.push(
+      `BAR ${unassigned.join(', ')} of the virtual functions of ${address} has no address: turn on Above 4G Decoding and SR-IOV in the firmware, or boot with pci=realloc`,
+    )
+}
 
 export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
   integer(asked.numVfs, 'change.numVfs', 0, MOST_VFS)
@@ -60,6 +81,7 @@ export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
           remedy: `Destroy it first: vfio vgpu ${vf.address} 0`,
         })
     }
+    checkRoom(device, numVfs, told)
     if (now > 0)
       told.warnings.push(
         `the ${plural(now)} of ${address} are removed; settings outside sysfs (MAC addresses, VLANs, rates) are not restored by an undo`,
