@@ -118,7 +118,8 @@ const KNOWN: Record<string, VfioErrorContext> = {
   },
   'epoll_ctl EBUSY': {
     reason: 'eventfd-in-use',
-    remedy: 'An eventfd has one reader: remove it from the poller, waiter or loop that watches it first.',
+    remedy:
+      'An eventfd has one consumer: take it from the poller, waiter or loop that watches it, or close the wire that it feeds, first.',
   },
   'epoll_wait EBUSY': {
     remedy: 'Another thread waits with this SignalWaiter: give each thread one of its own, or wake it first.',
@@ -215,8 +216,14 @@ const KNOWN: Record<string, VfioErrorContext> = {
   },
   'pread EINVAL': { remedy: 'The device does not take an access of this width here.' },
   'pwrite EINVAL': { remedy: 'The device does not take an access of this width here.' },
-  'region read EACCES': { remedy: 'The region is write-only (see region.flags).' },
-  'region write EACCES': { remedy: 'The region is read-only (see region.flags).' },
+  'region read EACCES': {
+    remedy:
+      'The region cannot be read: it is write-only (region.flags), or the device has none there (region.size).',
+  },
+  'region write EACCES': {
+    remedy:
+      'The region cannot be written: it is read-only (region.flags), or the device has none there (region.size).',
+  },
 }
 
 function known(syscall: string, code: string): VfioErrorContext | undefined {

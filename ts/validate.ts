@@ -1,12 +1,31 @@
 // Checks of arguments, with the bound in the message. Every public method uses them before any kernel call.
 
+/** A name with its article. */
+function one(name: string): string {
+  return `${/^[AEIO]/i.test(name) ? 'an' : 'a'} ${name}`
+}
+
+/** What an object is, by its class. */
+function kindOf(value: object): string {
+  if (Array.isArray(value)) return `an array of ${String(value.length)}`
+  const { constructor } = value as { constructor?: unknown }
+  return typeof constructor !== 'function' || constructor === Object || constructor.name === ''
+    ? 'an object'
+    : one(constructor.name)
+}
+
 /** A value in a message. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value)
   if (typeof value === 'bigint') return `${String(value)}n`
-  if (typeof value === 'number' || typeof value === 'boolean' || value === undefined || value === null)
-    return String(value)
-  return typeof value
+  if (typeof value === 'object' && value !== null) return kindOf(value)
+  if (typeof value === 'function') return one('function')
+  return String(value)
+}
+
+/** The bounds of a whole number, as a message has them. */
+function bounds(least: number, most: number): string {
+  return least === most ? String(least) : `a whole number from ${String(least)} to ${String(most)}`
 }
 
 /** A whole number within [least, most]. */
@@ -14,7 +33,9 @@ export function integer(value: unknown, name: string, least: number, most: numbe
   if (typeof value !== 'number') throw new TypeError(`${name} must be a number, not ${shown(value)}`)
   if (!Number.isInteger(value) || value < least || value > most) {
     throw new RangeError(
-      `${name} must be a whole number from ${String(least)} to ${String(most)}, not ${shown(value)}`,
+      least > most
+        ? `${name} cannot be ${shown(value)}, nor anything else: there is none here`
+        : `${name} must be ${bounds(least, most)}, not ${shown(value)}`,
     )
   }
   return value
@@ -74,8 +95,28 @@ export function instance<T>(
 ): T {
   // Written so, because constructors here may be private, which no constructor type admits.
   const matches = typeof type === 'function' && value instanceof type
-  if (!matches) throw new TypeError(`${name} must be a ${called}, not ${shown(value)}`)
-  return value as T
+  if (matches) return value as T
+  const plain =
+    typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
+  // What a structured clone makes of an object with private members has none of them.
+  const posted =
+    plain && 'claim' in type
+      ? `; if a Worker posted it, post ${type.name}.share() there and ${type.name}.claim() it here`
+      : ''
+  throw new TypeError(`${name} must be ${one(called)}, not ${shown(value)}${posted}`)
+}
+
+/** What a constructor that is not public was given. TypeScript refuses `new` there; whoever writes JavaScript is told. */
+export function internal<T>(value: T, name: string, instead: string): T {
+  if ((value as unknown) === undefined)
+    throw new TypeError(`${name} has no public constructor: call ${instead}`)
+  return value
+}
+
+/** Refuses members that nothing reads, which are misspelt. */
+export function onlyNamed(value: object, name: string, names: readonly string[]): void {
+  const unknown = Object.keys(value).find((key) => !names.includes(key))
+  if (unknown !== undefined) throw new TypeError(`${name} has no ${unknown}; it has ${names.join(', ')}`)
 }
 
 /** One of a few strings. */

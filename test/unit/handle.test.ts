@@ -1,7 +1,17 @@
 // What every object with a native part does when it closes.
 import test from 'ava'
 
-import { DmaBuffer, EventFd, GuestMemory, Iommufd, type ShareToken, SignalWaiter } from '../../ts/index.js'
+import {
+  AddressSpace,
+  DmaBuffer,
+  EventFd,
+  GuestMemory,
+  Iommufd,
+  type ShareToken,
+  SignalWaiter,
+  VfioDevice,
+} from '../../ts/index.js'
+import { Kvm, Vcpu, Vm } from '../../ts/kvm/index.js'
 import { addon } from '../../ts/native/index.js'
 import { held } from './support.js'
 
@@ -26,6 +36,16 @@ test('an undo that throws keeps neither the others nor the object from going; cl
   t.true(eventfd.closed)
   t.is(held().descriptors.length, before)
   eventfd.close()
+})
+
+test('a class without a public constructor says what to call instead', (t) => {
+  const classes = { AddressSpace, GuestMemory, Iommufd, Kvm, VfioDevice, Vcpu, Vm }
+  for (const [name, type] of Object.entries(classes)) {
+    t.throws(() => Reflect.construct(type as unknown as new () => unknown, []), {
+      instanceOf: TypeError,
+      message: new RegExp(`^${name} has no public constructor: call [\\w.]+\\(\\w*\\)$`),
+    })
+  }
 })
 
 test('a token is claimed by its own class, and a claim that fails holds nothing', (t) => {

@@ -18,6 +18,61 @@ test('integer', (t) => {
   }
 })
 
+test('integer where one value is possible, and where none is', (t) => {
+  t.throws(() => validate.integer(2, 'x', 1, 1), { ...range, message: 'x must be 1, not 2' })
+  t.throws(() => validate.integer(0, 'x', 0, -1), {
+    ...range,
+    message: 'x cannot be 0, nor anything else: there is none here',
+  })
+})
+
+test('shown says what came in', (t) => {
+  const cases: [unknown, string][] = [
+    [[1, 2], 'an array of 2'],
+    [{}, 'an object'],
+    [Object.create(null), 'an object'],
+    [new Uint8Array(1), 'a Uint8Array'],
+    [new Event('x'), 'an Event'],
+    [() => undefined, 'a function'],
+    [Symbol('x'), 'Symbol(x)'],
+  ]
+  for (const [value, text] of cases) t.is(validate.shown(value), text)
+})
+
+test('what was posted without share()', (t) => {
+  class Shared {
+    static claim(): Shared {
+      return new Shared()
+    }
+  }
+  t.throws(() => validate.instance({}, Shared, 'x'), {
+    ...type,
+    message:
+      'x must be a Shared, not an object; if a Worker posted it, post Shared.share() there and Shared.claim() it here',
+  })
+  t.throws(() => validate.instance([], Shared, 'x'), {
+    ...type,
+    message: 'x must be a Shared, not an array of 0',
+  })
+})
+
+test('internal and onlyNamed', (t) => {
+  t.is(validate.internal(5, 'X', 'X.open()'), 5)
+  t.throws(() => validate.internal(undefined, 'X', 'X.open()'), {
+    ...type,
+    message: 'X has no public constructor: call X.open()',
+  })
+  t.notThrows(() => {
+    validate.onlyNamed({ a: 1 }, 'x', ['a', 'b'])
+  })
+  t.throws(
+    () => {
+      validate.onlyNamed({ c: 1 }, 'x', ['a', 'b'])
+    },
+    { ...type, message: 'x has no c; it has a, b' },
+  )
+})
+
 test('bigint', (t) => {
   t.is(validate.bigint(5n, 'x', 0n, 5n), 5n)
   for (const wrong of [5, '5', null, undefined]) t.throws(() => validate.bigint(wrong, 'x', 0n, 5n), type)

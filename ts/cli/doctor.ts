@@ -5,7 +5,7 @@ import { NO_IOMMU_GROUP } from '../host/groups.js'
 import { loadModule, noIommu } from '../host/remedies.js'
 import type { CliContext } from './context.js'
 import { blocker, ok, warning } from './finding.js'
-import { json, plural } from './format.js'
+import { CliError, json, plural, wrapped } from './format.js'
 import { nativePart } from './native-part.js'
 import type { DoctorOutput, Finding } from './output.js'
 import {
@@ -122,19 +122,34 @@ function verdict(all: readonly Finding[]): string {
   return warnings > 0 ? `${plural(warnings, 'warning')}: VFIO can be used` : 'VFIO is ready'
 }
 
-export async function doctor(context: CliContext, options: { json?: boolean }): Promise<void> {
+export interface DoctorOptions {
+  json?: boolean
+  /** A blocker is a failure of the command. */
+  exitCode?: boolean
+}
+
+/** How far what belongs to a finding stands in. */
+const INDENT = 9
+
+export async function doctor(context: CliContext, options: DoctorOptions): Promise<void> {
   const { host, out, uid } = context
   const ofHost = findings(probeHost(host), { uid, gids: process.getgroups?.() ?? [] })
   const all = [await nativePart(), ...ofHost]
-  if (options.json === true) {
-    out(json({ schema: 'vfio-doctor/1', findings: all } satisfies DoctorOutput))
-    return
-  }
+  if (options.json === true) out(json({ schema: 'vfio-doctor/1', findings: all } satisfies DoctorOutput))
+  else tell(all, context)
+  if (options.exitCode === true && all.some(({ level }) => level === 'blocker'))
+    throw new CliError(verdict(all))
+}
+
+function tell(all: readonly Finding[], context: CliContext): void {
+  const { out, columns } = context
   const style = styleOf(context)
+  const margin = ' '.repeat(INDENT)
+  const below = (text: string, hanging = ''): string => wrapped(text, columns, margin + hanging).trimStart()
   for (const { level, what, why, next } of all) {
     out(`${style[TINTS[level]](level.padEnd(7))}  ${what}\n`)
-    if (why !== null) out(`         ${style.dim(why)}\n`)
-    if (next !== null) out(`         -> ${next}\n`)
+    if (why !== null) out(`${margin}${style.dim(below(why))}\n`)
+    if (next !== null) out(`${margin}-> ${below(next, '   ')}\n`)
   }
   out(`\n${verdict(all)}\n`)
 }

@@ -23,6 +23,9 @@ export function ids(vendor: number, device: number): string {
   return `${vendor.toString(16).padStart(4, '0')}:${device.toString(16).padStart(4, '0')}`
 }
 
+/** Narrower columns of text are worse to read than what the terminal breaks. */
+const LEAST_ROOM = 20
+
 const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB']
 
 /** `4 KiB`, `100 bytes`: the largest unit that divides it. */
@@ -34,6 +37,19 @@ export function byteSize(size: number | bigint): string {
     unit++
   }
   return `${String(rest)} ${UNITS[unit] ?? ''}`
+}
+
+/** A text in lines that fit between an indent and the last column. Without columns, and where too few are left, it stays one. */
+export function wrapped(text: string, columns: number | null, indent: string): string {
+  const room = (columns ?? 0) - indent.length
+  if (room < LEAST_ROOM) return indent + text
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1)
+    if (last === undefined || last.length + 1 + word.length > room) lines.push(word)
+    else lines[lines.length - 1] = `${last} ${word}`
+  }
+  return lines.map((line) => indent + line).join('\n')
 }
 
 export function plural(count: number, noun: string): string {

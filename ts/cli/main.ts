@@ -7,6 +7,8 @@ guardStreams()
 
 const { stdout } = process
 
+const USUAL_COLUMNS = 80
+
 /** NO_COLOR and FORCE_COLOR decide, in this order; else whether it is a terminal that has colours. */
 function wantsColor(): boolean {
   const { NO_COLOR = '', FORCE_COLOR = '' } = process.env
@@ -36,7 +38,8 @@ process.exitCode = await run(process.argv.slice(2), {
   outBytes: (bytes) => stdout.write(bytes),
   err: (text) => process.stderr.write(text),
   color: wantsColor(),
-  columns: stdout.isTTY ? stdout.columns : null,
+  // Some terminals, serial lines among them, say that they have none.
+  columns: stdout.isTTY ? stdout.columns || USUAL_COLUMNS : null,
   onInterrupt,
   commit,
   uid: process.getuid?.() ?? null,

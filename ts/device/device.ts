@@ -6,7 +6,7 @@ import { AddressSpace } from '../iommu/address-space.js'
 import { type HwInfo, hwInfo } from '../iommu/iommufd/hw-info.js'
 import { Hwpt } from '../iommu/iommufd/hwpt.js'
 import type { NativeHandle } from '../native/index.js'
-import { instance, integer, options as optionsOf, string } from '../validate.js'
+import { instance, integer, internal, options as optionsOf, string } from '../validate.js'
 import type { OpenedDevice } from './backend.js'
 import { type ConnectOptions, checkConnect, connectTo } from './connector.js'
 import { kernelOf } from './core.js'
@@ -45,7 +45,7 @@ export class VfioDevice extends OpenDevice {
   #hotReset: HotReset | undefined
 
   private constructor(opened: OpenedDevice, identity: DeviceIdentity) {
-    super(opened, identity)
+    super(internal(opened, 'VfioDevice', 'VfioDevice.open(address)'), identity)
   }
 
   /**

@@ -4,7 +4,7 @@ import { attempt } from '../errors.js'
 import { Handle } from '../handle.js'
 import { DmaBufFile } from '../memory/dma-buf-file.js'
 import { addon, type NativeHandle } from '../native/index.js'
-import { array, boolean, instance, integer, object, string } from '../validate.js'
+import { array, boolean, instance, integer, internal, object, string } from '../validate.js'
 import { CardBuffer, checkPitch, checkSize } from './buffer.js'
 import { Framebuffer } from './framebuffer.js'
 import { type Connector, type Mode, type Overlay, readConnectors, readOverlays } from './screens.js'
@@ -37,7 +37,7 @@ const id = (value: number, name: string): number => integer(value, name, 0, MOST
 
 export class DrmCard extends Handle {
   private constructor(native: NativeHandle, label: string) {
-    super(native, label)
+    super(internal(native, 'DrmCard', 'DrmCard.open(path)'), label)
   }
 
   /**

@@ -227,7 +227,11 @@ export function noKvmNode(machine: Machine): string {
   if (architecture === 'arm')
     return 'On Arm KVM is built into the kernel and needs firmware that starts it in hypervisor mode (EL2): see dmesg | grep -i kvm.'
   const module =
-    processor === 'amd' ? 'kvm_amd' : processor === 'intel' ? 'kvm_intel' : 'kvm_intel or kvm_amd'
+    processor === 'amd'
+      ? 'kvm_amd'
+      : processor === 'intel'
+        ? 'kvm_intel'
+        : 'kvm_intel (with a processor of AMD: kvm_amd)'
   const name =
     processor === 'amd'
       ? 'virtualization (SVM)'

@@ -5,7 +5,7 @@ import { type Handle, type ShareToken, SharedHandle, releaseNative } from '../ha
 import { GuestMemory, type MemoryOptions } from '../memory/guest-memory.js'
 import type { NativeHandle } from '../native/index.js'
 import type { IovaRange } from '../uapi/iova-range.js'
-import { boolean, instance } from '../validate.js'
+import { boolean, instance, internal } from '../validate.js'
 import type { IommuType, OpenedSpace, SpaceBackend } from './backend.js'
 import { Buffers } from './buffers.js'
 import type { DirtyTracking } from './dirty-tracking.js'
@@ -39,7 +39,8 @@ export class AddressSpace extends SharedHandle<'AddressSpace'> {
   readonly #buffers = new Buffers()
   #automatic = false
 
-  private constructor({ native, backend }: OpenedSpace) {
+  private constructor(opened: OpenedSpace) {
+    const { native, backend } = internal(opened, 'AddressSpace', 'AddressSpace.open()')
     super(native, 'AddressSpace')
     this.#backend = backend(() => this.native)
     this.#mapper = new Mapper(

@@ -2,7 +2,7 @@
 import { ENOSYS, VfioError, attempt, type VfioErrorContext } from '../errors.js'
 import { Handle } from '../handle.js'
 import { addon, type NativeHandle } from '../native/index.js'
-import { integer, string } from '../validate.js'
+import { integer, internal, string } from '../validate.js'
 import { CAPABILITIES, type Capability, capabilityNumber } from '../uapi/kvm/capabilities.js'
 import { type CpuidEntry, decodeCpuid } from '../uapi/kvm/cpuid.js'
 import { decodeMsrIndices } from '../uapi/kvm/msrs.js'
@@ -32,7 +32,7 @@ function openContext(path: string, error: VfioError): VfioErrorContext {
 
 export class Kvm extends Handle {
   private constructor(native: NativeHandle) {
-    super(native, 'Kvm')
+    super(internal(native, 'Kvm', 'Kvm.open()'), 'Kvm')
     const version = addon().kvmGetApiVersion(native)
     if (version === API_VERSION) return
     this.close()

@@ -19,7 +19,7 @@ const ADD_OWN = 'KVM_SET_USER_MEMORY_REGION2'
 export function placeOf(options: AddMemoryOptions, vm: NativeHandle): MemoryPlace {
   const { guestAddress, memory, offset = 0, readOnly = false, logDirty = false } = object(options, 'options')
   const { guestMemfd = null, guestMemfdOffset = 0 } = options
-  if (!(memory instanceof GuestMemory)) instance(memory, PeerMemory, 'memory', 'Region')
+  if (!(memory instanceof GuestMemory)) instance(memory, PeerMemory, 'memory', 'GuestMemory or Region')
   const page = pageSize()
   bigint(guestAddress, 'guestAddress', 0n, MAX_U64)
   integer(offset, 'offset', 0, memory.size - 1)

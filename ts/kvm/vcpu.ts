@@ -2,7 +2,7 @@
 import { VfioError } from '../errors.js'
 import { type ShareToken, SharedHandle } from '../handle.js'
 import { addon, type NativeHandle } from '../native/index.js'
-import { boolean, integer } from '../validate.js'
+import { boolean, integer, internal } from '../validate.js'
 import type { Capability } from '../uapi/kvm/capabilities.js'
 import { type CoalescedWrite, decodeCoalesced } from '../uapi/kvm/coalesced.js'
 import { type CpuidEntry, decodeCpuid, encodeCpuid } from '../uapi/kvm/cpuid.js'
@@ -46,7 +46,7 @@ export class Vcpu extends SharedHandle<'Vcpu'> {
   #exit: VcpuExit | undefined
 
   private constructor(native: NativeHandle) {
-    super(native, 'Vcpu')
+    super(internal(native, 'Vcpu', 'vm.createVcpu()'), 'Vcpu')
     this.#run = addon().vcpuRunner(native)
     this.#window = new DataView(addon().vcpuWindow(native))
     const current = (): NativeHandle => this.native

@@ -3,7 +3,16 @@ import { attempt } from '../errors.js'
 import type { EventFd } from '../event/eventfd.js'
 import { type ShareToken, SharedHandle } from '../handle.js'
 import { addon, type NativeHandle } from '../native/index.js'
-import { bigint, boolean, callable, integer, object, oneOf, options as optionsOf } from '../validate.js'
+import {
+  bigint,
+  boolean,
+  callable,
+  integer,
+  internal,
+  object,
+  oneOf,
+  options as optionsOf,
+} from '../validate.js'
 import { type Capability, capabilityNumber } from '../uapi/kvm/capabilities.js'
 import { type CoalescedZone, type CoalescedZoneOptions, makeCoalescedZone } from './coalesced.js'
 import { type DirtyRing, type DirtyRingOptions, makeDirtyRing } from './dirty-ring.js'
@@ -45,7 +54,7 @@ export class Vm extends SharedHandle<'Vm'> {
   readonly #memory = new MemoryMap()
 
   private constructor(native: NativeHandle) {
-    super(native, 'Vm')
+    super(internal(native, 'Vm', 'kvm.createVm()'), 'Vm')
     this.irqchip = addon().vmIrqchip(native)
     this.routing = new GsiRouting(
       () => this.native,

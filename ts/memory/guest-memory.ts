@@ -4,7 +4,7 @@ import { constants } from 'node:buffer'
 import { EOPNOTSUPP, VfioError, attempt } from '../errors.js'
 import { type ShareToken, SharedHandle } from '../handle.js'
 import { addon, type NativeHandle } from '../native/index.js'
-import { integer, oneOf, options as optionsOf } from '../validate.js'
+import { integer, internal, oneOf, options as optionsOf } from '../validate.js'
 import { pageSize as ordinaryPage } from './page.js'
 
 export type HugePages = '2M' | '1G'
@@ -52,7 +52,7 @@ export class GuestMemory extends SharedHandle<'GuestMemory'> {
   #buffer: ArrayBuffer | undefined
 
   private constructor(native: NativeHandle) {
-    super(native, 'GuestMemory')
+    super(internal(native, 'GuestMemory', 'GuestMemory.create(size)'), 'GuestMemory')
     const { size, pageSize, sealed } = addon().memoryInfo(native)
     this.size = size
     this.pageSize = pageSize

@@ -25,6 +25,31 @@ cliTest('doctor says what a host without VFIO lacks and how to get it', async (t
   t.regex(out, /\n2 blockers and 4 warnings: VFIO cannot be used yet\n$/)
 })
 
+cliTest('doctor --exit-code fails where there is a blocker, and says the same', async (t, { vfio }) => {
+  const { status, out, err } = await vfio('doctor', '--exit-code')
+  t.is(status, 1)
+  t.is(out, (await vfio('doctor')).out)
+  t.regex(err, /^vfio: \d blockers and \d warnings: VFIO cannot be used yet\n$/)
+  const told = await vfio('doctor', '--exit-code', '--json')
+  t.is(told.status, 1)
+  t.true((JSON.parse(told.out) as { findings: Finding[] }).findings.some(({ level }) => level === 'blocker'))
+})
+
+cliTest(
+  'doctor breaks its hints at words, under the first',
+  async (t, { vfio }) => {
+    const lines = (await vfio('doctor')).out.split('\n')
+    t.true(lines.some((line) => /^ {12}\S/.test(line)))
+    // The headline is not broken, and a word may be longer than a line.
+    const long = lines.filter((line) => /^ {9}/.test(line) && line.length > 60)
+    t.deepEqual(
+      long.filter((line) => / .* /.test(line.trim().replace(/^-> /, ''))),
+      [],
+    )
+  },
+  { columns: 60 },
+)
+
 cliTest('doctor finds nothing wrong where all is there', async (t, { tree, node, vfio }) => {
   tree.file('proc/sys/kernel/osrelease', '6.12.1')
   tree.file('proc/self/limits', 'Max locked memory         unlimited            unlimited            bytes')

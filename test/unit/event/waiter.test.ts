@@ -148,6 +148,7 @@ test('an eventfd has one reader: poller, loop and waiter exclude each other', as
   poller.add(a, () => undefined)
   const refused = t.throws(() => new SignalWaiter([b, a]), inUse)
   t.is(refused.reason, 'eventfd-in-use')
+  t.regex(refused.remedy ?? '', /poller, waiter or loop .* close the wire/)
   poller.remove(a)
   using waiter = new SignalWaiter([b, a])
   t.throws(() => {

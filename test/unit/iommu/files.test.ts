@@ -109,7 +109,7 @@ for (const [form, { file, copy }] of Object.entries(FORMS)) {
     await t.throwsAsync(copy(other.space, one.space, 0n, 4096), { code: 'EINVAL' })
     await t.throwsAsync(copy(other.space, {} as unknown as AddressSpace, 0n, 4096), {
       instanceOf: TypeError,
-      message: /^source must be a AddressSpace/,
+      message: /^source must be an AddressSpace/,
     })
     await t.throwsAsync(copy(other.space, one.space, -1n, 4096), {
       instanceOf: RangeError,

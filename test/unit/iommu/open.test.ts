@@ -14,7 +14,10 @@ test('what excludes what is said before anything is opened', (t) => {
   for (const [options, message] of [
     [{ iommu: 'type3' }, 'iommu must be one of auto, iommufd, type1v2, type1, noiommu, not "type3"'],
     [{ container: 'kvm' }, 'container must be one of vfio, iommufd, not "kvm"'],
-    [{ iommufd: {} }, 'iommufd must be a Iommufd, not object'],
+    [
+      { iommufd: {} },
+      'iommufd must be an Iommufd, not an object; if a Worker posted it, post Iommufd.share() there and Iommufd.claim() it here',
+    ],
     [{ devRoot: 5 }, 'devRoot must be a string, not 5'],
     [{ dirtyTracking: 1 }, 'dirtyTracking must be a boolean, not 1'],
     [

@@ -83,6 +83,7 @@ export function declareLook(program: Command, context: CliContext): void {
   program
     .command('doctor')
     .description('check what this host needs for VFIO; each finding has a next step')
+    .option('--exit-code', 'end with status 1 where there is a blocker')
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -91,7 +92,7 @@ export function declareLook(program: Command, context: CliContext): void {
         ['vfio doctor --json | jq \'.findings[] | select(.level == "blocker")\'', 'what you must fix'],
       ),
     )
-    .action(async (options: Json) => {
+    .action(async (options: Json & { exitCode?: boolean }) => {
       const { doctor } = await import('../doctor.js')
       await doctor(context, options)
     })

@@ -3,7 +3,7 @@
 import { VfioError, attempt } from '../../errors.js'
 import { type ShareToken, SharedHandle } from '../../handle.js'
 import { addon, type NativeHandle } from '../../native/index.js'
-import { boolean, integer, oneOf, options as optionsOf, string } from '../../validate.js'
+import { boolean, integer, internal, oneOf, options as optionsOf, string } from '../../validate.js'
 import { iommufdContext } from '../node-errors.js'
 
 export interface IommufdOptions {
@@ -29,7 +29,7 @@ const VFIO_IOAS = { get: 0, set: 1, clear: 2 } as const
  */
 export class Iommufd extends SharedHandle<'Iommufd'> {
   private constructor(native: NativeHandle) {
-    super(native, 'Iommufd')
+    super(internal(native, 'Iommufd', 'Iommufd.open()'), 'Iommufd')
   }
 
   /**

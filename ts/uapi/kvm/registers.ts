@@ -1,5 +1,5 @@
 // A vCPU's registers, typed, over the kernel's bytes (struct kvm_regs and struct kvm_sregs of x86).
-import { bigint, integer, MAX_U64, object } from '../../validate.js'
+import { bigint, integer, MAX_U64, object, onlyNamed } from '../../validate.js'
 
 const GENERAL = [
   'rax',
@@ -80,7 +80,7 @@ export function decodeRegisters(bytes: Uint8Array): Registers {
 /** Changes the registers that are named in the kernel's bytes. @internal */
 export function encodeRegisters(bytes: Uint8Array, changes: Partial<Registers>): void {
   const view = viewOf(bytes)
-  object(changes, 'registers')
+  onlyNamed(object(changes, 'registers'), 'registers', GENERAL)
   for (const [i, name] of GENERAL.entries()) {
     const value = changes[name]
     if (value !== undefined) view.setBigUint64(i * 8, bigint(value, name, 0n, MAX_U64), true)
@@ -133,7 +133,7 @@ export function decodeSpecialRegisters(bytes: Uint8Array): SpecialRegisters {
 /** @internal */
 export function encodeSpecialRegisters(bytes: Uint8Array, changes: Partial<SpecialRegisters>): void {
   const view = viewOf(bytes)
-  object(changes, 'specialRegisters')
+  onlyNamed(object(changes, 'specialRegisters'), 'specialRegisters', [...SEGMENTS, ...TABLES, ...CONTROL])
   for (const [i, name] of SEGMENTS.entries()) {
     const segment = changes[name]
     if (segment !== undefined) encodeSegment(view, i * SEGMENT_SIZE, segment, name)

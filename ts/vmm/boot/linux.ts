@@ -22,7 +22,7 @@ export interface LinuxFiles {
  * @throws RangeError for a file that is no kernel which can be started so, and when something has no room
  */
 export function loadLinux(memory: Uint8Array, files: LinuxFiles): Start {
-  instance(memory, Uint8Array, 'memory')
+  instance(memory, Uint8Array, 'memory', 'Uint8Array of guest memory')
   const { kernel, initrd, cmdline = '', layout, acpi } = object(files, 'files')
   const ready: Kernel = {
     file: bytes(kernel, 'kernel'),
