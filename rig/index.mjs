@@ -16,6 +16,7 @@ import { RigError, warn } from './say.mjs'
 import { openTrace } from './trace.mjs'
 import { findVfioUserQemu } from './vfio-user.mjs'
 
+export { cached, cacheFolder, digest } from './cache.mjs'
 export { isBuilt, progressOf, whyNotBuilt } from './built.mjs'
 export { libvfioUserSample } from './libvfio-user.mjs'
 export { DEVICES } from './machine.mjs'

@@ -13,10 +13,28 @@ const run = (program, args, options = {}) =>
     child.stdout.on('data', (data) => (output += data))
     child.stderr.on('data', (data) => (output += data))
     child.on('error', reject)
-    child.on('close', (status) =>
-      status === 0 ? resolve(output) : reject(new RigError(`${program} failed:\n${output.trim()}`)),
-    )
+    child.on('close', (status, signal) => {
+      const ending = signal === null ? 'failed' : 'did not end in time'
+      if (status === 0) resolve(output)
+      else reject(new RigError(`${program} ${ending}:\n${output.trim()}`))
+    })
   })
+
+const ATTEMPTS = 3
+// Of one attempt, for slow lines; the next goes on from what is there.
+const PATIENCE_MS = 10 * 60_000
+
+/** Downloads with apt-get, and tries again where that fails: behind a mirror is more than one machine. */
+const download = async (args, cwd) => {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await run('apt-get', args, { cwd, timeout: PATIENCE_MS })
+    } catch (error) {
+      if (attempt === ATTEMPTS || !(error instanceof RigError)) throw error
+      warn(`${error.message}\nrig: once more`)
+    }
+  }
+}
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 
@@ -74,6 +92,7 @@ const described = (text) => {
     name: field('Package'),
     version: field('Version'),
     size: Number(field('Size')),
+    sha256: field('SHA256'),
     depends: [field('Pre-Depends'), field('Depends')]
       .join(',')
       .split(',')
@@ -91,11 +110,12 @@ export class Apt {
 
   /**
    * `folder` holds this apt's lists and archives; nothing outside it is written. With `suites` it reads those suites of
-   * Debian, from where the system has its own, and no others; with `sources` of their source packages too.
+   * Debian, from where the system has its own, and no others; with `sources` of their source packages too. `architecture` is
+   * that of the packages, by Debian's name, if not this machine's.
    * @param {string} folder
-   * @param {{ suites?: string[], sources?: boolean }} options
+   * @param {{ suites?: string[], sources?: boolean, architecture?: string }} options
    */
-  constructor(folder, { suites, sources = false } = {}) {
+  constructor(folder, { suites, sources = false, architecture } = {}) {
     this.#folder = folder
     mkdirSync(join(folder, 'lists', 'partial'), { recursive: true })
     mkdirSync(join(folder, 'archives', 'partial'), { recursive: true })
@@ -113,6 +133,15 @@ export class Apt {
       ['APT::Sandbox::User', 'root'],
       ['Acquire::Languages', 'none'],
       ['Acquire::Retries', '3'],
+      // Seconds without a byte: its own two minutes, four times over, look like a program that hangs.
+      ['Acquire::http::Timeout', '30'],
+      ['Acquire::https::Timeout', '30'],
+      ...(architecture === undefined
+        ? []
+        : [
+            ['APT::Architecture', architecture],
+            ['APT::Architectures::', architecture],
+          ]),
       ...(suites === undefined ? [] : onlySuites(folder, suites, sources)),
     ].flatMap(([name, value]) => ['-o', `${name}=${value}`])
   }
@@ -160,11 +189,19 @@ export class Apt {
     return [...found.values()]
   }
 
+  /** What the signed list says of the archive that `upstream` downloads: its SHA-256. Empty when there is none. */
+  upstreamDigest(name) {
+    const { stdout } = spawnSync(
+      'apt-get',
+      [...this.#options, '-q', 'source', '--print-uris', '--tar-only', name],
+      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
+    )
+    return /\.orig\.tar\S* \d+ SHA256:([0-9a-f]{64})/.exec(stdout ?? '')?.[1] ?? ''
+  }
+
   /** Downloads the source of a package as its authors released it, without what Debian adds; the path of the archive. */
   async upstream(name, folder) {
-    await run('apt-get', [...this.#options, '-q', 'source', '--download-only', '--tar-only', name], {
-      cwd: folder,
-    })
+    await download([...this.#options, '-q', 'source', '--download-only', '--tar-only', name], folder)
     const found = readdirSync(folder).find((entry) => entry.includes('.orig.tar.'))
     if (found === undefined) throw new RigError(`the source of ${name} has no archive of its authors`)
     return join(folder, found)
@@ -187,11 +224,8 @@ export class Apt {
         .reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0)
     const progress = setInterval(() => say(`  ${megabytes(present())} of ${megabytes(total)}`), 3000)
     try {
-      await run(
-        'apt-get',
-        [...this.#options, '-q', 'download', ...packages.map(({ name, version }) => `${name}=${version}`)],
-        { cwd: place },
-      )
+      const named = packages.map(({ name, version }) => `${name}=${version}`)
+      await download([...this.#options, '-q', 'download', ...named], place)
     } finally {
       clearInterval(progress)
     }

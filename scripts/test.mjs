@@ -23,6 +23,7 @@ import {
   prepareExamples,
   prepareLibrary,
   prepareModules,
+  prepareSchemas,
   prepareTypeScript,
 } from './lib/prepare.mjs'
 import { ROOT } from './lib/process.mjs'
@@ -189,7 +190,7 @@ const prepare = (values) => {
   prepareRecord(values)
   // The reports of benchmarks are drawn by a library of bench/'s. Without what is missing, its tests are skipped.
   if (!suites.some(({ folder }) => folder === 'unit')) return
-  for (const peers of [prepareBenchModules, prepareAcpica]) {
+  for (const peers of [prepareBenchModules, prepareAcpica, prepareSchemas]) {
     try {
       peers()
     } catch (error) {

@@ -12,7 +12,7 @@ namespace nodevfio {
 
 namespace {
 
-constexpr uint32_t kMostParts = 4096;
+constexpr uint32_t kMostEntries = 4096;
 
 uint64_t addressOf(const void* memory) { return reinterpret_cast<uint64_t>(memory); }
 
@@ -24,7 +24,7 @@ Napi::Value listOf(Napi::Env env, const std::vector<uint32_t>& ids, uint32_t cou
 
 // The kernel writes a list only where it fits whole, and says how long it is.
 bool grow(std::vector<uint32_t>& list, uint32_t count) {
-  if (count > kMostParts) throw Failure(EMSGSIZE, "DRM_IOCTL_MODE_GETRESOURCES");
+  if (count > kMostEntries) throw Failure(EMSGSIZE, "DRM_IOCTL_MODE_GETRESOURCES");
   if (count <= list.size()) return false;
   list.resize(count);
   return true;
@@ -80,7 +80,7 @@ Napi::Value drmConnector(const Napi::CallbackInfo& info) {
     request.modeCount = static_cast<uint32_t>(modes.size());
     request.encoderCount = static_cast<uint32_t>(encoders.size());
     orThrow(card->call(drm::kGetConnector, &request), "DRM_IOCTL_MODE_GETCONNECTOR");
-    if (request.modeCount > kMostParts) throw Failure(EMSGSIZE, "DRM_IOCTL_MODE_GETCONNECTOR");
+    if (request.modeCount > kMostEntries) throw Failure(EMSGSIZE, "DRM_IOCTL_MODE_GETCONNECTOR");
     const bool moreEncoders = grow(encoders, request.encoderCount);
     again = request.modeCount > modes.size() || moreEncoders;
     if (request.modeCount > modes.size()) modes.resize(request.modeCount);

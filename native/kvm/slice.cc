@@ -10,6 +10,11 @@
 #include <cerrno>
 #include <mutex>
 
+// The member's name in the manual, and in musl. glibc does not define it.
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
 namespace nodevfio {
 
 namespace {
@@ -66,7 +71,7 @@ class Timer {
     struct sigevent event = {};
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = signal;
-    event._sigev_un._tid = static_cast<pid_t>(syscall(SYS_gettid));
+    event.sigev_notify_thread_id = static_cast<pid_t>(syscall(SYS_gettid));
     if (timer_create(CLOCK_MONOTONIC, &event, &timer_) != 0) return refusedNow();
     made_ = true;
     sigset_t set;

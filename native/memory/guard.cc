@@ -7,7 +7,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -146,8 +145,9 @@ Result<> makeStandIn() {
 // The level whose handler this is, or -1.
 int levelOf(const struct sigaction& action) {
   if ((action.sa_flags & SA_SIGINFO) == 0) return -1;
-  const auto* const found = std::find(handlers.begin(), handlers.end(), action.sa_sigaction);
-  return found == handlers.end() ? -1 : static_cast<int>(found - handlers.begin());
+  for (size_t level = 0; level < handlers.size(); ++level)
+    if (handlers[level] == action.sa_sigaction) return static_cast<int>(level);
+  return -1;
 }
 
 // Whether a handler is that of another copy of this addon in the process, which passes on what is not its own.

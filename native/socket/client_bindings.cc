@@ -107,7 +107,10 @@ class Ask : public OperationOn<ClientChannel> {
   Result<> runWith(const Patience& patience) {
     std::vector<int> fds;
     fds.reserve(objects_.size());
-    for (const auto& each : objects_) fds.push_back(each->descriptor());
+    for (const auto& each : objects_) {
+      each->descriptorLeaves();
+      fds.push_back(each->descriptor());
+    }
     auto reply = object_->ask(message_, fds, most_, patience);
     const char* const name = user::nameOf(user::headOf<user::Header>(message_.data()).command);
     if (!reply) return Refusal{reply.error(), reply.refusal().syscall == nullptr ? name : reply.refusal().syscall};

@@ -145,6 +145,7 @@ Napi::Value fdOf(const Napi::CallbackInfo& info) {
   if (fd < 0) {
     throw Napi::TypeError::New(info.Env(), std::string("a ") + nameOf(handle.kind()) + " has no descriptor");
   }
+  handle.object()->descriptorLeaves();
   return Napi::Number::New(info.Env(), fd);
 }
 

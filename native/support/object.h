@@ -63,6 +63,8 @@ class Object : public std::enable_shared_from_this<Object> {
 
   // Its open file; -1 for an object that is none.
   virtual int descriptor() const { return -1; }
+  // Its descriptor goes to somebody who may change how the file behaves.
+  virtual void descriptorLeaves() {}
 
   // What it is as an address space of devices; nullptr for one that is none.
   virtual DmaSpace* dmaSpace() { return nullptr; }

@@ -1,5 +1,7 @@
-// Installing Debian packages, and saying so. Only as root: a script does not ask for a password.
+// Installing Debian packages, and saying so. Only as root: a script does not ask for a password. What is only read is unpacked.
 
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { findProgram, run } from './process.mjs'
 import { say } from './say.mjs'
 
@@ -33,4 +35,29 @@ export const aptInstall = (packages, why) => {
   if (install() === undefined) return undefined
   say('that failed; once more after apt-get update')
   return run('apt-get', ['-qq', 'update'], options) ?? install()
+}
+
+/** Downloads packages and unpacks them into a folder, installing nothing. Returns undefined when it went well, else why not. */
+export const aptUnpack = (packages, folder, why) => {
+  const list = packages.join(' ')
+  for (const program of ['apt-get', 'dpkg-deb'])
+    if (findProgram(program) === undefined) return `${list} missing, and there is no ${program}`
+  say(`unpacking ${list} into ${folder}: ${why}`)
+  const archives = join(folder, 'archives')
+  mkdirSync(archives, { recursive: true })
+  const options = { cwd: archives, stdio: ['ignore', 'ignore', 'inherit'] }
+  const download = () =>
+    run('apt-get', ['-qq', '-o', 'APT::Sandbox::User=root', 'download', ...packages], options)
+  if (download() !== undefined) {
+    if (process.getuid() !== 0) return `${list} cannot be downloaded; as root: apt-get update`
+    say('that failed; once more after apt-get update')
+    const problem = run('apt-get', ['-qq', 'update'], options) ?? download()
+    if (problem !== undefined) return problem
+  }
+  for (const archive of readdirSync(archives).filter((name) => name.endsWith('.deb'))) {
+    const problem = run('dpkg-deb', ['-x', join(archives, archive), folder])
+    if (problem !== undefined) return problem
+  }
+  rmSync(archives, { recursive: true })
+  return undefined
 }

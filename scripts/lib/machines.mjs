@@ -18,10 +18,10 @@ const named = (...names) => {
  * `npm run test:all`.
  */
 const quick = named(
-  ...['open', 'open-more', 'registers', 'features', 'reset', 'hot-reset', 'request', 'condition'],
+  ...['open', 'open-more', 'registers', 'features', 'reset', 'request'],
   ...['dma', 'dma-space', 'guard', 'guard-more', 'nothing-lost'],
   ...['interrupts', 'ioeventfd', 'wires', 'passthrough'],
-  ...['modes/device', 'modes/dma', 'modes/nothing-lost', 'modes/peer'],
+  ...['modes/device', 'modes/dma', 'modes/nothing-lost'],
 )
 
 /** What is about the command line and its output, and meets nothing in which the kernels differ: on one of them. */

@@ -3,7 +3,8 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { installPrograms } from './apt.mjs'
+import { aptUnpack, installPrograms } from './apt.mjs'
+import { CLIENTS_FOLDER } from './clients.mjs'
 import { ROOT, run } from './process.mjs'
 import { say } from './say.mjs'
 
@@ -53,12 +54,43 @@ export const prepareBenchModules = () => {
   if (problem !== undefined) throw new PrepareError(problem)
 }
 
+/** Package managers and runtimes, for the test of the package. Their own install scripts download nothing that is needed. */
+export const prepareClients = () => {
+  const why = whyInstall(CLIENTS_FOLDER)
+  if (!why) return
+  say(`npm ci in ${CLIENTS_FOLDER}/, because ${why}: downloads package managers and runtimes, 250 MB`)
+  const problem = run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
+    cwd: at(CLIENTS_FOLDER),
+    timeout: STEP_TIMEOUT_MS,
+  })
+  if (problem !== undefined) throw new PrepareError(problem)
+}
+
 /** ACPICA's compiler, by which a unit test has tables of node-vfio/vmm read back. Whoever can do without catches the PrepareError. */
 export const prepareAcpica = () => {
   const problem = installPrograms(
     { iasl: 'acpica-tools' },
     "ACPICA's compiler reads the ACPI tables of node-vfio/vmm back",
   )
+  if (problem !== undefined) throw new PrepareError(problem)
+}
+
+const SCHEMAS = 'build-schemas'
+/** What tells that a package is unpacked there: its schemas. */
+const SCHEMA_PACKAGES = {
+  libvirt0: 'usr/share/libvirt/schemas/domain.rng',
+  'golang-github-container-orchestrated-devices-container-device-interface-dev':
+    'usr/share/gocode/src/github.com/container-orchestrated-devices/container-device-interface/schema/schema.json',
+}
+
+/** Schemas of libvirt and CDI, by which a unit test checks what `vfio use` prints. Whoever can do without catches the PrepareError. */
+export const prepareSchemas = () => {
+  const why = 'a unit test checks what vfio use prints by the schemas of libvirt and CDI'
+  const missing = Object.entries(SCHEMA_PACKAGES).filter(([, file]) => !existsSync(at(SCHEMAS, file)))
+  const packages = missing.map(([name]) => name)
+  const problem =
+    (packages.length === 0 ? undefined : aptUnpack(packages, at(SCHEMAS), why)) ??
+    installPrograms({ xmllint: 'libxml2-utils' }, why)
   if (problem !== undefined) throw new PrepareError(problem)
 }
 

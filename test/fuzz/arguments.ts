@@ -2,7 +2,7 @@
 // take, and calls none of them but plan(), whose answer is an argument.
 import { GuestMemory } from '../../ts/index.js'
 import { layOutGuest } from '../../ts/vmm/index.js'
-import { type HostChange, KNOWN_ISSUES, mergedReport, plan } from '../../ts/merged/index.js'
+import { type HostChange, mergedReport, plan } from '../../ts/merged/index.js'
 import { isAllowed } from './judge.js'
 import { SCREEN } from './makers/drm.js'
 import { deviceOptions } from './makers/served.js'
@@ -191,8 +191,13 @@ const BY_NAME: Readonly<Record<string, Maker>> = {
   groupViability: ({ values }) => [
     values.effective({ members: [{ name: '0000:00:10.0', bus: 'pci', driver: null, vfioDev: null }] }),
   ],
-  issueProblems: ({ values }) => [
-    values.effective(Array.from(KNOWN_ISSUES.slice(0, 3), (each) => ({ ...each }))),
+  searchIssues: ({ random, values }) => [
+    values.effective({
+      vendor: random.of(['amd', 'intel', 'nvidia', 'any']),
+      driver: random.of(['xe', 'nvidia', 'vfio_pci']),
+      version: random.of(['580.x', '535.161.05', 'banana']),
+      kernel: random.of(['6.17', '6.1.0-18-amd64', '7.2.12']),
+    }),
   ],
   map: mapping,
   mapSync: mapping,

@@ -89,6 +89,15 @@ TEST_CASE("EventFd: somebody else's that is filled and made blocking all the tim
   other.join();
 }
 
+TEST_CASE("EventFd: one of ours is read without waiting, also where who was given it has made it blocking") {
+  const auto eventFd = make();
+  eventFd->descriptorLeaves();
+  REQUIRE(fcntl(eventFd->fd(), F_SETFL, 0) == 0);
+  CHECK(drained(*eventFd) == 0);
+  CHECK(eventFd->signal(3).error() == 0);
+  CHECK(drained(*eventFd) == 3);
+}
+
 TEST_CASE("EventFd: never blocks, is not inherited") {
   const auto eventFd = make();
   CHECK((fcntl(eventFd->fd(), F_GETFL) & O_NONBLOCK) != 0);

@@ -11,6 +11,9 @@ import { ROOT, read } from './claims.js'
 /** What only tests call: the guard's state, and commands of an iommufd that have no function. */
 const FOR_TESTS = new Set(['guardIntact', 'iommufdCall'])
 
+/** The files beside the declarations: how the addon is loaded, and what declarations share. */
+const OTHERS = new Set(['binaries', 'handle', 'index', 'no-addon'])
+
 const areas = addon().areas()
 
 /** The members of a file's one interface of functions. */
@@ -30,7 +33,7 @@ const sorted = (names: readonly string[]): string[] => [...new Set(names)].sort(
 test('each folder of native/ that registers functions has a declaration file, and no other has', (t) => {
   const declarations = readdirSync(join(ROOT, 'ts/native'))
     .map((file) => file.replace(/\.ts$/, ''))
-    .filter((name) => name !== 'index' && name !== 'handle')
+    .filter((name) => !OTHERS.has(name))
   const folders = readdirSync(join(ROOT, 'native')).filter((name) =>
     existsSync(join(ROOT, 'native', name, 'bindings.h')),
   )

@@ -10,6 +10,7 @@ import {
   readlinkSync,
   rmSync,
 } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -25,6 +26,10 @@ import { GuestMemory } from '../../ts/memory/guest-memory.js'
  * the end of a process takes seconds: bounds of time and memory are then what would still show a hang or a leak that grows.
  */
 export const SANITIZED = process.env.ASAN_OPTIONS !== undefined || process.env.TSAN_OPTIONS !== undefined
+
+// libuv starts all threads of its pool when the first of them is needed, which newer versions of Node.js do not do by
+// themselves before a test. They start now, so that none is taken for what a test left.
+await stat('/')
 
 /** The compiled modules by name, for code that runs elsewhere. */
 const MODULES = {

@@ -6,6 +6,7 @@ import { loadModule, noIommu } from '../host/remedies.js'
 import type { CliContext } from './context.js'
 import { blocker, ok, warning } from './finding.js'
 import { json, plural } from './format.js'
+import { nativePart } from './native-part.js'
 import type { DoctorOutput, Finding } from './output.js'
 import {
   containerNode,
@@ -121,9 +122,10 @@ function verdict(all: readonly Finding[]): string {
   return warnings > 0 ? `${plural(warnings, 'warning')}: VFIO can be used` : 'VFIO is ready'
 }
 
-export function doctor(context: CliContext, options: { json?: boolean }): void {
+export async function doctor(context: CliContext, options: { json?: boolean }): Promise<void> {
   const { host, out, uid } = context
-  const all = findings(probeHost(host), { uid, gids: process.getgroups?.() ?? [] })
+  const ofHost = findings(probeHost(host), { uid, gids: process.getgroups?.() ?? [] })
+  const all = [await nativePart(), ...ofHost]
   if (options.json === true) {
     out(json({ schema: 'vfio-doctor/1', findings: all } satisfies DoctorOutput))
     return

@@ -22,7 +22,7 @@ import {
 import { lazyMachine } from '../host/machine.js'
 import { isPciBridge } from '../host/pci.js'
 import { devRoot, linkName, procRoot, readText, sysfsRoot } from '../host/sysfs.js'
-import { isAtLeast } from '../merged/judge.js'
+import { isAtLeast } from '../merged/knowledge/versions.js'
 import { hex } from './format.js'
 import { inWordsOfTheCommand } from './words.js'
 

@@ -5,7 +5,14 @@ import type { VfioDevice } from '../device/device.js'
 import type { InterruptIndex } from '../device/interrupts.js'
 import type { Region } from '../device/region.js'
 import type { IommuGroup, Mdev, MdevType, PciDevice, ReadProblem, SriovState } from '../host/index.js'
-import type { DamagedJournal, JournalEntry, MergedReport, Plan } from '../merged/index.js'
+import type {
+  DamagedJournal,
+  FoundIssue,
+  IssueSearch,
+  JournalEntry,
+  MergedReport,
+  Plan,
+} from '../merged/index.js'
 import type {
   Capability,
   ConfigProblem,
@@ -101,6 +108,14 @@ export interface DoctorOutput {
 /** `vfio merged --json`. */
 export interface MergedOutput extends MergedReport {
   readonly schema: 'vfio-merged/1'
+}
+
+/** `vfio issues --json`. */
+export interface IssuesOutput {
+  readonly schema: 'vfio-issues/1'
+  /** What was supposed. */
+  readonly search: IssueSearch
+  readonly issues: readonly FoundIssue[]
 }
 
 /** The header of a configuration space. */

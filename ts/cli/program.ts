@@ -30,6 +30,8 @@ export function createProgram(context: CliContext): Command {
   const program = new Command('vfio')
     .description('Inspect PCI devices, use them through VFIO, and prepare them for guests.')
     .version(version)
+    // Commands may have options of these names: --version of `vfio issues` is a driver's.
+    .enablePositionalOptions()
     .option('--no-color', 'print no colours, like NO_COLOR=1 in the environment')
     .exitOverride()
     .configureOutput({ writeOut: context.out, writeErr: context.err })
@@ -67,10 +69,17 @@ function isOurs(error: unknown): boolean {
 
 const OURS = '  This is a bug in vfio: please report it, with the command line.\n'
 
+/** `--no-color` is every command's, and stands where the user put it. */
+function colorFirst(args: readonly string[]): string[] {
+  const end = args.indexOf('--')
+  const given = (arg: string, index: number): boolean => arg === '--no-color' && (end < 0 || index < end)
+  return [...args.filter(given), ...args.filter((arg, index) => !given(arg, index))]
+}
+
 /** Runs one command. Resolves to the exit status; whatever goes wrong is told in words. */
 export async function run(args: readonly string[], context: CliContext): Promise<number> {
   try {
-    await createProgram(context).parseAsync(args, { from: 'user' })
+    await createProgram(context).parseAsync(colorFirst(args), { from: 'user' })
     return EXIT.done
   } catch (error) {
     // Commander has said what was wrong with the arguments, and throws after --help too.

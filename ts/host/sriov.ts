@@ -39,7 +39,13 @@ export function readSriov(physicalFunction: PciDevice, options: HostOptions = {}
   }
 }
 
-function attributeStep(path: string, name: string, values: readonly [string, string], why: string): HostStep {
+/** Another text in an attribute of a folder. */
+export function attributeStep(
+  path: string,
+  name: string,
+  values: readonly [string, string],
+  why: string,
+): HostStep {
   const file = join(path, name)
   const [old, text] = values
   return {

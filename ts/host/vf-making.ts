@@ -60,7 +60,7 @@ const nvidia: Rule = ({ address }, options) => {
   return no(
     `${address} is on nvidia, which has no sriov_configure: writing sriov_numvfs fails with ENOENT`,
     isHost
-      ? `The tool of NVIDIA's vGPU host driver creates them, all at once, via pci-pf-stub: sudo ${tool} (-d removes them).`
+      ? `They come all at once, via pci-pf-stub: vfio sriov set ${address} N with all of them, or the tool of NVIDIA's vGPU host driver: sudo ${tool} (-d removes them).`
       : `Only NVIDIA's vGPU host driver has virtual functions, and its tool sriov-manage creates them; this is a different driver (there is no module nvidia_vgpu_vfio).`,
     isHost ? tool : null,
   )

@@ -26,6 +26,13 @@ export interface SharedFunction {
   readonly currentVgpuType: number | null
   /** `nvidia/creatable_vgpu_types`, which shrinks as the siblings fill; null where there is no such file. */
   readonly creatableVgpuTypes: readonly VgpuType[] | null
+  /** `nvidia/gpu_instance_id`: the GPU instance (MIG) that the vGPU is on; null where it is on none. */
+  readonly gpuInstance: number | null
+  /**
+   * What xe's `sriov_admin` has of it, by the file's name: `exec_quantum_ms`, `preempt_timeout_us`, `sched_priority`, and
+   * `vram_quota` where this kernel has that; null where there is no such folder.
+   */
+  readonly profile: Readonly<Record<string, string>> | null
 }
 
 /** The nodes by which the host itself uses a GPU or an accelerator. */
@@ -77,8 +84,41 @@ export function listMdevParents(attempts: Attempts, options: HostOptions): strin
   return mdevParentPaths(options, attempts.run.bind(attempts))
 }
 
-/** The virtual function in directory `path`. */
-export function readSharedFunction(path: string, onVfio: boolean, attempts: Attempts): SharedFunction {
+const NO_INSTANCE = 0xffff_ffff
+
+/** The GPU instance, which drivers without MIG and vGPUs beside it do not have. */
+function readGpuInstance(path: string): number | null {
+  const text = readText(path, 'nvidia', 'gpu_instance_id')
+  const id = text === null || !/^\d+$/.test(text) ? NO_INSTANCE : Number(text)
+  return id >= NO_INSTANCE ? null : id
+}
+
+/** Of several words, the one in brackets counts: `[low] normal high`. */
+const chosen = (text: string): string => /\[(\S+)\]/.exec(text)?.[1] ?? text
+
+/** xe counts functions from 1. */
+function readProfile(pf: string, number: number): Record<string, string> | null {
+  const folder = join(pf, 'sriov_admin', `vf${number}`, 'profile')
+  const names = listNames(folder)
+  if (names === null) return null
+  const texts = names.sort().map((name) => [name, readText(folder, name)] as const)
+  return Object.fromEntries(texts.flatMap(([name, text]) => (text === null ? [] : [[name, chosen(text)]])))
+}
+
+/** Where a virtual function is. */
+export interface FunctionPlace {
+  readonly path: string
+  /** Directory of its physical function. */
+  readonly pf: string
+  /** Among its siblings, from 1. */
+  readonly number: number
+}
+
+export function readSharedFunction(
+  { path, pf, number }: FunctionPlace,
+  onVfio: boolean,
+  attempts: Attempts,
+): SharedFunction {
   const types = attempts.run(
     join(path, 'nvidia', 'creatable_vgpu_types'),
     () => readText(path, 'nvidia', 'creatable_vgpu_types'),
@@ -94,6 +134,8 @@ export function readSharedFunction(path: string, onVfio: boolean, attempts: Atte
       null,
     ),
     creatableVgpuTypes: types === null ? null : parseVgpuTypes(types),
+    gpuInstance: attempts.run(join(path, 'nvidia', 'gpu_instance_id'), () => readGpuInstance(path), null),
+    profile: attempts.run(join(pf, 'sriov_admin'), () => readProfile(pf, number), null),
   }
 }
 

@@ -25,27 +25,38 @@ export type {
 export { undo, type UndoneChange, type UndoOptions } from './change/undo.js'
 export type { MdevType } from '../host/mdev.js'
 export type { VfMaking } from '../host/vf-making.js'
+export type { ProfileName } from '../host/profile-settings.js'
 export type { Unseen } from '../host/usage/types.js'
 export type { VgpuType } from '../host/vgpu.js'
 export type { HostNodes, SharedFunction } from './facts.js'
 export { withHooks } from './hooks.js'
-export { issueProblems } from './judge.js'
-export {
-  type DetectRule,
-  KNOWN_ISSUES,
-  type KnownIssue,
-  MODULE_PARAMETERS,
-  type ModuleParameter,
-} from './known-issues.js'
+export type { Answer, Rule, TextCondition } from './knowledge/rule.js'
+export { knowledge } from './knowledge/load.js'
+export { searchIssues, type FoundIssue, type IssueSearch } from './knowledge/search.js'
+export type {
+  Capacity,
+  Fact,
+  FrameworkFact,
+  Impact,
+  Knowledge,
+  KnownIssue,
+  MigrationFact,
+  Parameter,
+  Platform,
+  Provenance,
+} from './knowledge/types.js'
 export type { ParameterInForce } from './parameters.js'
 export { mergedReport } from './report.js'
 export type {
+  DocumentedCapacity,
   Framework,
+  FrameworkAnswer,
   HookFinding,
   IssueAnswer,
   JudgedIssue,
   MergedReport,
   MergedState,
+  MigrationAnswer,
   SharedDevice,
   UserSpaceAnswer,
   UserSpaceFinding,

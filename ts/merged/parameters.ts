@@ -6,10 +6,14 @@ import { commandLineWords } from '../host/machine.js'
 import { type KernelModule, readModule } from '../host/modules.js'
 import type { Attempts } from '../host/attempts.js'
 import { etcRoot, type HostOptions, listNames, readText } from '../host/sysfs.js'
-import { MODULE_PARAMETERS, type ModuleParameter } from './known-issues.js'
+import { knowledge } from './knowledge/load.js'
+import type { Parameter } from './knowledge/types.js'
 
 /** A module parameter that matters for sharing. */
-export interface ParameterInForce extends Omit<ModuleParameter, 'modules' | 'vendor'> {
+export interface ParameterInForce extends Omit<
+  Parameter,
+  'vendor' | 'place' | 'path' | 'modules' | 'note' | 'verified' | 'checked'
+> {
   /** The module that has it; null if none of those that may have it shows it. */
   readonly module: string | null
   /** As sysfs has it; null if no loaded module has the parameter, or this user may not read it. */
@@ -60,6 +64,19 @@ function askedFor(
     : { value: word.slice(word.indexOf('=') + 1), where: `the command line has ${word}` }
 }
 
+/** What a reader wants of a row. */
+function toldOf({
+  vendor: _vendor,
+  place: _place,
+  path: _path,
+  note: _note,
+  verified: _verified,
+  checked: _checked,
+  ...told
+}: Omit<Parameter, 'modules'>): Omit<ParameterInForce, 'module' | 'value' | 'inForce' | 'asked' | 'read'> {
+  return told
+}
+
 /** The parameters of a driver of a vendor's, each with its state. */
 export function parametersOf(
   { vendor, driver }: { readonly vendor: number; readonly driver: string | null },
@@ -67,9 +84,11 @@ export function parametersOf(
   attempts: Attempts,
   options: HostOptions,
 ): ParameterInForce[] {
-  return MODULE_PARAMETERS.filter(
-    (each) => each.vendor === vendor && each.modules.includes(driver ?? ''),
-  ).map(({ modules, vendor: _vendor, ...told }) => {
+  const rows = knowledge().parameters.filter(
+    (each) => each.place === 'module' && each.vendor === vendor && each.modules.includes(driver ?? ''),
+  )
+  return rows.map(({ modules, ...row }) => {
+    const told = toldOf(row)
     const loaded = modules
       .map((name) => attempts.run(`module ${name}`, () => readModule(name, options), null))
       .filter((each): each is KernelModule => each !== null)

@@ -23,9 +23,11 @@ import {
 } from './facts.js'
 import type { FrameworkRules, SharingFacts } from './frameworks/framework.js'
 import { frameworkOf } from './frameworks/index.js'
-import { judge } from './judge.js'
-import { KNOWN_ISSUES } from './known-issues.js'
+import { HostEvidence, platformsOf } from './knowledge/host-evidence.js'
+import { judgeIssues } from './knowledge/issues.js'
+import { knowledge } from './knowledge/load.js'
 import { parametersOf } from './parameters.js'
+import { frameworkAnswers } from './possibilities.js'
 import type { MergedReport, MergedState, SharedDevice, UserSpaceFinding } from './types.js'
 import { userSpaceWays } from './user-space/index.js'
 import { type Installed, readInstalled } from './user-space/installed.js'
@@ -44,6 +46,7 @@ interface Scene {
   readonly types: ReadonlyMap<string, readonly MdevType[]>
   /** What gives guests a GPU in user space; read only for hosts that have one. */
   readonly installed: () => Installed
+  readonly evidence: HostEvidence
 }
 
 function isGpu({ class: code }: Pick<ProbedPciDevice, 'class'>): boolean {
@@ -95,12 +98,27 @@ function cannotMake(making: VfMaking | null): string[] {
   return [making.remedy === null ? making.why : `${making.why}. ${making.remedy}`]
 }
 
+/** The kinds of nodes by which the host uses a device. */
+function nodeKinds({ cards, renders, accels }: HostNodes): ('card' | 'render' | 'accel')[] {
+  return [
+    ...(cards.length > 0 ? (['card'] as const) : []),
+    ...(renders.length > 0 ? (['render'] as const) : []),
+    ...(accels.length > 0 ? (['accel'] as const) : []),
+  ]
+}
+
+function platformName(id: Pick<ProbedPciDevice, 'vendor' | 'device'>): string | null {
+  const [found] = platformsOf(id)
+  return knowledge().platforms.find((each) => each.id === found)?.name ?? null
+}
+
 function functionsOf(device: ProbedPciDevice, { devices, attempts }: Scene): SharedFunction[] {
-  return device.virtfns.flatMap((address) => {
+  return device.virtfns.flatMap((address, index) => {
     const vf = devices.get(address)
     if (vf === undefined) return []
     const onVfio = isVfioMember({ bus: 'pci', driver: vf.driver, vfioDev: vf.vfioDev })
-    return [readSharedFunction(vf.sysfsPath, onVfio, attempts)]
+    const place = { path: vf.sysfsPath, pf: device.sysfsPath, number: index + 1 }
+    return [readSharedFunction(place, onVfio, attempts)]
   })
 }
 
@@ -138,7 +156,26 @@ function describePci(device: ProbedPciDevice, scene: Scene): SharedDevice | null
     has: (name) => attempts.run(address, () => listNames(sysfsPath)?.includes(name) === true, false),
   }
   const { vendor: vendorId, device: deviceId, class: code, revision, names, powerState } = device
-  const judged = { driver, driverVersion, kernelRelease: host.kernelRelease, framework }
+  const evidence = scene.evidence.of({
+    sysfsPath,
+    driver,
+    driverVersion,
+    framework,
+    functionDrivers: functions.map((each) => each.driver),
+    hostNodes: nodeKinds(hostNodes),
+    pci: device,
+  })
+  const merged = mergedState(
+    {
+      driver,
+      replaced: driver !== null && vendor.replacesHostDriver?.(driver) === true,
+      needsNode: isGpu(device),
+      hasNode: nodeKinds(hostNodes).length > 0,
+    },
+    rules,
+    sharing,
+  )
+  const hooks = vendor.hooks?.(facts) ?? rules.hooks(sharing)
   return {
     name: address,
     bus: 'pci',
@@ -147,18 +184,10 @@ function describePci(device: ProbedPciDevice, scene: Scene): SharedDevice | null
     driver,
     driverVersion,
     hostNodes,
+    platform: platformName(device),
     framework,
     frameworkWhy: why,
-    merged: mergedState(
-      {
-        driver,
-        replaced: driver !== null && vendor.replacesHostDriver?.(driver) === true,
-        needsNode: isGpu(device),
-        hasNode: hostNodes.cards.length + hostNodes.renders.length + hostNodes.accels.length > 0,
-      },
-      rules,
-      sharing,
-    ),
+    merged,
     vfs:
       totalVfs === 0
         ? null
@@ -166,8 +195,9 @@ function describePci(device: ProbedPciDevice, scene: Scene): SharedDevice | null
     vfMaking: making,
     functions,
     mdevTypes,
+    frameworks: frameworkAnswers({ vendor: vendorId, framework, sharing, hooks, evidence }),
     parameters: parametersOf({ vendor: vendorId, driver }, host.commandLine, attempts, options),
-    hooks: vendor.hooks?.(facts) ?? rules.hooks(sharing),
+    hooks,
     userSpace: userSpace(driver, hostNodes, scene),
     blockers: [
       ...(driver === null ? ['no driver has the device'] : []),
@@ -175,8 +205,9 @@ function describePci(device: ProbedPciDevice, scene: Scene): SharedDevice | null
       ...(driver === null || (sriov?.totalVfs ?? 0) === 0 || activeVfs > 0 ? [] : cannotMake(making)),
     ],
     notes: vendor.notes(facts),
-    knownIssues: KNOWN_ISSUES.filter((issue) => issue.vendor === vendorId).map((issue) =>
-      judge(issue, judged),
+    knownIssues: judgeIssues(
+      knowledge().issues.filter((issue) => issue.vendor === vendorId || issue.vendor === null),
+      evidence,
     ),
   }
 }
@@ -199,28 +230,45 @@ function describeOther(path: string, mdevTypes: readonly MdevType[], scene: Scen
   const driver = bound ?? attempts.run(name, () => readDriverModule(path), null)
   const sharing: SharingFacts = { ...NOTHING_SHARED, mdevTypes }
   const { rules, why } = frameworkOf(sharing)
+  const framework = rules.name
+  const hooks = rules.hooks(sharing)
+  const driverVersion = driver === null ? null : readVersion(driver, OTHERS, scene)
   const hostNodes = attempts.run(name, () => readHostNodes(path), NO_NODES)
+  const evidence = scene.evidence.of({
+    sysfsPath: path,
+    driver,
+    driverVersion,
+    framework,
+    functionDrivers: [],
+    hostNodes: nodeKinds(hostNodes),
+    pci: null,
+  })
   return {
     name,
     bus: 'other',
     sysfsPath: path,
     pci: null,
     driver,
-    driverVersion: driver === null ? null : readVersion(driver, OTHERS, scene),
+    driverVersion,
     hostNodes,
-    framework: rules.name,
+    platform: null,
+    framework,
     frameworkWhy: why,
     merged: rules.state(null, sharing),
     vfs: null,
     vfMaking: null,
     functions: [],
     mdevTypes,
+    frameworks: frameworkAnswers({ vendor: null, framework, sharing, hooks, evidence }),
     parameters: [],
-    hooks: rules.hooks(sharing),
+    hooks,
     userSpace: userSpace(driver, hostNodes, scene),
     blockers: [],
     notes: [],
-    knownIssues: [],
+    knownIssues: judgeIssues(
+      knowledge().issues.filter((issue) => issue.vendor === null),
+      evidence,
+    ),
   }
 }
 
@@ -239,14 +287,18 @@ export function mergedReport(options: HostOptions = {}, host: HostReport = probe
   const parents = listMdevParents(attempts, options)
   const types = new Map(parents.map((path) => [basename(path), readMdevTypes(path, attempts) ?? []] as const))
   const devices = new Map(host.devices.map((device) => [device.address, device]))
-  let installed: Installed | undefined
+  let found: Installed | undefined
+  const installed = (): Installed => (found ??= readInstalled(attempts, options))
+  const { kernelRelease, commandLine } = host
+  const seen = { kernelRelease, commandLine, hasQemu: () => installed().qemu !== null }
   const scene: Scene = {
     options,
     attempts,
     host,
     devices,
     types,
-    installed: () => (installed ??= readInstalled(attempts, options)),
+    installed,
+    evidence: new HostEvidence(seen, options),
   }
   const ofPci = host.devices
     .filter(({ physfn }) => physfn === null)
@@ -256,7 +308,7 @@ export function mergedReport(options: HostOptions = {}, host: HostReport = probe
     .filter((path) => !devices.has(basename(path)))
     .map((path) => describeOther(path, types.get(basename(path)) ?? [], scene))
   return {
-    kernelRelease: host.kernelRelease,
+    kernelRelease,
     devices: [...ofPci, ...others],
     problems: [...host.problems, ...attempts.problems],
   }

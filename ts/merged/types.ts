@@ -6,14 +6,13 @@ import type { MdevType } from '../host/mdev.js'
 import type { ProbedPciDevice } from '../host/probe.js'
 import type { VfMaking } from '../host/vf-making.js'
 import type { HostNodes, SharedFunction } from './facts.js'
-import type { KnownIssue } from './known-issues.js'
+import type { JudgedIssue } from './knowledge/issues.js'
+import type { Framework } from './knowledge/rule.js'
+import type { Capacity, MigrationFact } from './knowledge/types.js'
 import type { ParameterInForce } from './parameters.js'
 
-/**
- * How a device is shared, judged by what it has: mediated devices; virtual functions for VFIO's drivers; virtual
- * functions that stay with NVIDIA's driver; not at all.
- */
-export type Framework = 'mdev' | 'sriov' | 'vendor-vfio' | 'none'
+export type { Framework } from './knowledge/rule.js'
+export type { IssueAnswer, JudgedIssue } from './knowledge/issues.js'
 
 /** Whether the host uses the device while guests do. */
 export interface MergedState {
@@ -30,22 +29,44 @@ export interface HookFinding {
   readonly why: string
 }
 
-export type IssueAnswer = 'applies' | 'fixed' | 'cannot-tell' | 'other-driver'
+/** How many guests, as a source says. */
+export type DocumentedCapacity = Pick<
+  Capacity,
+  'id' | 'generation' | 'guests' | 'most' | 'per' | 'limitedBy' | 'confidence' | 'sources'
+>
 
-/** A known issue, with what it means for one device. */
-export interface JudgedIssue {
+/** Whether what guests have can move to another host while it runs. */
+export interface MigrationAnswer {
+  readonly answer: 'yes' | 'no' | 'cannot-tell'
+  readonly why: string
+  /** The row that says it; null where nothing is known. */
+  readonly fact: Pick<
+    MigrationFact,
+    'id' | 'since' | 'flags' | 'dirtyTracking' | 'needs' | 'confidence' | 'sources'
+  > | null
+}
+
+/** A framework that this device, kernel and driver have or could have. */
+export interface FrameworkAnswer {
+  /** Of its row in the knowledge base; the framework's own name where no row is about this device. */
   readonly id: string
-  readonly symptom: string
-  readonly affected: string
-  readonly fixedIn: string | null
-  readonly mitigation: string | null
-  /** What gives guests elsewhere what the driver lacks; null where nothing is known to. */
-  readonly suppliedBy: string | null
-  readonly provenance: string
-  readonly guarantee: KnownIssue['guarantee']
-  readonly answer: IssueAnswer
-  /** What was read to decide, in words. */
-  readonly read: string
+  readonly framework: Exclude<Framework, 'none'>
+  readonly name: string
+  /** `used`: guests have something of it; `ready`: they could, now; `possible`: after what is in the way. */
+  readonly state: 'used' | 'ready' | 'possible'
+  readonly capacity: {
+    /** What exists and what more can be made now; null for a framework that is not there. */
+    readonly counted: { readonly used: number; readonly free: number } | null
+    readonly documented: readonly DocumentedCapacity[]
+  }
+  readonly migration: MigrationAnswer
+  readonly hooks: readonly HookFinding[]
+  /** What it takes and is not there, in the order in which it is done. */
+  readonly inTheWay: readonly string[]
+  /** What it takes of which this report cannot tell whether it is there. */
+  readonly unsure: readonly string[]
+  readonly note: string | null
+  readonly sources: readonly string[]
 }
 
 /**
@@ -80,6 +101,8 @@ export interface SharedDevice {
   /** Null where neither the module nor the driver gives one. */
   readonly driverVersion: string | null
   readonly hostNodes: HostNodes
+  /** The generation by its PCI id, in words; null where it is not known. */
+  readonly platform: string | null
   readonly framework: Framework
   /** What shows it. */
   readonly frameworkWhy: string
@@ -93,12 +116,15 @@ export interface SharedDevice {
   readonly vfMaking: VfMaking | null
   readonly functions: readonly SharedFunction[]
   readonly mdevTypes: readonly MdevType[]
+  /** What it has or could have, the one in use first. */
+  readonly frameworks: readonly FrameworkAnswer[]
   readonly parameters: readonly ParameterInForce[]
   readonly hooks: readonly HookFinding[]
   /** Empty for a device that is no GPU of the host. */
   readonly userSpace: readonly UserSpaceFinding[]
   readonly blockers: readonly string[]
   readonly notes: readonly string[]
+  /** Those that concern it or may, the most relevant first. */
   readonly knownIssues: readonly JudgedIssue[]
 }
 

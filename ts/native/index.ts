@@ -2,16 +2,18 @@
 // NODE_DEBUG=vfio. What there is to call, the files beside it declare, one for each folder of native/.
 import { channel } from 'node:diagnostics_channel'
 import { createRequire } from 'node:module'
+import { dirname, join, resolve } from 'node:path'
 import { performance } from 'node:perf_hooks'
-import { fileURLToPath } from 'node:url'
 import { debuglog } from 'node:util'
 
 import { ENOSYS, VfioError } from '../errors.js'
+import { BINARY, glibcVersion, isBuilt, ways } from './binaries.js'
 import type { DrmFunctions } from './drm.js'
 import type { EventFunctions } from './event.js'
 import type { IommufdFunctions } from './iommufd.js'
 import type { KvmFunctions } from './kvm.js'
 import type { MemoryFunctions } from './memory.js'
+import { whyNoAddon } from './no-addon.js'
 import type { SocketFunctions } from './socket.js'
 import type { SupportFunctions } from './support.js'
 import type { VfioFunctions } from './vfio.js'
@@ -124,30 +126,56 @@ export function tell<T>(name: string, args: readonly unknown[], call: () => T): 
   return result
 }
 
-function loadBinary(): Record<string, unknown> {
-  const require = createRequire(import.meta.url)
+/** The folder of this package. A bundle has none, but the package itself may still be installed where it runs. */
+function packageFolder(): string | undefined {
+  // A bundle in the older module format has no address.
+  const url = import.meta.url as string | undefined
+  if (url === undefined) return undefined
+  const require = createRequire(url)
+  for (const name of ['#package.json', 'node-vfio/package.json']) {
+    try {
+      return dirname(require.resolve(name))
+    } catch {
+      // a bundle's own package.json is not this one
+    }
+  }
+  return undefined
+}
+
+function loadBinary(root: string | undefined): Record<string, unknown> {
+  if (process.platform !== 'linux')
+    throw new Error(`VFIO is an interface of Linux, this is ${process.platform}`)
   const chosen = process.env.NODE_VFIO_ADDON
-  if (chosen !== undefined) return require(chosen) as Record<string, unknown>
-  const bindings = require('bindings') as (options: object) => Record<string, unknown>
+  if (chosen !== undefined) {
+    const file = resolve(chosen)
+    return createRequire(file)(file) as Record<string, unknown>
+  }
+  if (root === undefined) throw new Error('the folder of the package node-vfio was not found')
+  // From the package, which need not be where the code is: `bindings` is its dependency.
+  const bindings = createRequire(join(root, 'package.json'))('bindings') as (
+    options: object,
+  ) => Record<string, unknown>
   // Named explicitly: its own search for the package's root goes through URLs and stumbles over '#' in a path.
-  const root = fileURLToPath(new URL('.', import.meta.resolve('#package.json')))
-  return bindings({ bindings: 'node_vfio', module_root: root })
+  return bindings({ bindings: BINARY, module_root: root, try: ways(root) })
 }
 
 function load(): NativeAddon {
   let binary: Record<string, unknown>
+  const root = packageFolder()
   try {
-    if (process.platform !== 'linux')
-      throw new Error(`VFIO is an interface of Linux, this is ${process.platform}`)
-    binary = loadBinary()
+    binary = loadBinary(root)
   } catch (cause) {
-    const error = new VfioError(ENOSYS, 'load addon', {
-      reason: 'no-addon',
-      remedy:
-        process.platform === 'linux'
-          ? 'The native part is not built: run `npm rebuild node-vfio` (it needs python3, make and a C++20 compiler).'
-          : 'VFIO exists on Linux only; types and node-vfio/host work here.',
+    const { platform, arch, env } = process
+    const remedy = whyNoAddon({
+      error: cause,
+      platform,
+      arch,
+      chosen: env.NODE_VFIO_ADDON,
+      root,
+      built: root !== undefined && isBuilt(root),
+      glibc: glibcVersion(),
     })
+    const error = new VfioError(ENOSYS, 'load addon', { reason: 'no-addon', remedy })
     error.cause = cause
     throw error
   }

@@ -79,6 +79,8 @@ const COMMANDS: [args: string[], expected: RegExp][] = [
   [['show', '0000:05:00.0'], /SR-IOV +4 of 4/],
   [['doctor'], /320 IOMMU groups/],
   [['merged'], /0000:3f:00\.0/],
+  [['issues'], /nvidia-vgpu-host-bulletin-5821/],
+  [['use', '0000:05:10.0', '--for', 'qemu'], /vfio-pci,host=0000:05:10\.0/],
 ]
 
 for (const [args, expected] of COMMANDS) {

@@ -208,3 +208,15 @@ test('what is collected unclosed is closed, with a warning', async (t) => {
   t.is(status, 0, stderr)
   t.is(stdout, '1\nVfioLeakWarning EventFd was garbage-collected without close(); it is closed now\n0\n')
 })
+
+test('one whose descriptor a child process has made blocking is read without waiting', (t) => {
+  using eventfd = new EventFd()
+  const program = 'import fcntl; fcntl.fcntl(3, fcntl.F_SETFL, 0)'
+  const child = spawnSync('python3', ['-c', program], {
+    stdio: ['ignore', 'inherit', 'inherit', eventfd.fd],
+  })
+  t.is(child.status, 0)
+  t.is(eventfd.read(), 0)
+  eventfd.signal(2)
+  t.is(eventfd.read(), 2)
+})

@@ -22,7 +22,6 @@ const ADDRESS = { domain: 0, bus: 1, device: 2, function: 0 }
 const WRONG_ADDRESS = [...NOT_OBJECT, {}, [], { ...ADDRESS, device: 0x20 }, { ...ADDRESS, bus: '1' }]
 // Nothing is there: a call that reads before it checks does not fail by that.
 const NOWHERE = { sysfsRoot: '/nowhere', devRoot: '/nowhere', procRoot: '/nowhere' }
-const ISSUE = merged.KNOWN_ISSUES[0]
 
 const HOST: Record<string, Case> = {
   isBdf: { good: ['00:02.0'], wrong: [NOT_TEXT] },
@@ -83,6 +82,12 @@ const CHANGES = [
   { kind: 'mdev-create', parent: 'mtty', type: 'mtty-1', uuid: 'x' },
   { kind: 'mdev-remove', uuid: 'x' },
   { kind: 'vgpu', device: '00:02.0', type: 'x' },
+  { kind: 'profile', device: '00:02.0' },
+  { kind: 'profile', device: '00:02.0', settings: {} },
+  { kind: 'profile', device: '00:02.0', settings: { colour: 'red' } },
+  { kind: 'profile', device: '00:02.0', settings: { exec_quantum_ms: 5 } },
+  { kind: 'profile', device: '00:02.0', settings: { exec_quantum_ms: '-5' } },
+  { kind: 'profile', device: '00:02.0', settings: { sched_priority: 'highest' } },
 ]
 
 const MERGED: Record<string, Case> = {
@@ -97,9 +102,12 @@ const MERGED: Record<string, Case> = {
   listChanges: { good: [], wrong: [], options: 'change' },
   listJournals: { good: [], wrong: [], options: 'change' },
   withHooks: { good: [{ devices: [] }], wrong: [[...NOT_OBJECT, {}, [], { devices: [5] }]], options: 'host' },
-  issueProblems: {
-    good: [[]],
-    wrong: [[...NOT_OBJECT, {}, [5], [null], [{}], [{ ...ISSUE, detect: 5 }], [{ ...ISSUE, symptom: 5 }]]],
+  knowledge: { good: [], wrong: [] },
+  searchIssues: {
+    good: [{}],
+    wrong: [
+      [null, 5, 'x', { vendor: 'via' }, { vendor: 5 }, { driver: 5 }, { version: null }, { kernel: {} }],
+    ],
   },
   // The options come first.
   mergedReport: {
@@ -162,6 +170,8 @@ for (const [space, functions, cases] of [
         ...wrong.flatMap((values, at) => values.map((value) => good.with(at, value))),
         ...(options === undefined ? [] : OPTIONS[options].map((value) => [...good, value])),
       ]
+      // A function that takes nothing can be given nothing wrong.
+      if (calls.length === 0) t.is(call.length, 0)
       for (const args of calls) {
         const what = args.map(describe).join(', ')
         let error: unknown = null

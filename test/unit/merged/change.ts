@@ -83,7 +83,7 @@ export function gpuHost(tree: SysfsTree, vfs = 2): void {
 /** @param serial for tests that change what the whole process shares */
 export function changeTest(
   title: string,
-  body: (t: ExecutionContext, context: ChangeContext) => Promise<void>,
+  body: (t: ExecutionContext, context: ChangeContext) => Promise<void> | void,
   { serial = false } = {},
 ): void {
   // The host can be changed only on Linux.

@@ -29,6 +29,8 @@ const vf = (more: Partial<SharingFacts['functions'][number]>): SharingFacts['fun
   onVfio: false,
   currentVgpuType: null,
   creatableVgpuTypes: null,
+  gpuInstance: null,
+  profile: null,
   ...more,
 })
 

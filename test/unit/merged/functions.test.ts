@@ -103,6 +103,7 @@ changeTest("NVIDIA's driver makes no virtual functions: its tool is named", asyn
   // A driver that is not the one for vGPU has no tool either.
   t.regex(refused()[0]!.remedy, /there is no module nvidia_vgpu_vfio/)
   tree.file('module/nvidia_vgpu_vfio/initstate', 'live')
+  t.regex(refused()[0]!.what, /sriov_configure, fails with ENOENT; its functions come all at once/)
   t.regex(refused()[0]!.remedy, /sudo \/usr\/lib\/nvidia\/sriov-manage -e 0000:04:00\.0/)
   // Nothing is written, and nothing is half done.
   await t.throwsAsync(apply(plan({ kind: 'sriov', device: GPU_PF, numVfs: 2 }, options), options), {

@@ -104,6 +104,14 @@ export class SimulatedKernel implements HostIo {
       this.#probe(device)
     },
     driver_override: (file, text) => writeFileSync(file, text === '' ? '(null)\n' : `${text}\n`),
+    exec_quantum_ms: (file, text) => writeFileSync(file, `${text}\n`),
+    sched_priority: (file, text) =>
+      writeFileSync(
+        file,
+        `${['low', 'normal'].map((word) => (word === text ? `[${word}]` : word)).join(' ')}\n`,
+      ),
+    vram_quota: (file, text) => writeFileSync(file, `${text}\n`),
+    unbindLock: (file, text) => writeFileSync(file, `${text}\n`),
     sriov_drivers_autoprobe: (file, text) => writeFileSync(file, `${text}\n`),
     sriov_numvfs: (file, text, fail) => this.#setVfs(dirname(file), file, Number(text), fail),
     create: (file, uuid, fail) => this.#createMdev(dirname(file), uuid, fail),
@@ -176,6 +184,7 @@ export class SimulatedKernel implements HostIo {
 
   #bind(device: string, driver: string): void {
     this.#link(join(device, 'driver'), join(this.#root, 'bus/pci/drivers', driver))
+    this.#makeVgpu(device)
     if (driver.includes('vfio')) {
       const number = this.#text(device, 'iommu_group_number') ?? '0'
       mkdirSync(join(device, 'vfio-dev', `vfio${number}`), { recursive: true })
@@ -183,6 +192,7 @@ export class SimulatedKernel implements HostIo {
   }
 
   #unbind(device: string): void {
+    if (this.#driver(device) === 'nvidia') rmSync(join(device, 'nvidia'), { recursive: true, force: true })
     rmSync(join(device, 'driver'))
     rmSync(join(device, 'vfio-dev'), { recursive: true, force: true })
   }
@@ -242,14 +252,18 @@ export class SimulatedKernel implements HostIo {
     const number = Math.max(0, ...readdirSync(groups).map(Number)) + 1
     this.#link(join(groups, String(number), 'devices', name), path)
     this.#link(join(path, 'iommu_group'), join(groups, String(number)))
-    if (existsSync(join(pf, 'driver')) && this.#driver(pf) === 'nvidia') {
-      mkdirSync(join(path, 'nvidia'))
-      writeFileSync(join(path, 'nvidia/current_vgpu_type'), '0\n')
-      writeFileSync(
-        join(path, 'nvidia/creatable_vgpu_types'),
-        readFileSync(join(this.#root, '.kernel/vgpu-types')),
-      )
-    }
+  }
+
+  /** A function on NVIDIA's driver can become a vGPU while the GPU is on it too. */
+  #makeVgpu(device: string): void {
+    const pf = join(device, 'physfn')
+    if (this.#driver(device) !== 'nvidia' || !existsSync(pf) || this.#driver(pf) !== 'nvidia') return
+    mkdirSync(join(device, 'nvidia'), { recursive: true })
+    writeFileSync(join(device, 'nvidia/current_vgpu_type'), '0\n')
+    writeFileSync(
+      join(device, 'nvidia/creatable_vgpu_types'),
+      readFileSync(join(this.#root, '.kernel/vgpu-types')),
+    )
   }
 
   #removeVf(pf: string, index: number): void {

@@ -116,7 +116,8 @@ hostTest('nvidia-vendor-vfio-before', (t, device) => {
   t.like(device.vfMaking, { answer: 'no', tool: null })
   t.regex(device.blockers.join(), /writing sriov_numvfs fails with ENOENT/)
   t.regex(device.blockers.join(), /not the vGPU host driver/)
-  t.is(issue(device, 'nvidia-second-mdev-group-error'), 'fixed')
+  // It has no mediated devices, which is what the issue is about.
+  t.is(issue(device, 'nvidia-second-mdev-group-error'), undefined)
 })
 
 hostTest('nvidia-vgpu-host-before', (t, device) => {
@@ -171,8 +172,10 @@ hostTest('nvidia-vendor-vfio-full', (t, device) => {
   )
   t.deepEqual(device.merged, { state: 'no', why: 'guests have none, and none is left' })
   t.deepEqual([device.blockers, device.notes], [[], []])
-  t.is(issue(device, 'nvidia-second-mdev-group-error'), 'fixed')
-  t.is(issue(device, 'nvidia-mdev-daemons-crash'), 'cannot-tell')
+  t.is(issue(device, 'nvidia-second-mdev-group-error'), undefined)
+  t.is(issue(device, 'nvidia-mdev-daemons-crash'), undefined)
+  t.is(issue(device, 'nvidia-vgpu-mdev-gone'), 'applies')
+  t.is(issue(device, 'nvidia-vgpu-host-bulletin-5551'), 'applies')
   t.deepEqual(hooks(device), { irqfd: 'cannot-tell', ioeventfd: 'cannot-tell', level: 'cannot-tell' })
 })
 
@@ -203,16 +206,15 @@ hostTest('amd-gim', (t, device) => {
   t.like(device.vfMaking, { answer: 'no' })
   t.regex(device.vfMaking!.remedy!, /vf_num/)
   t.like(device.parameters[0], { name: 'vf_num', value: '1', inForce: true })
-  t.is(issue(device, 'amdgpu-no-signalling-hooks'), 'other-driver')
+  t.is(issue(device, 'amdgpu-no-signalling-hooks'), undefined)
+  t.is(device.knownIssues[0]!.id, 'amd-gim-excludes-amdgpu')
 })
 
 hostTest('nic-sriov', (t, device) => {
   t.like(device, { framework: 'sriov', merged: { state: 'merged' }, driver: 'igb' })
   t.deepEqual(device.vfs, { total: 7, active: 1, free: 6 })
-  t.deepEqual(
-    device.knownIssues.map(({ answer }) => answer),
-    ['other-driver', 'other-driver'],
-  )
+  // What is known of Intel's GPUs does not concern a network card of Intel's.
+  t.deepEqual(device.knownIssues, [])
 })
 
 hostTest('nic-sriov-half', (t, device) => {
@@ -229,7 +231,7 @@ hostTest('nic-sriov-half', (t, device) => {
   )
   t.deepEqual(device.merged, { state: 'possible', why: 'igb serves the host, and guests could have some' })
   t.deepEqual(device.hostNodes, { cards: [], connectors: [], renders: [], accels: [] })
-  t.true(device.knownIssues.every(({ answer }) => answer === 'other-driver'))
+  t.deepEqual(device.knownIssues, [])
 })
 
 hostTest('mdev-no-types', (t, device) => {
@@ -239,7 +241,7 @@ hostTest('mdev-no-types', (t, device) => {
   t.deepEqual(device.merged, { state: 'no', why: 'nothing of it can be given to guests' })
   t.deepEqual(device.blockers, ['neither GVT-g (i915.enable_gvt=1 and the module kvmgt) nor SR-IOV is there'])
   t.deepEqual(device.hostNodes, { cards: ['card0'], connectors: [], renders: ['renderD128'], accels: [] })
-  t.is(issue(device, 'intel-modified-hypervisor'), 'cannot-tell')
+  t.is(issue(device, 'intel-modified-hypervisor'), undefined)
   t.true(device.parameters.every(({ value }) => value === null))
   t.deepEqual(hooks(device), { irqfd: 'no', ioeventfd: 'no', level: 'no' })
 })
@@ -251,7 +253,7 @@ hostTest('mdev-mtty', (t, device) => {
 
 hostTest('gpu-unbound', (t, device) => {
   t.like(device, { driver: null, driverVersion: null, framework: 'none', merged: { state: 'no' } })
-  t.true(device.knownIssues.every(({ answer }) => answer === 'other-driver'))
+  t.deepEqual(device.knownIssues, [])
   t.deepEqual(device.blockers, ['no driver has the device'])
 })
 

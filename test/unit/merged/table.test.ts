@@ -26,8 +26,28 @@ onPosix('the table of docs/merged.md is what the fixtures show', (t) => {
   else t.deepEqual(cells(guide.slice(from, to)), cells(table))
 })
 
+/** The report without what the rows of facts/ say: the rows are named. */
+function briefly({ devices, ...report }: ReturnType<typeof reportOf>): object {
+  return {
+    ...report,
+    devices: devices.map(({ knownIssues, frameworks, parameters, ...device }) => ({
+      ...device,
+      knownIssues: knownIssues.map(({ id, answer, read }) => `${answer} ${id}: ${read}`),
+      frameworks: frameworks.map(({ capacity, migration, name: _name, sources: _sources, ...told }) => ({
+        ...told,
+        counted: capacity.counted,
+        documented: capacity.documented.map(({ id }) => id),
+        migration: `${migration.answer} by ${migration.fact?.id ?? 'no row'}`,
+      })),
+      parameters: parameters.map(({ id, module, value, inForce, asked, read }) => {
+        return { id, module, value, inForce, asked, read }
+      }),
+    })),
+  }
+}
+
 for (const [name, host] of Object.entries<Host>(HOSTS)) {
   onPosix(`${name}: the whole report`, (t) => {
-    t.snapshot(reportOf(host))
+    t.snapshot(briefly(reportOf(host)))
   })
 }

@@ -4,7 +4,17 @@ import { SysfsTree } from '../host/fixture.js'
 import { type Host, HOSTS, rootsOf } from './hosts.js'
 
 const VENDORS: Readonly<Record<number, string>> = { 0x1002: 'AMD', 0x8086: 'Intel', 0x10de: 'NVIDIA' }
-const HEAD = ['fixture', 'vendor', 'driver', 'framework', 'merged', 'guests can have', 'hooks', 'findings']
+const HEAD = [
+  'fixture',
+  'vendor',
+  'driver',
+  'framework',
+  'merged',
+  'guests can have',
+  'hooks',
+  'ways',
+  'findings',
+]
 
 /** What a fixture's host has, and nothing of where its tree is. */
 export function reportOf(host: Host): ReturnType<typeof mergedReport> {
@@ -37,10 +47,19 @@ function hooks(device: SharedDevice): string {
   return device.hooks.map(({ hook, answer }) => `${hook} ${answer.replace('-', ' ')}`).join(', ')
 }
 
+/** The frameworks that it has or could have, and what is between. */
+function ways({ frameworks }: SharedDevice): string {
+  return frameworks
+    .map(({ name, state, inTheWay, migration }) => {
+      const needs = inTheWay.length === 0 ? '' : `, ${inTheWay.length} in the way`
+      return `${name}: ${state}${needs}, migration ${migration.answer.replace('-', ' ')}`
+    })
+    .join('; ')
+}
+
 function findings({ blockers, notes, knownIssues }: SharedDevice): string {
   const issues = knownIssues.filter(({ answer }) => answer === 'applies').map(({ id }) => `\`${id}\``)
-  const fixed = knownIssues.filter(({ answer }) => answer === 'fixed').map(({ id }) => `\`${id}\` is fixed`)
-  return [...blockers, ...notes, ...issues, ...fixed].join('; ')
+  return [...blockers, ...notes, ...issues].join('; ')
 }
 
 function row(name: string, device: SharedDevice): string[] {
@@ -55,6 +74,7 @@ function row(name: string, device: SharedDevice): string[] {
     device.merged.state,
     capacity(device),
     hooks(device),
+    ways(device),
     findings(device),
   ]
 }

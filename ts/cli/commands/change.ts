@@ -1,5 +1,6 @@
 // Declares the commands that change the host, and those that show what they change.
 import { Argument, type Command, InvalidArgumentError, Option } from 'commander'
+import { isProfileName, PROFILE_NAMES, profileProblem } from '../../host/profile-settings.js'
 import type { HostChange } from '../../merged/index.js'
 import { examples, jsonOption, positive } from '../arguments.js'
 import type { ChangeFlags, UndoFlags } from '../changes/run.js'
@@ -98,6 +99,38 @@ function declareSriov(sriov: Command, act: Act): void {
     })
 }
 
+/** `vram_quota=8589934592`: one more of what was there before. */
+function setting(text: string, before: Record<string, string> | undefined): Record<string, string> {
+  const [, name, value] = /^(\w+)=(.+)$/.exec(text) ?? []
+  if (name === undefined || value === undefined || !isProfileName(name))
+    throw new InvalidArgumentError(`It must be NAME=VALUE, with a name of ${PROFILE_NAMES.join(', ')}.`)
+  const problem = profileProblem(name, value)
+  if (problem !== null) throw new InvalidArgumentError(`${name} must be ${problem}.`)
+  return { ...before, [name]: value }
+}
+
+function declareProfile(sriov: Command, act: Act): void {
+  changing(sriov.command('profile'))
+    .description('set the share of an Intel GPU that xe gives a function (Linux 6.19, vram_quota 7.2)')
+    .addArgument(pciDevice('the PCI address of a virtual function, or of the physical one'))
+    .addArgument(
+      new Argument(
+        '<settings...>',
+        'exec_quantum_ms=N, preempt_timeout_us=N, sched_priority=low|normal|high, vram_quota=BYTES',
+      ).argParser(setting),
+    )
+    .addHelpText(
+      'after',
+      examples(
+        ['vfio sriov profile 0000:03:00.1 exec_quantum_ms=20', 'a time slice of 20 ms'],
+        ['vfio sriov profile 03:00.1 vram_quota=8589934592', '8 GiB of the memory of the GPU'],
+      ),
+    )
+    .action(async (device: string, settings: Record<string, string>, flags: ChangeFlags) => {
+      await act({ kind: 'profile', device, settings }, flags)
+    })
+}
+
 function declareMdev(mdev: Command, act: Act): void {
   changing(mdev.command('create'))
     .description('create a mediated device')
@@ -189,6 +222,7 @@ function declareKinds(parent: Command, act: Act): { sriov: Command; mdev: Comman
       ),
     )
   declareSriov(sriov, act)
+  declareProfile(sriov, act)
   const mdev = parent
     .command('mdev')
     .description('create, remove and list mediated devices')

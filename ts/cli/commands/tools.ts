@@ -2,6 +2,7 @@
 import { Argument, type Command, Option } from 'commander'
 import { examples, jsonOption, positive } from '../arguments.js'
 import type { BenchOptions } from '../bench.js'
+import type { BuildOptions } from '../build.js'
 import type { CliContext } from '../context.js'
 
 /** Of `vfio bench`: some seconds for all rows. */
@@ -24,6 +25,29 @@ export function declareTools(program: Command, context: CliContext): void {
     .action(async (shell: (typeof SHELLS)[number]) => {
       const { completion } = await import('../completion.js')
       completion(context, program, shell)
+    })
+
+  program
+    .command('build')
+    .description('compile the native part, where the package has no binary for this machine')
+    .option('--output <file>', 'put the binary there instead of into the package')
+    .addHelpText(
+      'after',
+      `
+It needs python3, make and a C++20 compiler (gcc 11 or clang 16), and takes a minute or two.
+Exit status 1: the build failed.` +
+        '\n' +
+        examples(
+          ['vfio build', 'compile it into the package; from then on it is what is loaded'],
+          [
+            'vfio build --output ~/node_vfio.node',
+            'where the package cannot be written to; NODE_VFIO_ADDON names it',
+          ],
+        ),
+    )
+    .action(async (options: BuildOptions) => {
+      const { build } = await import('../build.js')
+      build(context, options)
     })
 
   program

@@ -42,14 +42,16 @@ export const useText = ({ kind, what, device }: DeviceUse): string =>
 /**
  * Nobody may lose the devices in these directories, nor those below them, while they are used. Whatever takes a device from its
  * driver, or takes it away, comes here first.
+ * @param but a kind of use that the change itself ends
  */
 export function refuseUses(
   paths: readonly string[],
   { refusals, warnings, unseen }: Remarks,
   options: ChangeOptions,
+  but?: DeviceUse['kind'],
 ): void {
   const usage = deviceUsage(paths, options)
-  for (const use of usage.uses) {
+  for (const use of usage.uses.filter(({ kind }) => kind !== but)) {
     if (use.mustEnd)
       refusals.push({
         reason: use.kind === 'open' ? 'in-use' : 'host',

@@ -2,9 +2,12 @@
 
 import { readSriov, sriovSteps } from '../../host/sriov.js'
 import { vfMaking } from '../../host/vf-making.js'
+import { readVfRoom } from '../../host/vf-room.js'
+import type { PciDevice } from '../../host/pci.js'
+import { planNvidiaVfs } from './plan-nvidia-vfs.js'
 import { readVgpu, vgpuSteps } from '../../host/vgpu.js'
 import { boolean, integer } from '../../validate.js'
-import { type Draft, invalid, pciDevice, refuseUses, remarks } from './draft.js'
+import { type Draft, invalid, pciDevice, refuseUses, type Remarks, remarks } from './draft.js'
 import type { ChangeOptions, HostChange } from './types.js'
 
 type Sriov = Extract<HostChange, { kind: 'sriov' }>
@@ -14,6 +17,25 @@ const plural = (count: number): string => `${count} virtual function${count === 
 
 /** What the register of an SR-IOV capability can hold; a device has a bound of its own. */
 const MOST_VFS = 0xffff
+
+/** What the kernel would only say after the old functions are gone. */
+function checkRoom(device: PciDevice, numVfs: number, { refusals, warnings }: Remarks): void {
+  const { most, lastBus, unassigned } = readVfRoom(device)
+  const { address } = device
+  if (most !== null && lastBus !== null && numVfs > most)
+    refusals.push({
+      reason: 'host',
+      what: `${address} has bus numbers for ${plural(most)} only: the bridge above it ends at bus 0x${lastBus.toString(16).padStart(2, '0')}`,
+      remedy:
+        most > 0
+          ? `Take ${most} at most, turn on ARI or SR-IOV in the firmware, or boot with pci=assign-busses.`
+          : 'Turn on ARI or SR-IOV in the firmware, or boot with pci=assign-busses.',
+    })
+  if (numVfs > 0 && unassigned.length > 0)
+    warnings.push(
+      `BAR ${unassigned.join(', ')} of the virtual functions of ${address} has no address: turn on Above 4G Decoding and SR-IOV in the firmware, or boot with pci=realloc`,
+    )
+}
 
 export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
   integer(asked.numVfs, 'change.numVfs', 0, MOST_VFS)
@@ -32,10 +54,14 @@ export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
   const numVfs = integer(asked.numVfs, 'change.numVfs', 0, totalVfs)
   const autoprobe = boolean(asked.autoprobe ?? driver === 'nvidia', 'change.autoprobe')
   const told = remarks()
-  const steps = sriovSteps(state, numVfs, autoprobe, options)
+  const making = vfMaking(device, options)
+  // NVIDIA's functions come by way of another driver, where its vGPU host driver is.
+  const isVgpuHost = driver === 'nvidia' && (making?.tool ?? null) !== null
+  const steps = isVgpuHost
+    ? planNvidiaVfs(state, numVfs, told, options)
+    : sriovSteps(state, numVfs, autoprobe, options)
   if (steps.length > 0) {
-    const making = vfMaking(device, options)
-    if (making?.answer === 'no')
+    if (making?.answer === 'no' && !isVgpuHost)
       told.refusals.push({
         reason: 'host',
         what: making.why,
@@ -55,6 +81,7 @@ export function planSriov(asked: Sriov, options: ChangeOptions): Draft<Sriov> {
           remedy: `Destroy it first: vfio vgpu ${vf.address} 0`,
         })
     }
+    checkRoom(device, numVfs, told)
     if (now > 0)
       told.warnings.push(
         `the ${plural(now)} of ${address} are removed; settings outside sysfs (MAC addresses, VLANs, rates) are not restored by an undo`,
@@ -94,7 +121,7 @@ export function planVgpu(asked: Vgpu, options: ChangeOptions): Draft<Vgpu> {
         what: `${address} cannot become a vGPU of type ${type} now`,
         remedy:
           state.creatable.length === 0
-            ? 'It cannot become any: its siblings use all the capacity.'
+            ? "It cannot become any: its siblings use all the capacity. Types of GPU instances (MIG) need an instance first, which only NVIDIA's nvidia-smi creates (nvidia-smi mig -cgi)."
             : `It can become ${state.creatable.map(({ id, name: each }) => `${id} (${each})`).join(', ')}.`,
       })
     if (state.current !== 0)

@@ -7,6 +7,7 @@ import type { Draft } from './draft.js'
 import { planBind, planUnbind } from './plan-bind.js'
 import { planMdevCreate, planMdevRemove } from './plan-mdev.js'
 import { planSriov, planVgpu } from './plan-functions.js'
+import { planProfile } from './plan-profile.js'
 import type { ChangeOptions, HostChange, HostChangeKind, Plan } from './types.js'
 
 type Planners = {
@@ -20,6 +21,7 @@ const PLANNERS: Planners = {
   'mdev-create': planMdevCreate,
   'mdev-remove': planMdevRemove,
   vgpu: planVgpu,
+  profile: planProfile,
 }
 
 export function bootId(options: ChangeOptions): string | null {

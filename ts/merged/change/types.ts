@@ -2,6 +2,7 @@
 // write anything.
 
 import type { HostIo } from '../../host/io.js'
+import type { ProfileName } from '../../host/profile-settings.js'
 import type { HostStep } from '../../host/step.js'
 import type { HostOptions } from '../../host/sysfs.js'
 import type { Unseen } from '../../host/usage/types.js'
@@ -70,6 +71,17 @@ export type HostChange =
       readonly device: string
       /** Id of the type, one of its `creatable_vgpu_types`; 0 for none. */
       readonly type: number
+    }
+  /** Sets the share of an Intel GPU that xe gives a function (`sriov_admin`, Linux 6.19). */
+  | {
+      readonly kind: 'profile'
+      /** The PCI address of a virtual function, or of the physical one for its own share. */
+      readonly device: string
+      /**
+       * `exec_quantum_ms`, `preempt_timeout_us`: 0 for no limit; `sched_priority`: low, normal, high; `vram_quota`: bytes, while
+       * nobody uses the function (Linux 7.2).
+       */
+      readonly settings: Readonly<Partial<Record<ProfileName, string>>>
     }
 
 export type HostChangeKind = HostChange['kind']

@@ -21,6 +21,8 @@ export interface SharingFacts {
 
 export interface FrameworkRules {
   readonly name: Framework
+  /** What guests get. */
+  readonly words: string
   /** What was found that makes a device shared so; null if it is not. */
   readonly why: (facts: SharingFacts) => string | null
   /** Whether guests can have anything of the device. */

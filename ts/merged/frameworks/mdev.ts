@@ -4,6 +4,7 @@ import { type FrameworkRules, openableOf, stateOf, unknownHooks } from './framew
 
 export const mdev: FrameworkRules = {
   name: 'mdev',
+  words: 'mediated devices',
   why({ mdevTypes }) {
     if (mdevTypes.length === 0) return null
     const kinds = new Set(mdevTypes.map(({ id }) => id)).size

@@ -6,6 +6,7 @@ export const NOTHING = 'it offers neither mdev types nor usable virtual function
 
 export const none: FrameworkRules = {
   name: 'none',
+  words: 'nothing',
   why: () => NOTHING,
   offers: ({ tool }) => tool !== null,
   state: (driver, { tool }) =>

@@ -6,6 +6,7 @@ const WHY = 'vfio-pci and its variants have it'
 
 export const sriov: FrameworkRules = {
   name: 'sriov',
+  words: 'virtual functions',
   why({ functions, usableVfs }) {
     if (usableVfs === 0) return null
     return functions.length > 0

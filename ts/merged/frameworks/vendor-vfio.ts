@@ -4,6 +4,7 @@ import { type FrameworkRules, openableOf, stateOf, unknownHooks } from './framew
 
 export const vendorVfio: FrameworkRules = {
   name: 'vendor-vfio',
+  words: "virtual functions of the vendor's own driver",
   why: ({ functions }) =>
     functions.some(({ creatableVgpuTypes }) => creatableVgpuTypes !== null)
       ? 'its virtual functions have nvidia/creatable_vgpu_types'

@@ -1,6 +1,6 @@
 // Venus: the guest's Vulkan, which virglrenderer gives to the host's driver, in a process of its own.
 
-import { isAtLeast } from '../judge.js'
+import { isAtLeast } from '../knowledge/versions.js'
 import { stackOf } from './virgl.js'
 import { cannotTell, no, type WayFacts, type WayRules, yes } from './way.js'
 
