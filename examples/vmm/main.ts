@@ -22,8 +22,8 @@ const HELP = `npm run example:vmm -- [options]
 
 Boots a guest on /dev/kvm and shows what it says over its serial port. Without --kernel that is a guest of this project's
 own: each interrupt makes it ring a doorbell, and each doorbell makes the VMM send the next interrupt. Both sides count.
-What you type goes to Linux over the same port. Behind Ctrl-A, x ends the VMM, p presses
-the guest's power button, and e shows KVM's counters of exits.
+What you type goes to Linux over the same port. Behind Ctrl-A, x ends the VMM, p presses the guest's power button, and e
+shows KVM's counters of exits.
 
   --rounds N       interrupts for each processor of that guest (${ROUNDS})
   --device BDF     passes through a PCI device that is on vfio-pci; repeatable for Linux. The project's own guest drives
