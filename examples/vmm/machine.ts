@@ -1,7 +1,7 @@
 // The machine: memory, processors, interrupt controllers, buses, a PC's small devices, a PCI bus. What runs on it, and which further
 // devices it has, is decided elsewhere.
 import { GuestMemory, SignalPoller } from 'node-vfio'
-import { type IoExit, Kvm, type MmioExit, type Vm, withTopology } from 'node-vfio/kvm'
+import { firmwareMtrrs, type IoExit, Kvm, type MmioExit, type Vm, withTopology } from 'node-vfio/kvm'
 import {
   acpiTables,
   Bus,
@@ -88,6 +88,8 @@ export class Machine {
     this.processors = Array.from({ length: cpus }, (_, id) => {
       const vcpu = this.vm.createVcpu(id)
       vcpu.cpuid = withTopology(cpuid, { apicId: id, vcpus: cpus })
+      // As firmware leaves them: memory is cached.
+      vcpu.msrs.set(firmwareMtrrs())
       return new Processor(vcpu, { vm: this.vm, state, output: this.#output, poller: this.poller })
     })
     kvm.close()

@@ -1,5 +1,5 @@
-// A virtual machine monitor: memory, processors, a serial port, a doorbell, a PCI slot, on KVM. Runs a guest of the
-// project's own, which counts interrupts and doorbells, or a Linux kernel.
+// A virtual machine monitor: memory, processors, a serial port, disks, devices of the host, on KVM. Runs a guest of the
+// project's own, which counts interrupts and doorbells, or a Linux kernel with whatever system is on its disk.
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { loadLinux } from 'node-vfio/vmm'
@@ -7,7 +7,8 @@ import { runClosedLoop } from './closed-loop.js'
 import { plugDisk } from './disk.js'
 import { runEduLoop } from './edu-loop.js'
 import { Machine } from './machine.js'
-import { PassedThrough } from './passed-through.js'
+import { FIRST_SLOT, PassedThrough } from './passed-through.js'
+import { Terminal } from './terminal.js'
 
 const CMDLINE = 'console=ttyS0 earlyprintk=ttyS0 reboot=t panic=-1'
 const ROUNDS = 100_000
@@ -15,21 +16,24 @@ const MEMORY_MIB = { own: 16, linux: 512 }
 /** Above that lie devices. */
 const MOST_MEMORY_MIB = 2048
 const MOST_CPUS = 64
+const MOST_DEVICES = 16
 
 const HELP = `npm run example:vmm -- [options]
 
 Boots a guest on /dev/kvm and shows what it says over its serial port. Without --kernel that is a guest of this project's
 own: each interrupt makes it ring a doorbell, and each doorbell makes the VMM send the next interrupt. Both sides count.
+What you type goes to Linux over the same port. Behind Ctrl-A, x ends the VMM, p presses the guest's power button, and e
+shows KVM's counters of exits.
 
   --rounds N       interrupts for each processor of that guest (${ROUNDS})
-  --device BDF     passes through a PCI device that is on vfio-pci. The project's own guest drives an edu, which then
-                   interrupts it, without the VMM; KVM's counters of exits are shown
+  --device BDF     passes through a PCI device that is on vfio-pci; repeatable for Linux. The project's own guest drives
+                   an edu, which then interrupts it, without the VMM; KVM's counters of exits are shown
   --kernel FILE    boots Linux instead: a bzImage, or an ELF vmlinux with a PVH entry
   --initrd FILE    its initial file system
   --disk FILE      its disk: a file or a block device, by virtio-blk
   --cmdline TEXT   its command line (${CMDLINE})
   --memory MIB     memory of the guest, up to ${MOST_MEMORY_MIB} (${MEMORY_MIB.own}; ${MEMORY_MIB.linux} for Linux)
-  --cpus N         processors of the project's own guest, up to ${MOST_CPUS} (1)
+  --cpus N         processors, up to ${MOST_CPUS} (1)
   --help           this text`
 
 class UsageError extends Error {}
@@ -42,7 +46,7 @@ function count(name: string, text: string | undefined, standard: number, most: n
 
 interface Options {
   rounds: number
-  device: string | undefined
+  devices: readonly string[]
   kernel: string | undefined
   initrd: string | undefined
   disk: string | undefined
@@ -55,7 +59,7 @@ function parse(): Options | undefined {
   const { values } = parseArgs({
     options: {
       rounds: { type: 'string' },
-      device: { type: 'string' },
+      device: { type: 'string', multiple: true },
       kernel: { type: 'string' },
       initrd: { type: 'string' },
       disk: { type: 'string' },
@@ -66,16 +70,18 @@ function parse(): Options | undefined {
     },
   })
   if (values.help) return undefined
-  const { device, kernel, initrd, disk, cmdline = CMDLINE } = values
+  const { device: devices = [], kernel, initrd, disk, cmdline = CMDLINE } = values
   const linux = kernel !== undefined
   if (!linux && (initrd ?? disk ?? values.cmdline) !== undefined)
     throw new UsageError('--initrd, --disk and --cmdline need --kernel')
   if (linux && values.rounds !== undefined) throw new UsageError('--rounds is for the guest without --kernel')
-  const cpus = count('cpus', values.cpus, 1, linux || device !== undefined ? 1 : MOST_CPUS)
+  const most = linux ? MOST_DEVICES : 1
+  if (devices.length > most) throw new UsageError(`--device can be given ${most} times at most`)
+  const cpus = count('cpus', values.cpus, 1, !linux && devices.length > 0 ? 1 : MOST_CPUS)
   const standard = linux ? MEMORY_MIB.linux : MEMORY_MIB.own
   return {
     rounds: count('rounds', values.rounds, ROUNDS, 0xffff_ffff),
-    device,
+    devices,
     kernel,
     initrd,
     disk,
@@ -94,7 +100,23 @@ async function bootLinux(machine: Machine, kernel: string, options: Options): Pr
     layout: machine.layout,
     acpi: machine.setUp(),
   })
-  const { reason, detail } = await machine.run(start)
+  const terminal = new Terminal(machine.pc.serial, {
+    commands: {
+      p: () => {
+        machine.pc.power.pressButton()
+      },
+      e: () => {
+        const { io, mmio } = machine.exits
+        console.log(`vmm: exits: io_exits ${io}, mmio_exits ${mmio}`)
+      },
+      x: () => {
+        machine.stop()
+      },
+    },
+  })
+  const { reason, detail } = await machine.run(start).finally(() => {
+    terminal.close()
+  })
   if (reason === 'failed') throw new Error(`the guest failed ${detail}`)
   console.log(`vmm: the guest has ended: ${reason}, ${detail}`)
 }
@@ -124,16 +146,18 @@ async function main(options: Options): Promise<void> {
     machine.stop()
   }
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, stop)
-  let device: PassedThrough | undefined
+  const devices: PassedThrough[] = []
   let unplug: (() => void) | undefined
   try {
     if (options.disk !== undefined) unplug = plugDisk(machine, options.disk)
-    if (options.device !== undefined) device = await PassedThrough.open(machine, options.device)
+    for (const [i, bdf] of options.devices.entries())
+      devices.push(await PassedThrough.open(machine, bdf, FIRST_SLOT + i))
+    const [device] = devices
     if (kernel !== undefined) await bootLinux(machine, kernel, options)
     else if (device !== undefined) await loopWithDevice(machine, device, rounds)
     else await loopWithVmm(machine, rounds)
   } finally {
-    await device?.close()
+    for (const each of devices) await each.close()
     unplug?.()
     machine.close()
   }

@@ -4,7 +4,23 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <utility>
+
 namespace nodevfio {
+
+namespace {
+
+// Linux 5.14; older C libraries do not name it.
+constexpr int kPopulateRead = 22;
+
+// Whether the kernel has something behind every page of a mapping. Where it has not, touching one ends the process. A
+// kernel that cannot say (EINVAL) is believed.
+bool isBacked(const Mapping& mapping) {
+  return madvise(mapping.address(), mapping.size(), kPopulateRead) == 0 || errno == EINVAL;
+}
+
+}  // namespace
 
 Result<> DirtyRing::map(int vcpu, size_t size) {
   const std::lock_guard lock(mutex_);
@@ -12,6 +28,7 @@ Result<> DirtyRing::map(int vcpu, size_t size) {
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   auto mapping = Mapping::create(vcpu, uapi::kDirtyLogPageOffset * page, size, PROT_READ | PROT_WRITE);
   if (!mapping) return mapping.refusal();
+  if (!isBacked(**mapping)) return Refusal{EFAULT};
   mapping_ = *std::move(mapping);
   return {};
 }

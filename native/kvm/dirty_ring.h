@@ -16,8 +16,8 @@ namespace nodevfio {
 
 class DirtyRing {
  public:
-  // Maps the ring of a vCPU, which must have one: where the kernel has none, the pages of such a mapping end the
-  // process. `size` is that of the ring in bytes, as the machine was told.
+  // Maps the ring of a vCPU. `size` is that of the ring in bytes, as the machine was told. EFAULT when the vCPU has
+  // none of that size: it was adopted, and is another machine's.
   Result<> map(int vcpu, size_t size);
   // Takes what the kernel has put in since the last time, and marks it as taken: KVM_RESET_DIRTY_RINGS protects those
   // pages again. Nothing before it is mapped.

@@ -1,6 +1,8 @@
 // Guest memory beside slots and bitmaps: dirty rings, writes that wait, memory of the machine's own, and limits explained.
 import { GuestMemory, VfioError } from '../../ts/index.js'
 import { Kvm } from '../../ts/kvm/index.js'
+import { FRAMING } from '../../ts/vfio-user/protocol/constants.js'
+import { Connection } from '../../ts/vfio-user/transport/connection.js'
 
 import { CODE, kvmTest, machine, processorTest } from './support.js'
 
@@ -84,6 +86,31 @@ kvmTest('a ring takes no vCPU of another machine, and loses nothing by being ask
   vm.close()
   t.throws(() => ring.collect([vcpu]), { code: 'EBADF' })
   for (const each of [vcpu, secondVcpu, second, memory, secondMemory]) each.close()
+})
+
+/** Another descriptor of the same file: a message brings it. */
+function duplicate(fd: number): number {
+  const [courier, receiver] = Connection.pair({ framing: FRAMING })
+  courier.outData.setUint32(4, 16, true)
+  courier.send(16, [fd])
+  receiver.wait(1000)
+  const [copy = -1] = receiver.takeFds(0)
+  courier.close()
+  receiver.close()
+  return copy
+}
+
+kvmTest('a vCPU that was adopted by a machine with a ring, and is of one without, is refused', (t) => {
+  const { vm, ring, memory, vcpu } = ringed([0xf4])
+  using other = machine([0xf4])
+  using adopted = vm.adoptVcpu(duplicate(other.vcpu.fd), 1)
+  t.throws(() => ring.collect([vcpu, adopted]), {
+    instanceOf: VfioError,
+    code: 'EFAULT',
+    message: /another machine/,
+  })
+  t.deepEqual(ring.collect([vcpu]), [])
+  for (const each of [vcpu, vm, memory]) each.close()
 })
 
 kvmTest('a ring is asked for in time, and with a size that KVM has', (t) => {

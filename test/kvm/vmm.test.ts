@@ -67,7 +67,7 @@ test.serial('a wrong option ends with status 2 and the bound', async (t) => {
   const wrong: [string[], RegExp][] = [
     [['--nonsense'], /nonsense/],
     [['--cpus', '0'], /--cpus must be a whole number from 1 to 64, not "0"/],
-    [['--cpus', '2', '--kernel', 'x'], /from 1 to 1/],
+    [['--cpus', '2', '--device', 'x'], /from 1 to 1/],
     [['--memory', '99999'], /from 1 to 2048/],
     [['--rounds', 'many'], /--rounds/],
     [['--initrd', 'x'], /need --kernel/],

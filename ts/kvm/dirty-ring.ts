@@ -1,6 +1,6 @@
 // DirtyRing: the pages that vCPUs wrote to, one ring per vCPU, instead of a bitmap per slot. Asks the machine which slot is
 // where, and nothing else of it.
-import { EIO, VfioError } from '../errors.js'
+import { EIO, VfioError, type VfioErrorContext, attempt } from '../errors.js'
 import { addon, type NativeHandle } from '../native/index.js'
 import { pageSize } from '../memory/page.js'
 import { array, instance, integer, object } from '../validate.js'
@@ -49,12 +49,15 @@ export class DirtyRing {
    * The pages that these vCPUs wrote to since the last time, oldest first, a page once or more. The kernel watches them again
    * from then on (KVM_RESET_DIRTY_RINGS). Works while they run; what they have not come out of the guest with yet is missing:
    * kick them first for a complete answer.
-   * @throws TypeError for a vCPU of another machine; VfioError EIO when a ring ran over, which only a KVM that emulates its guest lets happen: pages are missing
+   * @throws TypeError for a vCPU of another machine; VfioError EIO when a ring ran over, which only a KVM that emulates its guest lets happen: pages are missing; EFAULT for an adopted
+   *   vCPU that is another machine's
    */
   collect(vcpus: readonly Vcpu[]): DirtyPage[] {
     const natives = array(vcpus, 'vcpus').map((vcpu, i) => instance(vcpu, Vcpu, `vcpus[${String(i)}]`).native)
     const page = BigInt(pageSize())
-    const lists = addon().vmHarvestDirty(this.#vm.native(), natives).map(decodeDirtyEntries)
+    const lists = attempt(explainFault, () => addon().vmHarvestDirty(this.#vm.native(), natives)).map(
+      decodeDirtyEntries,
+    )
     const found = lists.flat()
     if (found.length > 0) addon().vmResetDirtyRings(this.#vm.native())
     // KVM stops a vCPU while there is room left. Where it emulates its guest it can come too late, and writes over entries.
@@ -73,6 +76,11 @@ export class DirtyRing {
       return { slot, offset, guestAddress: start === undefined ? null : start + offset }
     })
   }
+}
+
+function explainFault({ code }: VfioError): VfioErrorContext {
+  if (code !== 'EFAULT') return {}
+  return { subject: 'a vCPU', remedy: 'It has no such ring: it was adopted, and belongs to another machine.' }
 }
 
 const LEAST = 1024
