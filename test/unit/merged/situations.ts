@@ -65,6 +65,7 @@ function card(tree: SysfsTree, given: Card): string {
 const DRM = ['card0', 'renderD128']
 const INTEL = { vendor: '0x8086', nodes: DRM }
 const NVIDIA = { vendor: '0x10de', driver: 'nvidia', nodes: DRM }
+const A40 = { ...NVIDIA, device: '0x2235', kernel: '6.12.0', totalVfs: 32 }
 const I915 = { enable_gvt: 'N', enable_guc: '-1' }
 const XE = { max_vfs: '4294967295', force_execlist: 'N' }
 const OPEN = 'NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build'
@@ -162,28 +163,19 @@ export const SITUATIONS = {
     }),
   'an A40 with the ordinary driver': (tree) =>
     card(tree, {
-      ...NVIDIA,
-      device: '0x2235',
-      kernel: '6.12.0',
-      totalVfs: 32,
+      ...A40,
       modules: { nvidia: {} },
       host: { 'proc/driver/nvidia/version': CLOSED, 'module/nvidia/version': '580.95.05' },
     }),
   'an A40 with the open modules': (tree) =>
     card(tree, {
-      ...NVIDIA,
-      device: '0x2235',
-      kernel: '6.12.0',
-      totalVfs: 32,
+      ...A40,
       modules: { nvidia: {} },
       host: { 'proc/driver/nvidia/version': OPEN, 'module/nvidia/version': '580.95.05' },
     }),
   'an A40 as vGPU host, no functions yet': (tree) =>
     card(tree, {
-      ...NVIDIA,
-      device: '0x2235',
-      kernel: '6.12.0',
-      totalVfs: 32,
+      ...A40,
       modules: { nvidia: {}, nvidia_vgpu_vfio: {} },
       host: { 'proc/driver/nvidia/version': CLOSED, 'module/nvidia/version': '580.95.05' },
     }),
@@ -305,10 +297,7 @@ export const SITUATIONS = {
   'a host without IOMMU': (tree) => card(tree, battlemage('7.2.13', { bare: true })),
   'a container without /proc/driver and kmsg': (tree) =>
     card(tree, {
-      ...NVIDIA,
-      device: '0x2235',
-      kernel: '6.12.0',
-      totalVfs: 32,
+      ...A40,
       modules: { nvidia: {} },
       host: { 'proc/1/environ': 'container=docker' },
     }),
